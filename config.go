@@ -1,0 +1,127 @@
+package sockeye
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/netpoll"
+)
+
+// Config configures a Server. The zero value is ready to use. In each field 0
+// means the default.
+type Config struct {
+	// Engine configures Engine.IO: heartbeat, payload limit, transports, CORS.
+	// Its Path defaults to "/socket.io/" here.
+	Engine engine.Config
+
+	// Net configures loops and connections.
+	Net netpoll.Config
+
+	// Fallback serves the requests for other paths. Default: Net.Fallback.
+	Fallback http.Handler
+
+	// Engines are further Engine.IO endpoints on the same listeners, each on
+	// its own path.
+	Engines []*engine.Engine
+
+	// ConnectTimeout is the time that a session has to join a first namespace.
+	// Default 45 s.
+	ConnectTimeout time.Duration
+
+	// AckTimeout is how long EmitWithAck waits for the peer's answer. Default
+	// 30 s.
+	AckTimeout time.Duration
+
+	// MaxPendingAcks bounds the answers that a socket waits for; EmitWithAck
+	// and Call return ErrTooManyAcks beyond. Default 10,000.
+	MaxPendingAcks int
+
+	// MaxNamespaces bounds the namespaces of one session; one more ends it.
+	// Default 64.
+	MaxNamespaces int
+
+	// MaxAttachments bounds the binary attachments of one packet; one more ends
+	// the session. Default 10.
+	MaxAttachments int
+
+	// AttachmentTimeout is the time that a packet's attachments have to arrive.
+	// Default 10 s.
+	AttachmentTimeout time.Duration
+
+	// MaxJSONDepth bounds the nesting of JSON from peers. Default 512.
+	MaxJSONDepth int
+
+	// MailboxEvents and MailboxBytes bound the events of one socket that wait
+	// for its handlers; the session is not read while either is exceeded.
+	// Defaults: 1,024 and 4 MiB.
+	MailboxEvents int
+	MailboxBytes  int
+
+	// MaxWorkers bounds the goroutines that run handlers; events of further
+	// sockets wait for one. Default 10,000.
+	MaxWorkers int
+
+	// Inline runs the handlers of all events on the event loops. It saves the
+	// way to another goroutine and back, but a handler that blocks, or computes
+	// for long, then stops every connection of its loop.
+	Inline bool
+
+	// Codec encodes and decodes arguments. Default: encoding/json.
+	Codec Codec
+
+	// Logger receives panics of handlers and other faults of this side.
+	// Default: slog.Default.
+	Logger *slog.Logger
+}
+
+// Codec turns arguments into JSON and back. Its methods are called from any
+// goroutine.
+type Codec interface {
+	Marshal(v any) ([]byte, error)
+	Unmarshal(data []byte, v any) error
+}
+
+type jsonCodec struct{}
+
+func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
+func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
+
+func (c Config) withDefaults() Config {
+	if c.Engine.Path == "" {
+		c.Engine.Path = "/socket.io/"
+	}
+	if c.Fallback != nil {
+		c.Net.Fallback = c.Fallback
+	}
+	for p, v := range map[*time.Duration]time.Duration{
+		&c.ConnectTimeout: 45 * time.Second, &c.AckTimeout: 30 * time.Second, &c.AttachmentTimeout: 10 * time.Second,
+	} {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	for p, v := range map[*int]int{
+		&c.MaxPendingAcks: 10_000, &c.MaxNamespaces: 64, &c.MaxAttachments: 10, &c.MaxJSONDepth: 512,
+		&c.MailboxEvents: 1_024, &c.MailboxBytes: 4 << 20, &c.MaxWorkers: 10_000,
+	} {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	if c.Codec == nil {
+		c.Codec = jsonCodec{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Engine.Logger == nil {
+		c.Engine.Logger = c.Logger
+	}
+	if c.Net.Logger == nil {
+		c.Net.Logger = c.Logger
+	}
+	return c
+}

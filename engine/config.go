@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// Config configures an Engine. The zero value is ready to use and has the
+// reference server's defaults.
+type Config struct {
+	// Path is the prefix of the request paths that the engine serves. Default
+	// "/engine.io/". A missing slash at either end is added.
+	Path string
+
+	// PingInterval is the time from a pong, or the handshake, to the server's
+	// next ping; PingTimeout the time that the peer has to answer it. Defaults:
+	// 25 s and 20 s.
+	PingInterval time.Duration
+	PingTimeout  time.Duration
+
+	// UpgradeTimeout is the time that a probing WebSocket has to complete the
+	// upgrade. The polling session goes on without it. Default 10 s.
+	UpgradeTimeout time.Duration
+
+	// CloseTimeout is how long a closed polling session waits for a request to
+	// carry its close packet. Default 30 s.
+	CloseTimeout time.Duration
+
+	// MaxPayload bounds the bytes of a request body or of a WebSocket message,
+	// as announced in the handshake. A larger body is answered 413, and the
+	// session lives; a larger message closes the connection with 1009. Default
+	// 1,000,000.
+	MaxPayload int
+
+	// MaxQueuedBytes bounds what waits for a polling peer to ask for it; a
+	// session with more is closed. Default 1 MiB. (For WebSocket see
+	// netpoll.Config.MaxQueuedBytes.)
+	MaxQueuedBytes int
+
+	// Transports are those enabled, "polling" and "websocket". Default: both.
+	Transports []string
+
+	// NoUpgrades announces no upgrades in the handshake.
+	NoUpgrades bool
+
+	// AllowRequest decides on a handshake, polling or WebSocket; an error
+	// refuses it with the error's text. It is called on a goroutine of its own
+	// and may block. Nil allows all.
+	AllowRequest func(r *Request) error
+
+	// MaxDeciding bounds the calls of AllowRequest under way; a further
+	// handshake is answered 503. Default 1,024.
+	MaxDeciding int
+
+	// CORS answers browsers of other origins. The zero value gives no headers:
+	// only pages of the same origin may use polling.
+	CORS CORS
+
+	// Cookie, if not nil, is set by the answer to a polling handshake, with the
+	// sid for its value.
+	Cookie *http.Cookie
+
+	// GenerateID makes the sid; it must be unguessable. Default: 120 random
+	// bits as 20 characters.
+	GenerateID func(r *Request) string
+
+	// Logger receives faults of this side. Default: slog.Default.
+	Logger *slog.Logger
+}
+
+// CORS is the answer to browsers of other origins. Its zero value is off.
+type CORS struct {
+	// Origins that are allowed; "*" allows any.
+	Origins []string
+	// Credentials allows cookies and authorization. The origin is then
+	// reflected, never "*".
+	Credentials bool
+}
+
+func (c Config) withDefaults() Config {
+	if c.Path == "" {
+		c.Path = "/engine.io/"
+	}
+	if c.Path[0] != '/' {
+		c.Path = "/" + c.Path
+	}
+	if c.Path[len(c.Path)-1] != '/' {
+		c.Path += "/"
+	}
+	def := func(p *time.Duration, v time.Duration) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	def(&c.PingInterval, 25*time.Second)
+	def(&c.PingTimeout, 20*time.Second)
+	def(&c.UpgradeTimeout, 10*time.Second)
+	def(&c.CloseTimeout, 30*time.Second)
+	if c.MaxPayload == 0 {
+		c.MaxPayload = 1_000_000
+	}
+	if c.MaxQueuedBytes == 0 {
+		c.MaxQueuedBytes = 1 << 20
+	}
+	if c.MaxDeciding == 0 {
+		c.MaxDeciding = 1_024
+	}
+	if c.Transports == nil {
+		c.Transports = []string{"polling", "websocket"}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}

@@ -1,0 +1,54 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/sockeye-io/sockeye/netpoll"
+)
+
+func (c *CORS) enabled() bool { return len(c.Origins) > 0 }
+
+// appendHeaders appends the header lines for the answer to r.
+func (c *CORS) appendHeaders(dst []byte, r *netpoll.Request) []byte {
+	if !c.enabled() {
+		return dst
+	}
+	origin := r.Header("Origin")
+	switch {
+	case slices.Contains(c.Origins, "*") && !c.Credentials:
+		return append(dst, "Access-Control-Allow-Origin: *\r\n"...)
+	case origin == nil || !validHeaderValue(origin) || !c.allows(origin):
+		return append(dst, "Vary: Origin\r\n"...)
+	}
+	dst = append(dst, "Access-Control-Allow-Origin: "...)
+	dst = append(dst, origin...)
+	dst = append(dst, "\r\nVary: Origin\r\n"...)
+	if c.Credentials {
+		dst = append(dst, "Access-Control-Allow-Credentials: true\r\n"...)
+	}
+	return dst
+}
+
+func (c *CORS) allows(origin []byte) bool {
+	for _, o := range c.Origins {
+		if o == "*" || o == string(origin) {
+			return true
+		}
+	}
+	return false
+}
+
+// respondPreflight answers an OPTIONS request.
+func (e *Engine) respondPreflight(c *netpoll.Conn, r *netpoll.Request) {
+	extra := e.cfg.CORS.appendHeaders(nil, r)
+	extra = append(extra, "Access-Control-Allow-Methods: GET,HEAD,PUT,PATCH,POST,DELETE\r\n"...)
+	if asked := r.Header("Access-Control-Request-Headers"); asked != nil && validHeaderValue(asked) {
+		extra = append(extra, "Vary: Access-Control-Request-Headers\r\nAccess-Control-Allow-Headers: "...)
+		extra = append(extra, asked...)
+		extra = append(extra, "\r\n"...)
+	}
+	buf := netpoll.NewBuffer(512)
+	buf.B = netpoll.AppendResponseHead(buf.B, 204, "", 0, c.KeepAlive(), extra)
+	c.Respond(buf)
+	buf.Release()
+}

@@ -1,0 +1,289 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+	"sync/atomic"
+
+	"github.com/sockeye-io/sockeye/netpoll"
+)
+
+// Handler is the layer above. Its methods are called on the loop of the
+// session and must not block.
+type Handler interface {
+	// OnOpen is called when a session has been established, before its
+	// handshake is answered.
+	OnOpen(s *Session)
+
+	// OnMessage is given each message in the order in which the peer sent
+	// them. data is borrowed until return.
+	OnMessage(s *Session, data []byte, binary bool)
+
+	// OnClose is called once, when the session is over.
+	OnClose(s *Session, reason CloseReason)
+}
+
+// Engine serves Engine.IO on one path. Its methods may be called from any
+// goroutine.
+type Engine struct {
+	// Immutable after New.
+	cfg      Config
+	handler  Handler
+	path     []byte
+	polling  bool
+	ws       bool
+	sessions sessions
+	deciding chan struct{} // one token for each AllowRequest under way
+
+	// Any goroutine (atomic).
+	closing atomic.Bool
+	stats   counters
+}
+
+// Stats are counters of an engine since its start.
+type Stats struct {
+	Sessions      int    // open now
+	Opened        uint64 // sessions
+	Upgraded      uint64 // from polling to WebSocket
+	Refused       uint64 // requests answered with an error of the protocol
+	PingTimeouts  uint64
+	ParseErrors   uint64
+	SlowConsumers uint64 // polling sessions over MaxQueuedBytes
+}
+
+type counters struct {
+	opened, upgraded, refused, pingTimeouts, parseErrors, slow atomic.Uint64
+}
+
+// New makes an engine. Start serves it.
+func New(cfg Config, h Handler) *Engine {
+	cfg = cfg.withDefaults()
+	return &Engine{
+		cfg: cfg, handler: h, path: []byte(cfg.Path),
+		polling:  slices.Contains(cfg.Transports, "polling"),
+		ws:       slices.Contains(cfg.Transports, "websocket"),
+		deciding: make(chan struct{}, cfg.MaxDeciding),
+	}
+}
+
+// Start starts loops that serve the engines, each on its own path. The caller
+// lets the group listen, and closes it after the engines.
+func Start(cfg netpoll.Config, engines ...*Engine) (*netpoll.Group, error) {
+	return netpoll.New(limitsFor(cfg, engines), Mux(engines))
+}
+
+// limitsFor makes the group's limits wide enough for every engine; each engine
+// holds its own.
+func limitsFor(cfg netpoll.Config, engines []*Engine) netpoll.Config {
+	if cfg.MaxBodyBytes == 0 {
+		for _, e := range engines {
+			cfg.MaxBodyBytes = max(cfg.MaxBodyBytes, e.cfg.MaxPayload)
+		}
+	}
+	return cfg
+}
+
+// Config is the configuration with the defaults filled in.
+func (e *Engine) Config() *Config { return &e.cfg }
+
+// Stats reads the counters.
+func (e *Engine) Stats() Stats {
+	s := &e.stats
+	return Stats{
+		Sessions: e.sessions.len(), Opened: s.opened.Load(), Upgraded: s.upgraded.Load(), Refused: s.refused.Load(),
+		PingTimeouts: s.pingTimeouts.Load(), ParseErrors: s.parseErrors.Load(), SlowConsumers: s.slow.Load(),
+	}
+}
+
+// Close refuses further handshakes and closes every session with
+// ServerShuttingDown. It returns when each has been told, or ctx is done.
+func (e *Engine) Close(ctx context.Context) error {
+	e.closing.Store(true)
+	e.sessions.each(func(s *Session) { s.Close(ServerShuttingDown) })
+	// A job posted behind the closings is run after them.
+	done := make(chan struct{})
+	loops := map[*netpoll.Loop]struct{}{}
+	e.sessions.each(func(s *Session) { loops[s.loop] = struct{}{} })
+	left := atomic.Int32{}
+	left.Store(int32(len(loops)) + 1)
+	finish := func(any, any) {
+		if left.Add(-1) == 0 {
+			close(done)
+		}
+	}
+	for l := range loops {
+		if !l.Post(finish, nil, nil, 0) {
+			finish(nil, nil)
+		}
+	}
+	finish(nil, nil)
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Mux serves several engines on the same connections, each on its own path.
+type Mux []*Engine
+
+// Claims tells whether an engine serves path.
+func (m Mux) Claims(path []byte) bool { return m.find(path) != nil }
+
+func (m Mux) find(path []byte) *Engine {
+	for _, e := range m {
+		if bytes.HasPrefix(path, e.path) {
+			return e
+		}
+	}
+	return nil
+}
+
+// HandleRequest is for netpoll.
+func (m Mux) HandleRequest(c *netpoll.Conn, r *netpoll.Request) {
+	if e := m.find(r.Path); e != nil {
+		e.serve(c, r)
+	}
+}
+
+// HandleMessage is for netpoll.
+func (m Mux) HandleMessage(c *netpoll.Conn, data []byte, binary bool) {
+	if s, ok := c.Context.(*Session); ok {
+		s.handleFrame(c, data, binary)
+	}
+}
+
+// HandleClose is for netpoll.
+func (m Mux) HandleClose(c *netpoll.Conn, err error) {
+	if s, ok := c.Context.(*Session); ok {
+		c.Context = nil
+		s.connClosed(c, err)
+	}
+}
+
+// query are the parameters of a request that the protocol knows; views into
+// the request.
+type query struct {
+	transport, sid, eio []byte
+}
+
+func parseQuery(raw []byte) (q query) {
+	for len(raw) > 0 {
+		pair := raw
+		if i := bytes.IndexByte(raw, '&'); i >= 0 {
+			pair, raw = raw[:i], raw[i+1:]
+		} else {
+			raw = nil
+		}
+		k, v, _ := bytes.Cut(pair, []byte{'='})
+		switch string(k) {
+		case "transport":
+			q.transport = v
+		case "sid":
+			q.sid = v
+		case "EIO":
+			q.eio = v
+		}
+	}
+	return q
+}
+
+// serve answers a request for the engine's path, in the order of checks of the
+// reference server.
+func (e *Engine) serve(c *netpoll.Conn, r *netpoll.Request) {
+	q := parseQuery(r.RawQuery)
+	method := string(r.Method)
+	if method == "OPTIONS" && e.cfg.CORS.enabled() {
+		e.respondPreflight(c, r)
+		return
+	}
+	websocket := string(q.transport) == "websocket"
+	switch {
+	case !(websocket && e.ws) && !(string(q.transport) == "polling" && e.polling):
+		e.refuse(c, r, errTransport)
+	case !validHeaderValue(r.Header("Origin")):
+		e.refuse(c, r, errBadRequest)
+	case len(q.sid) > 0:
+		e.serveSession(c, r, q, websocket)
+	case method != "GET":
+		e.refuse(c, r, errMethod)
+	case websocket != r.UpgradeWebSocket:
+		e.refuse(c, r, errBadRequest)
+	default:
+		e.serveHandshake(c, r, q)
+	}
+}
+
+// serveSession answers a request of a session that exists.
+func (e *Engine) serveSession(c *netpoll.Conn, r *netpoll.Request, q query, websocket bool) {
+	s := e.sessions.get(q.sid)
+	switch {
+	case s == nil:
+		e.refuse(c, r, errSession)
+	case websocket != r.UpgradeWebSocket || len(q.eio) > 0 && string(q.eio) != "4":
+		e.refuse(c, r, errBadRequest)
+	case s.loop != c.Loop():
+		c.MoveTo(s.loop, r) // connections follow their session
+	case websocket:
+		s.handleUpgrade(c, r)
+	case s.transport != transportPolling:
+		if s.state == sessionClosed {
+			e.refuse(c, r, errSession)
+		} else {
+			e.refuse(c, r, errBadRequest)
+		}
+	case string(r.Method) == "GET":
+		s.handlePoll(c, r)
+	case string(r.Method) == "POST":
+		s.handlePost(c, r)
+	default:
+		e.respond(c, r, 500, "", nil)
+	}
+}
+
+// validHeaderValue tells whether b may stand in a header: an Origin is
+// reflected in the answer.
+func validHeaderValue(b []byte) bool {
+	for _, x := range b {
+		if x < 0x20 && x != '\t' || x == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// refuse answers with an error of the protocol.
+func (e *Engine) refuse(c *netpoll.Conn, r *netpoll.Request, err *protocolError) {
+	e.refuseText(c, r, err, err.message)
+}
+
+func (e *Engine) refuseText(c *netpoll.Conn, r *netpoll.Request, err *protocolError, message string) {
+	e.stats.refused.Add(1)
+	if r.UpgradeWebSocket {
+		// The reference server refuses a WebSocket with 400 and plain text.
+		c.CloseAfterResponse()
+		e.respond(c, r, 400, "text/html", []byte(message))
+		return
+	}
+	body, _ := json.Marshal(struct { // cannot fail
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}{err.code, message})
+	e.respond(c, r, err.status, "application/json", body)
+}
+
+// respond answers a request with a whole body.
+func (e *Engine) respond(c *netpoll.Conn, r *netpoll.Request, status int, contentType string, body []byte) {
+	var room [256]byte
+	extra := e.cfg.CORS.appendHeaders(room[:0], r)
+	buf := netpoll.NewBuffer(256 + len(extra) + len(body))
+	buf.B = netpoll.AppendResponseHead(buf.B, status, contentType, len(body), c.KeepAlive(), extra)
+	if string(r.Method) != "HEAD" {
+		buf.B = append(buf.B, body...)
+	}
+	c.Respond(buf)
+	buf.Release()
+}

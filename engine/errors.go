@@ -1,0 +1,52 @@
+package engine
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/sockeye-io/sockeye/netpoll"
+)
+
+// CloseReason is why a session ended, in the protocol's own words.
+type CloseReason string
+
+// The reasons of the reference server.
+const (
+	TransportClose     CloseReason = "transport close"      // the peer closed the connection
+	TransportError     CloseReason = "transport error"      // the connection failed, or the peer broke the transport's rules
+	PingTimeout        CloseReason = "ping timeout"         // the peer did not answer a ping in time
+	ParseError         CloseReason = "parse error"          // the peer sent what is no packet
+	ForcedClose        CloseReason = "forced close"         // Session.Close
+	ServerShuttingDown CloseReason = "server shutting down" // Engine.Close
+)
+
+// reasonFor is the close reason for the way in which a connection ended.
+func reasonFor(err error) CloseReason {
+	var closed *netpoll.CloseError
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, netpoll.ErrClosed):
+		return TransportClose
+	case errors.As(err, &closed) && closed.Remote:
+		return TransportClose
+	}
+	return TransportError
+}
+
+// protocolError is a row of the table of Engine.IO errors.
+type protocolError struct {
+	code    int
+	status  int
+	message string
+}
+
+var (
+	errTransport  = &protocolError{0, http.StatusBadRequest, "Transport unknown"}
+	errSession    = &protocolError{1, http.StatusBadRequest, "Session ID unknown"}
+	errMethod     = &protocolError{2, http.StatusBadRequest, "Bad handshake method"}
+	errBadRequest = &protocolError{3, http.StatusBadRequest, "Bad request"}
+	errForbidden  = &protocolError{4, http.StatusForbidden, "Forbidden"}
+	errVersion    = &protocolError{5, http.StatusBadRequest, "Unsupported protocol version"}
+)
+
+func (e *protocolError) Error() string { return e.message }

@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/proto/eio"
+)
+
+// serveHandshake opens a session, after AllowRequest if there is one.
+//
+// Engine.IO v4, "Handshake".
+func (e *Engine) serveHandshake(c *netpoll.Conn, r *netpoll.Request, q query) {
+	switch {
+	case e.closing.Load():
+		c.CloseAfterResponse()
+		e.respond(c, r, 503, "text/plain", []byte("shutting down"))
+	case e.cfg.AllowRequest != nil:
+		e.decide(c, r)
+	case string(q.eio) != "4":
+		e.refuse(c, r, errVersion)
+	default:
+		e.open(c, r, newRequest(c, r))
+	}
+}
+
+// decision is a handshake that waits for AllowRequest.
+type decision struct {
+	e   *Engine
+	c   *netpoll.Conn
+	req *Request
+	err error
+}
+
+// decide has AllowRequest called on a goroutine of its own.
+func (e *Engine) decide(c *netpoll.Conn, r *netpoll.Request) {
+	select {
+	case e.deciding <- struct{}{}:
+	default:
+		c.CloseAfterResponse()
+		e.respond(c, r, 503, "text/plain", []byte("too many handshakes are under way"))
+		return
+	}
+	d := &decision{e: e, c: c, req: newRequest(c, r)}
+	loop := c.Loop()
+	go func() {
+		defer func() { <-e.deciding }()
+		d.err = e.callAllowRequest(d.req)
+		loop.Post(decided, d, nil, 0)
+	}()
+}
+
+func (e *Engine) callAllowRequest(r *Request) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			e.cfg.Logger.Error("engine: panic in AllowRequest; the handshake is refused", "panic", v)
+			err = errForbidden
+		}
+	}()
+	return e.cfg.AllowRequest(r)
+}
+
+func decided(a, _ any) {
+	d := a.(*decision)
+	e, c, r := d.e, d.c, d.req.r
+	switch q := parseQuery(r.RawQuery); {
+	case !c.Open():
+	case d.err != nil:
+		message := d.err.Error()
+		if message == "" {
+			message = errForbidden.message
+		}
+		e.refuseText(c, r, errForbidden, message)
+	case string(q.eio) != "4":
+		e.refuse(c, r, errVersion)
+	default:
+		e.open(c, r, d.req)
+	}
+}
+
+// open makes the session and answers its handshake.
+func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request) {
+	id := ""
+	if e.cfg.GenerateID != nil {
+		id = e.cfg.GenerateID(req)
+	} else {
+		id = NewID()
+	}
+	s := newSession(e, c.Loop(), id, req)
+	if id == "" || !e.sessions.add(s) {
+		e.refuse(c, r, errBadRequest)
+		return
+	}
+	var upgrades []string
+	if r.UpgradeWebSocket {
+		s.transport = transportWebSocket
+		var room [256]byte
+		if err := c.Upgrade(r, e.cfg.CORS.appendHeaders(room[:0], r)); err != nil {
+			e.sessions.remove(s) // Upgrade has answered
+			return
+		}
+		s.conn = c
+		c.Context = s
+	} else if e.ws && !e.cfg.NoUpgrades {
+		upgrades = []string{"websocket"}
+	}
+	e.stats.opened.Add(1)
+	s.state = sessionOpen
+	open := openPacket(e, id, upgrades)
+	s.send(open)
+	open.Release()
+	s.loop.Arm(&s.timer, s, e.cfg.PingInterval)
+	e.handler.OnOpen(s)
+	if !r.UpgradeWebSocket {
+		s.cookieDue = e.cfg.Cookie != nil
+		s.handlePoll(c, r)
+	}
+}
+
+func openPacket(e *Engine, sid string, upgrades []string) *Message {
+	m := NewMessage(false)
+	m.B = eio.AppendHandshake(m.B[:messageRoom-1], eio.Handshake{
+		SID: sid, Upgrades: upgrades,
+		PingInterval: e.cfg.PingInterval, PingTimeout: e.cfg.PingTimeout, MaxPayload: int64(e.cfg.MaxPayload),
+	})
+	return m.Seal()
+}

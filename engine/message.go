@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"encoding/base64"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/proto/eio"
+)
+
+// Message is one Engine.IO message, encoded once for any number of sessions
+// and for every transport: its bytes are laid out so that the WebSocket frame
+// and the polling record are views into one buffer.
+//
+// A Message is built by one goroutine (NewMessage, append to B, Attach, Seal)
+// and immutable from Seal on. It is reference-counted; Retain and Release are
+// safe from any goroutine.
+type Message struct {
+	// B holds reserved room and then the payload. Only append to it.
+	B []byte
+
+	binary bool
+	next   *Message // sent directly after this one
+	size   int      // of the chain, in payload bytes
+	frame  []byte   // the WebSocket frame
+	record []byte   // the polling record; nil for binary, see base64
+
+	buf    *netpoll.Buffer
+	base64 atomic.Pointer[netpoll.Buffer]
+	refs   atomic.Int32
+}
+
+var messages = sync.Pool{New: func() any { return new(Message) }}
+
+// messageRoom is in front of each payload: a frame header and the packet type.
+const messageRoom = netpoll.FrameRoom + 1
+
+// NewMessage returns an empty message with one reference: text, or binary
+// (which WebSocket sends as a binary frame and polling as base64).
+func NewMessage(binary bool) *Message {
+	m := messages.Get().(*Message)
+	m.buf = netpoll.NewBuffer(256)
+	m.B = m.buf.B[:messageRoom]
+	m.B[messageRoom-1] = byte(eio.Message)
+	m.binary = binary
+	m.refs.Store(1)
+	return m
+}
+
+// Attach has next, for which it takes over the caller's reference, sent
+// directly after m to every session: a binary attachment.
+func (m *Message) Attach(next *Message) {
+	last := m
+	for last.next != nil {
+		last = last.next
+	}
+	last.next = next
+}
+
+// Seal ends the building of m, and of what is attached to it, and returns m.
+func (m *Message) Seal() *Message {
+	m.size = 0
+	for p := m; p != nil; p = p.next {
+		p.seal()
+		m.size += len(p.B) - messageRoom
+	}
+	return m
+}
+
+func (m *Message) seal() {
+	m.buf.B = m.B
+	from := messageRoom - 1 // text carries its packet type, binary none
+	if m.binary {
+		from = messageRoom
+	} else {
+		m.record = m.B[from:]
+	}
+	m.frame = m.B[netpoll.PutFrameHeader(m.B, from, m.binary):]
+}
+
+// Size is the number of payload bytes of the whole chain.
+func (m *Message) Size() int { return m.size }
+
+// Retain adds a reference and returns m.
+func (m *Message) Retain() *Message {
+	m.refs.Add(1)
+	return m
+}
+
+// Release drops a reference; with the last one m must no longer be used.
+func (m *Message) Release() {
+	for m != nil && m.refs.Add(-1) == 0 {
+		next := m.next
+		m.buf.Release()
+		if b := m.base64.Swap(nil); b != nil {
+			b.Release()
+		}
+		m.B, m.buf, m.next, m.frame, m.record, m.size = nil, nil, nil, nil, nil, 0
+		messages.Put(m)
+		m = next
+	}
+}
+
+// pollingRecord is m as one record of a polling payload.
+//
+// Engine.IO v4, "HTTP long-polling": binary is 'b' and base64.
+func (m *Message) pollingRecord() []byte {
+	if m.record != nil {
+		return m.record
+	}
+	b := m.base64.Load()
+	if b == nil {
+		payload := m.B[messageRoom:]
+		b = netpoll.NewBuffer(1 + base64.StdEncoding.EncodedLen(len(payload)))
+		b.B = append(b.B, 'b')
+		b.B = base64.StdEncoding.AppendEncode(b.B, payload)
+		if !m.base64.CompareAndSwap(nil, b) {
+			b.Release() // another loop was faster
+			b = m.base64.Load()
+		}
+	}
+	return b.B
+}
+
+// A packet without data, or with the data of a probe, made once.
+func fixedMessage(text string) *Message {
+	m := &Message{}
+	m.buf = netpoll.NewBuffer(messageRoom + len(text))
+	m.B = append(m.buf.B[:messageRoom-1], text...)
+	m.refs.Store(1)
+	return m.Seal()
+}
+
+var (
+	pingPacket      = fixedMessage("2")
+	closePacket     = fixedMessage("1")
+	noopPacket      = fixedMessage("6")
+	probePongPacket = fixedMessage("3probe")
+)

@@ -1,0 +1,51 @@
+package engine
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/sockeye-io/sockeye/netpoll"
+)
+
+// Request is a copy of the request that opened a session. It is immutable and
+// may be read from any goroutine, for as long as the caller likes.
+type Request struct {
+	// RemoteAddr is the peer's address and port as the kernel tells it.
+	RemoteAddr string
+	// Time is when the request arrived.
+	Time time.Time
+
+	r *netpoll.Request
+}
+
+func newRequest(c *netpoll.Conn, r *netpoll.Request) *Request {
+	return &Request{RemoteAddr: c.RemoteAddr(), Time: time.Now(), r: r.Clone()}
+}
+
+// Header is the first value of a header field; its name is case-insensitive.
+func (r *Request) Header(name string) string { return string(r.r.Header(name)) }
+
+// Headers copies all header fields.
+func (r *Request) Headers() http.Header {
+	h := http.Header{}
+	r.r.EachHeader(func(name, value []byte) { h.Add(string(name), string(value)) })
+	return h
+}
+
+// Method is the request's method: GET.
+func (r *Request) Method() string { return string(r.r.Method) }
+
+// URL is the path and query as the peer sent them.
+func (r *Request) URL() string {
+	if len(r.r.RawQuery) == 0 {
+		return string(r.r.Path)
+	}
+	return string(r.r.Path) + "?" + string(r.r.RawQuery)
+}
+
+// Query parses the query.
+func (r *Request) Query() url.Values {
+	v, _ := url.ParseQuery(string(r.r.RawQuery)) // what is malformed is left out
+	return v
+}

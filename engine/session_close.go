@@ -1,0 +1,95 @@
+package engine
+
+import "github.com/sockeye-io/sockeye/netpoll"
+
+// Close ends the session; what was sent before still goes out. Any goroutine.
+func (s *Session) Close(reason CloseReason) {
+	s.loop.Post(closeSession, s, reason, 0)
+}
+
+func closeSession(a, b any) { a.(*Session).close(b.(CloseReason)) }
+
+// CloseNow is Close for the loop itself: the session is over on return.
+// Loop-owned.
+func (s *Session) CloseNow(reason CloseReason) {
+	s.loop.Check()
+	s.close(reason)
+}
+
+// close ends the session for the layer above and tells the peer as its
+// transport can be told.
+func (s *Session) close(reason CloseReason) {
+	if s.state >= sessionClosing {
+		return
+	}
+	opened := s.state == sessionOpen
+	s.state = sessionClosing
+	s.loop.Stop(&s.timer)
+	s.abandonUpgrade()
+	c := s.conn
+	switch {
+	case s.transport == transportWebSocket:
+		s.finish()
+		c.CloseWebSocket(0, "")
+	case c != nil:
+		// The poll that waits carries what is queued and the close packet.
+		s.queue = append(s.queue, closePacket.Retain())
+		s.answerPoll()
+		s.finish()
+	case reason == ForcedClose || reason == ServerShuttingDown:
+		// The next poll will; until then the sid stays known.
+		s.queue = append(s.queue, closePacket.Retain())
+		s.loop.Arm(&s.timer, s, s.engine.cfg.CloseTimeout)
+	default:
+		s.finish()
+	}
+	if opened {
+		s.engine.handler.OnClose(s, reason)
+	}
+}
+
+// finish forgets the session.
+func (s *Session) finish() {
+	if s.state == sessionClosed {
+		return
+	}
+	s.state = sessionClosed
+	s.loop.Stop(&s.timer)
+	s.engine.sessions.remove(s)
+	s.dropQueue()
+	if s.conn != nil {
+		s.conn.Context = nil
+		s.conn = nil
+	}
+	s.endPost()
+}
+
+// connClosed is told of the end of one of the session's connections.
+func (s *Session) connClosed(c *netpoll.Conn, err error) {
+	switch {
+	case s.upgrade != nil && s.upgrade.conn == c:
+		s.upgrade.conn = nil
+		s.abandonUpgrade()
+	case s.conn == c && s.transport == transportWebSocket:
+		s.conn = nil
+		s.lost(reasonFor(err))
+	case s.conn == c, s.post != nil && s.post.conn == c:
+		// Reference: "poll connection closed prematurely".
+		if s.conn == c {
+			s.conn = nil
+		}
+		s.lost(TransportError)
+	}
+}
+
+// lost ends a session whose transport is gone.
+func (s *Session) lost(reason CloseReason) {
+	if s.state >= sessionClosing {
+		s.finish()
+		return
+	}
+	s.state = sessionClosing
+	s.abandonUpgrade()
+	s.finish()
+	s.engine.handler.OnClose(s, reason)
+}

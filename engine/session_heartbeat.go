@@ -1,0 +1,38 @@
+package engine
+
+import (
+	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/proto/eio"
+)
+
+// Expire is for the loop's timers only.
+//
+// Engine.IO v4, "Heartbeat": the server sends a ping every pingInterval, and
+// closes the session if no pong arrives within pingTimeout.
+func (s *Session) Expire(*netpoll.Timer) {
+	switch {
+	case s.state != sessionOpen:
+		s.finish()
+	case s.awaiting:
+		s.engine.stats.pingTimeouts.Add(1)
+		s.close(PingTimeout)
+	default:
+		s.awaiting, s.refreshed = true, false
+		s.loop.Arm(&s.timer, s, s.engine.cfg.PingTimeout)
+		s.send(pingPacket)
+	}
+}
+
+func (s *Session) handlePong() {
+	s.awaiting = false
+	s.loop.Arm(&s.timer, s, s.engine.cfg.PingInterval)
+}
+
+// refreshHeartbeat puts the deadline of an unanswered ping off, once: a peer
+// whose pong waits behind a large message is alive.
+func (s *Session) refreshHeartbeat(t eio.PacketType) {
+	if s.awaiting && !s.refreshed && t != eio.Pong {
+		s.refreshed = true
+		s.loop.Arm(&s.timer, s, s.engine.cfg.PingTimeout)
+	}
+}

@@ -1,0 +1,56 @@
+package engine
+
+import (
+	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/proto/eio"
+)
+
+// handleFrame is given each WebSocket message of the session's connections.
+func (s *Session) handleFrame(c *netpoll.Conn, data []byte, binary bool) {
+	if len(data) > s.engine.cfg.MaxPayload {
+		c.CloseWebSocket(1009, "message too big")
+		return
+	}
+	if u := s.upgrade; u != nil && u.conn == c {
+		s.handleProbe(data, binary)
+		return
+	}
+	if s.conn != c || s.state != sessionOpen {
+		return
+	}
+	if binary {
+		s.handlePacket(eio.Packet{Type: eio.Message, Binary: true, Data: data})
+		return
+	}
+	p, err := eio.ConsumePacket(data)
+	if err != nil {
+		s.parseError()
+		return
+	}
+	s.handlePacket(p)
+}
+
+func (s *Session) parseError() {
+	s.engine.stats.parseErrors.Add(1)
+	s.close(ParseError)
+}
+
+// handlePacket is the one switch over what a peer sends, on any transport.
+//
+// Engine.IO v4, "Packet encoding".
+func (s *Session) handlePacket(p eio.Packet) {
+	s.refreshHeartbeat(p.Type)
+	switch p.Type {
+	case eio.Message:
+		s.engine.handler.OnMessage(s, p.Data, p.Binary)
+	case eio.Pong:
+		s.handlePong()
+	case eio.Close:
+		s.close(TransportClose)
+	case eio.Ping:
+		// In version 4 the server pings; "invalid heartbeat direction".
+		s.close(TransportError)
+	case eio.Open, eio.Upgrade, eio.Noop:
+		// The reference server ignores these outside of an upgrade.
+	}
+}

@@ -1,0 +1,73 @@
+package engine
+
+// Send sends m, and what is attached to it, in the order of the calls. It
+// takes a reference of its own; m must be sealed. Loop-owned.
+func (s *Session) Send(m *Message) {
+	s.loop.Check()
+	if s.state == sessionOpen {
+		s.send(m)
+	}
+}
+
+// SendVolatile sends m unless the transport cannot take it at once: no poll is
+// waiting, or the peer has not read what was sent before. It tells whether m
+// was sent. Loop-owned.
+func (s *Session) SendVolatile(m *Message) bool {
+	s.loop.Check()
+	if s.state != sessionOpen || !s.writable() {
+		return false
+	}
+	s.send(m)
+	return true
+}
+
+func (s *Session) writable() bool {
+	if s.conn == nil || len(s.queue) > 0 && !s.flushing {
+		return false
+	}
+	return s.conn.Writable()
+}
+
+// send queues m on the WebSocket, or for a poll.
+func (s *Session) send(m *Message) {
+	if s.transport == transportWebSocket {
+		for p := m; p != nil; p = p.next {
+			s.conn.Send(p.buf, p.frame)
+		}
+		return
+	}
+	for p := m; p != nil; p = p.next {
+		s.queue = append(s.queue, p.Retain())
+		s.queued += len(p.B) - messageRoom
+	}
+	if s.queued > s.engine.cfg.MaxQueuedBytes && len(s.queue) > 1 && s.conn == nil {
+		s.engine.stats.slow.Add(1)
+		s.close(TransportError)
+		return
+	}
+	s.flushSoon()
+}
+
+// flushSoon has a waiting poll answered at the end of the batch, with all that
+// has gathered by then.
+func (s *Session) flushSoon() {
+	if s.conn != nil && s.transport == transportPolling && !s.flushing {
+		s.flushing = true
+		s.loop.AtFlush(s)
+	}
+}
+
+// Flush is for the loop only: it answers the poll that waits.
+func (s *Session) Flush() {
+	s.flushing = false
+	if s.transport == transportPolling && s.conn != nil && len(s.queue) > 0 {
+		s.answerPoll()
+	}
+}
+
+func (s *Session) dropQueue() {
+	for _, m := range s.queue {
+		m.Release()
+	}
+	s.queue, s.queued = nil, 0
+}

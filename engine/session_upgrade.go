@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"github.com/sockeye-io/sockeye/netpoll"
+)
+
+// The upgrade from polling to WebSocket (Engine.IO v4, "Upgrade").
+//
+//	state       event                          action                                  next
+//	----------  -----------------------------  --------------------------------------  --------
+//	polling     WebSocket request with sid     101                                     probing
+//	probing     "2probe"                       "3probe"; a waiting poll gets a noop    probed
+//	probed      a poll arrives                 it gets what is queued, or a noop       probed
+//	probed      "5"                            a waiting poll gets a noop; what is     upgraded
+//	                                           queued goes out on the WebSocket
+//	probing, probed
+//	            any other message              WebSocket closed; polling goes on       polling
+//	            upgradeTimeout                 WebSocket closed; polling goes on       polling
+//	            WebSocket lost                 polling goes on                         polling
+//	            session closed                 WebSocket closed                        -
+//	            another WebSocket request      refused, code 3                         (same)
+//	upgraded    any request with the sid       refused, code 3                         upgraded
+//
+// No packet is lost or doubled: until "5" every packet goes to a poll, and a
+// client sends "5" only after its last poll has been answered.
+
+// upgrade is a WebSocket that probes. There is at most one in a session.
+type upgrade struct {
+	s      *Session
+	conn   *netpoll.Conn
+	probed bool
+	timer  netpoll.Timer
+}
+
+// handleUpgrade answers a WebSocket request that names the session.
+func (s *Session) handleUpgrade(c *netpoll.Conn, r *netpoll.Request) {
+	e := s.engine
+	if s.state != sessionOpen || s.transport != transportPolling || s.upgrade != nil {
+		e.refuse(c, r, errBadRequest)
+		return
+	}
+	var room [256]byte
+	if err := c.Upgrade(r, e.cfg.CORS.appendHeaders(room[:0], r)); err != nil {
+		return // Upgrade has answered
+	}
+	s.upgrade = &upgrade{s: s, conn: c}
+	c.Context = s
+	s.loop.Arm(&s.upgrade.timer, s.upgrade, e.cfg.UpgradeTimeout)
+}
+
+// Expire is for the loop's timers only.
+func (u *upgrade) Expire(*netpoll.Timer) { u.s.abandonUpgrade() }
+
+// handleProbe is given what arrives on the probing WebSocket.
+func (s *Session) handleProbe(data []byte, binary bool) {
+	u := s.upgrade
+	switch {
+	case !binary && !u.probed && string(data) == "2probe":
+		u.probed = true
+		u.conn.Send(probePongPacket.buf, probePongPacket.frame)
+		s.answerPollWithNoop()
+	case !binary && u.probed && string(data) == "5":
+		s.completeUpgrade()
+	default:
+		s.abandonUpgrade()
+	}
+}
+
+// completeUpgrade makes the WebSocket the session's transport.
+func (s *Session) completeUpgrade() {
+	c := s.upgrade.conn
+	s.loop.Stop(&s.upgrade.timer)
+	s.upgrade = nil
+	s.answerPollWithNoop()
+	s.setTransport(transportWebSocket)
+	s.conn = c
+	s.engine.stats.upgraded.Add(1)
+	queue := s.queue
+	s.queue, s.queued = nil, 0
+	for _, m := range queue {
+		c.Send(m.buf, m.frame)
+		m.Release()
+	}
+	if s.paused {
+		c.Pause()
+	}
+}
+
+// abandonUpgrade closes the probing WebSocket, if there is one.
+func (s *Session) abandonUpgrade() {
+	u := s.upgrade
+	if u == nil {
+		return
+	}
+	s.upgrade = nil
+	s.loop.Stop(&u.timer)
+	if u.conn != nil {
+		u.conn.Context = nil
+		u.conn.CloseWebSocket(0, "")
+	}
+}

@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"sync"
+	"sync/atomic"
+)
+
+// sessions finds a session by its sid, from any goroutine. It is cut into
+// shards so that loops do not wait for each other.
+type sessions struct {
+	// Any goroutine (atomic).
+	count atomic.Int64
+
+	shards [64]struct {
+		// Guarded by mu.
+		mu sync.Mutex
+		m  map[string]*Session
+	}
+}
+
+func (t *sessions) shard(sid []byte) int {
+	// The last characters: all of them are random, or a sequence.
+	n := len(sid)
+	if n < 2 {
+		return 0
+	}
+	return int(sid[n-1]^sid[n-2]<<3) % len(t.shards)
+}
+
+// get finds a session; nil if there is none.
+func (t *sessions) get(sid []byte) *Session {
+	h := &t.shards[t.shard(sid)]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.m[string(sid)]
+}
+
+// add enters a session; false if the sid is taken.
+func (t *sessions) add(s *Session) bool {
+	h := &t.shards[t.shard([]byte(s.sid))]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.m[s.sid] != nil {
+		return false
+	}
+	if h.m == nil {
+		h.m = map[string]*Session{}
+	}
+	h.m[s.sid] = s
+	t.count.Add(1)
+	return true
+}
+
+func (t *sessions) remove(s *Session) {
+	h := &t.shards[t.shard([]byte(s.sid))]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.m[s.sid] == s {
+		delete(h.m, s.sid)
+		t.count.Add(-1)
+	}
+}
+
+func (t *sessions) len() int { return int(t.count.Load()) }
+
+// each calls f for every session, without holding a lock.
+func (t *sessions) each(f func(*Session)) {
+	for i := range t.shards {
+		h := &t.shards[i]
+		h.mu.Lock()
+		list := make([]*Session, 0, len(h.m))
+		for _, s := range h.m {
+			list = append(list, s)
+		}
+		h.mu.Unlock()
+		for _, s := range list {
+			f(s)
+		}
+	}
+}
+
+// NewID returns 120 random bits as 20 characters that are safe in a URL: the
+// form of the reference server's ids.
+func NewID() string {
+	var b [15]byte
+	var out [20]byte
+	_, _ = rand.Read(b[:]) // never fails
+	base64.RawURLEncoding.Encode(out[:], b[:])
+	return string(out[:])
+}

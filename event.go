@@ -1,0 +1,186 @@
+package sockeye
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/sockeye-io/sockeye/proto/sio"
+)
+
+// Argument is one argument of a received event or answer, undecoded. Given to
+// Emit, it is passed on as it is, binary included. It is valid until the
+// handler returns; see Args.Clone.
+type Argument struct {
+	// JSON is the argument's JSON text, in which a placeholder object stands
+	// for each binary attachment.
+	JSON []byte
+
+	attachments [][]byte
+}
+
+// Args are the arguments of a received event or answer, undecoded. They are
+// valid until the handler returns.
+type Args struct {
+	srv         *Server
+	list        [][]byte
+	attachments [][]byte
+}
+
+func newArgs(srv *Server, list, attachments [][]byte) Args {
+	return Args{srv, list, attachments}
+}
+
+// Len is the number of arguments.
+func (a *Args) Len() int { return len(a.list) }
+
+// Argument is argument i, from 0.
+func (a *Args) Argument(i int) Argument { return Argument{a.list[i], a.attachments} }
+
+// Arguments are all arguments, ready to be given to Emit or Ack.
+func (a *Args) Arguments() []any {
+	all := make([]any, len(a.list))
+	for i := range a.list {
+		all[i] = a.Argument(i)
+	}
+	return all
+}
+
+// Decode decodes the first arguments into what dst point to. A *[]byte takes
+// binary. The error is ErrMissingArgument or the Codec's.
+func (a *Args) Decode(dst ...any) error {
+	for i, p := range dst {
+		if i >= len(a.list) {
+			return ErrMissingArgument
+		}
+		if err := a.decode(i, p); err != nil {
+			return fmt.Errorf("sockeye: argument %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (a *Args) decode(i int, dst any) error {
+	arg := a.list[i]
+	switch p := dst.(type) {
+	case *[]byte:
+		if num, ok := sio.IsPlaceholder(arg); ok {
+			if num < 0 || num >= len(a.attachments) {
+				return sio.ErrPlaceholder
+			}
+			*p = a.attachments[num] // the attachment is the event's own memory: no copy is needed
+			return nil
+		}
+	case *string:
+		if n := len(arg); n >= 2 && arg[0] == '"' && bytes.IndexByte(arg, '\\') < 0 {
+			*p = string(arg[1 : n-1])
+			return nil
+		}
+	case *Argument:
+		*p = Argument{bytes.Clone(arg), a.attachments}
+		return nil
+	}
+	if len(a.attachments) > 0 {
+		resolved, err := sio.AppendResolved(nil, arg, a.attachments)
+		if err != nil {
+			return err
+		}
+		arg = resolved
+	}
+	return a.srv.cfg.Codec.Unmarshal(arg, dst)
+}
+
+// Clone copies the arguments, so that they may be kept.
+func (a *Args) Clone() Args { return a.clone() }
+
+func (a Args) clone() Args {
+	list := make([][]byte, len(a.list))
+	for i, b := range a.list {
+		list[i] = bytes.Clone(b)
+	}
+	a.list = list // attachments are never reused
+	return a
+}
+
+// Event is a received event, undecoded. It is valid until the handler returns.
+type Event struct {
+	Args
+
+	name   []byte
+	socket *Socket
+	id     uint64
+	hasID  bool
+	acked  bool
+}
+
+// Name is the event's name.
+func (e *Event) Name() string { return string(e.name) }
+
+// HasAck tells whether the peer asks for an acknowledgement.
+func (e *Event) HasAck() bool { return e.hasID }
+
+// Ack answers the peer's acknowledgement; see Socket.Emit for the arguments.
+// It does nothing if none was asked for, or the second time.
+func (e *Event) Ack(args ...any) error {
+	if !e.hasID || e.acked {
+		return nil
+	}
+	e.acked = true
+	return e.socket.ack(e.id, args)
+}
+
+// AckLater returns a function that answers the acknowledgement and may be kept
+// after the handler has returned, or nil if none was asked for.
+func (e *Event) AckLater() func(args ...any) error {
+	if !e.hasID || e.acked {
+		return nil
+	}
+	e.acked = true
+	s, id := e.socket, e.id
+	return func(args ...any) error { return s.ack(id, args) }
+}
+
+// handleEvent gives an event to its handler.
+func (s *Socket) handleEvent(m *mail) {
+	srv := s.ns.srv
+	var room [8][]byte
+	list, err := sio.SplitArray(m.payload.B, room[:0], srv.cfg.MaxJSONDepth)
+	var name []byte
+	if err == nil {
+		name, err = eventName(list, len(m.attachments), m.payload.B)
+	}
+	if err != nil {
+		srv.stats.protocolErrors.Add(1)
+		s.session.Close(ForcedClose)
+		return
+	}
+	h := s.ns.handlers.get()[string(name)]
+	if h == nil {
+		srv.stats.unhandled.Add(1)
+		return
+	}
+	srv.stats.events.Add(1)
+	e := &Event{Args: newArgs(srv, list[1:], m.attachments), name: name, socket: s, id: m.id, hasID: m.hasID}
+	if err := h.call(s, e); err != nil {
+		s.report(string(name), err)
+	}
+}
+
+// eventName checks an event as a whole and returns its name.
+//
+// Socket.IO v5, "Sending and receiving data": the payload is a non-empty array
+// that begins with the name, and the reserved names are the protocol's own.
+func eventName(list [][]byte, attachments int, payload []byte) ([]byte, error) {
+	if len(list) == 0 {
+		return nil, errUnexpected
+	}
+	name, err := sio.EventName(list[0])
+	switch {
+	case err != nil:
+		return nil, err
+	case sio.IsReserved(name):
+		return nil, ErrReservedEvent
+	case attachments > 0:
+		return name, sio.CheckPlaceholders(payload, attachments)
+	}
+	return name, nil
+}

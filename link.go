@@ -1,0 +1,333 @@
+package sockeye
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+
+	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/proto/sio"
+)
+
+// link is what Socket.IO keeps of a session: the sockets that share it, and a
+// packet whose attachments are still arriving. Loop-owned.
+type link struct {
+	srv     *Server
+	session *engine.Session
+	sockets []*Socket
+	partial *partial
+	timer   netpoll.Timer // connectTimeout, then the attachments' deadline
+	joined  bool          // some namespace has been joined
+	full    int           // sockets whose mailbox is full
+}
+
+// partial is a packet that waits for its attachments.
+//
+// Socket.IO v5, "Packet encoding": attachments follow the packet, in order.
+type partial struct {
+	packet      sio.Packet
+	socket      *Socket
+	payload     *netpoll.Buffer
+	attachments [][]byte
+	bytes       int
+}
+
+func linkOf(s *engine.Session) *link { return s.Context.(*link) }
+
+// sessionHandler is the server as the engine sees it.
+type sessionHandler Server
+
+// OnOpen is for the engine.
+func (h *sessionHandler) OnOpen(s *engine.Session) {
+	l := &link{srv: (*Server)(h), session: s}
+	s.Context = l
+	s.Loop().Arm(&l.timer, l, h.cfg.ConnectTimeout)
+}
+
+// OnMessage is for the engine.
+func (h *sessionHandler) OnMessage(s *engine.Session, data []byte, binary bool) {
+	l := linkOf(s)
+	var err error
+	if binary {
+		err = l.handleAttachment(data)
+	} else {
+		err = l.handlePacket(data)
+	}
+	if err != nil {
+		h.stats.protocolErrors.Add(1)
+		s.CloseNow(ForcedClose)
+	}
+}
+
+// OnClose is for the engine.
+func (h *sessionHandler) OnClose(s *engine.Session, reason engine.CloseReason) {
+	l := linkOf(s)
+	s.Loop().Stop(&l.timer)
+	l.dropPartial()
+	for len(l.sockets) > 0 {
+		l.remove(l.sockets[len(l.sockets)-1], reason)
+	}
+}
+
+// Expire is for the loop's timers only: no namespace was joined in time, or
+// attachments did not arrive.
+func (l *link) Expire(*netpoll.Timer) {
+	if l.partial != nil {
+		l.srv.stats.protocolErrors.Add(1)
+		l.session.CloseNow(ForcedClose)
+	} else if !l.joined {
+		l.session.CloseNow(ForcedServerClose)
+	}
+}
+
+// What a peer must not do. Any of these ends the session.
+var (
+	errNotConnected  = errors.New("sockeye: packet for a namespace that is not joined")
+	errConnectTwice  = errors.New("sockeye: namespace joined twice")
+	errUnexpected    = errors.New("sockeye: unexpected packet")
+	errTooManySpaces = errors.New("sockeye: too many namespaces")
+)
+
+// handlePacket is the one switch over the packets of a peer.
+func (l *link) handlePacket(data []byte) error {
+	if l.partial != nil {
+		return errUnexpected // text while attachments are missing
+	}
+	cfg := &l.srv.cfg
+	p, err := sio.Limits{MaxAttachments: cfg.MaxAttachments, MaxDepth: cfg.MaxJSONDepth}.ConsumePacket(data)
+	if err != nil {
+		return err
+	}
+	if p.Type == sio.Connect {
+		return l.handleConnect(p)
+	}
+	s := l.find(p.Namespace)
+	if s == nil || s.state != socketConnected && p.Type != sio.Disconnect {
+		return errNotConnected
+	}
+	switch p.Type {
+	case sio.Disconnect:
+		if p.Data != nil {
+			return errUnexpected
+		}
+		l.remove(s, ClientNamespaceDisconnect)
+	case sio.Event:
+		l.pushEvent(s, p, copyOf(p.Data), nil)
+	case sio.Ack:
+		l.pushAck(s, p, copyOf(p.Data), nil)
+	case sio.BinaryEvent, sio.BinaryAck:
+		if p.Attachments == 0 {
+			return errUnexpected
+		}
+		l.partial = &partial{packet: p, socket: s, payload: copyOf(p.Data), bytes: len(data)}
+		l.session.Loop().Arm(&l.timer, l, cfg.AttachmentTimeout)
+	default:
+		return errUnexpected
+	}
+	return nil
+}
+
+func copyOf(b []byte) *netpoll.Buffer {
+	buf := netpoll.NewBuffer(len(b))
+	buf.B = append(buf.B, b...)
+	return buf
+}
+
+// handleAttachment takes a binary message.
+func (l *link) handleAttachment(data []byte) error {
+	b := l.partial
+	if b == nil {
+		return errUnexpected
+	}
+	if b.bytes += len(data); b.bytes > l.srv.engine.Config().MaxPayload {
+		return errUnexpected
+	}
+	b.attachments = append(b.attachments, bytes.Clone(data))
+	if len(b.attachments) < b.packet.Attachments {
+		return nil
+	}
+	l.partial = nil
+	l.session.Loop().Stop(&l.timer)
+	switch {
+	case b.socket.state != socketConnected:
+		b.payload.Release()
+	case b.packet.Type == sio.BinaryEvent:
+		l.pushEvent(b.socket, b.packet, b.payload, b.attachments)
+	default:
+		l.pushAck(b.socket, b.packet, b.payload, b.attachments)
+	}
+	return nil
+}
+
+func (l *link) dropPartial() {
+	if l.partial != nil {
+		l.partial.payload.Release()
+		l.partial = nil
+	}
+}
+
+// pushEvent puts an event into the socket's mailbox, or runs its handler.
+func (l *link) pushEvent(s *Socket, p sio.Packet, payload *netpoll.Buffer, attachments [][]byte) {
+	m := mail{kind: mailEvent, id: p.ID, hasID: p.HasID, payload: payload, attachments: attachments}
+	if l.srv.cfg.Inline {
+		s.handleEvent(&m)
+		payload.Release()
+		return
+	}
+	if s.box.push(m) {
+		l.srv.stats.paused.Add(1)
+		l.full++
+		l.session.Pause()
+	}
+}
+
+// pushAck finds who waits for an answer; an unknown or repeated id is ignored.
+func (l *link) pushAck(s *Socket, p sio.Packet, payload *netpoll.Buffer, attachments [][]byte) {
+	call := s.takeAck(p.ID)
+	if !p.HasID || call == nil {
+		payload.Release()
+		return
+	}
+	if call.waits != nil { // Call waits for it: the handler's own mailbox may be blocked by it
+		args, err := sio.SplitArray(payload.B, nil, l.srv.cfg.MaxJSONDepth)
+		if err != nil {
+			call.finish(Args{}, ErrDisconnected)
+			l.session.CloseNow(ForcedClose)
+		} else {
+			call.finish(newArgs(l.srv, args, attachments).clone(), nil)
+		}
+		payload.Release()
+		return
+	}
+	s.box.push(mail{kind: mailAck, payload: payload, attachments: attachments, call: call})
+}
+
+// resumeReading follows when a mailbox has room again.
+func resumeReading(a, _ any) {
+	s := a.(*Socket)
+	if l := linkOf(s.session); l.full > 0 {
+		if l.full--; l.full == 0 {
+			s.session.Resume()
+		}
+	}
+}
+
+func (l *link) find(namespace []byte) *Socket {
+	for _, s := range l.sockets {
+		if s.ns.name == string(namespace) {
+			return s
+		}
+	}
+	return nil
+}
+
+// handleConnect begins a connection to a namespace; the mailbox's goroutine
+// asks middlewares and OnConnect.
+//
+// Socket.IO v5, "Connection to a namespace".
+func (l *link) handleConnect(p sio.Packet) error {
+	srv := l.srv
+	if len(p.Data) > 0 {
+		if err := sio.ScanObject(p.Data, srv.cfg.MaxJSONDepth); err != nil {
+			return err
+		}
+	}
+	name, _, _ := bytes.Cut(p.Namespace, []byte{'?'})
+	if l.find(name) != nil {
+		return errConnectTwice
+	}
+	ns := srv.find(name)
+	if ns == nil {
+		srv.stats.refused.Add(1)
+		l.sendConnectError(string(name), &ConnectError{Message: "Invalid namespace"})
+		return nil
+	}
+	if len(l.sockets) >= srv.cfg.MaxNamespaces {
+		return errTooManySpaces
+	}
+	s := newSocket(ns, l.session, bytes.Clone(p.Data))
+	l.sockets = append(l.sockets, s)
+	s.box.push(mail{kind: mailConnect})
+	return nil
+}
+
+func acceptPosted(a, _ any) {
+	s := a.(*Socket)
+	if s.state != socketConnecting {
+		return
+	}
+	l := linkOf(s.session)
+	if !l.joined {
+		l.joined = true
+		if l.partial == nil {
+			s.session.Loop().Stop(&l.timer)
+		}
+	}
+	s.state = socketConnected
+	s.sendPacket(sio.Packet{Type: sio.Connect, Data: []byte(`{"sid":"` + s.member.ID + `"}`)})
+	held := s.held
+	s.held, s.heldN = nil, 0
+	for _, msg := range held {
+		s.session.Send(msg)
+		msg.Release()
+	}
+}
+
+func refusePosted(a, b any) {
+	s := a.(*Socket)
+	if s.state == socketClosed {
+		return
+	}
+	l := linkOf(s.session)
+	l.srv.stats.refused.Add(1)
+	l.remove(s, ServerNamespaceDisconnect)
+	refusal := &ConnectError{Message: b.(error).Error()}
+	errors.As(b.(error), &refusal)
+	l.sendConnectError(s.ns.name, refusal)
+}
+
+func (l *link) sendConnectError(namespace string, refusal *ConnectError) {
+	body := map[string]any{"message": refusal.Message}
+	if refusal.Data != nil {
+		body["data"] = refusal.Data
+	}
+	data, err := l.srv.cfg.Codec.Marshal(body)
+	if err != nil {
+		data, _ = json.Marshal(map[string]string{"message": refusal.Message})
+	}
+	msg := engine.NewMessage(false)
+	msg.B = append(sio.AppendHeader(msg.B, sio.Packet{Type: sio.ConnectError, Namespace: []byte(namespace)}), data...)
+	l.session.Send(msg.Seal())
+	msg.Release()
+}
+
+// disconnect takes a socket out of its namespace and tells the peer.
+func (l *link) disconnect(s *Socket) {
+	if s.state == socketClosed {
+		return
+	}
+	s.ns.rooms.Settle(&s.member)
+	if s.state == socketConnected {
+		s.sendPacket(sio.Packet{Type: sio.Disconnect})
+	}
+	l.remove(s, ServerNamespaceDisconnect)
+}
+
+// remove ends a socket; its handlers see that as their last mail.
+func (l *link) remove(s *Socket, reason Reason) {
+	s.ns.adapter.Remove(&s.member) // delivers what is under way first
+	s.state = socketClosed
+	s.gone.Store(true)
+	for _, msg := range s.held {
+		msg.Release()
+	}
+	s.held = nil
+	for i, x := range l.sockets {
+		if x == s {
+			l.sockets = append(l.sockets[:i], l.sockets[i+1:]...)
+			break
+		}
+	}
+	s.box.push(mail{kind: mailDisconnect, reason: reason})
+}

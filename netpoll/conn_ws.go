@@ -1,0 +1,121 @@
+package netpoll
+
+import "strconv"
+
+// FrameRoom is the room that a message needs in front of its payload for the
+// frame header; see PutFrameHeader.
+const FrameRoom = 10
+
+// PutFrameHeader writes the header of an unfragmented, unmasked frame into the
+// room before b[from:], which is the payload, and returns where it begins:
+// b[start:] is the frame. from must be at least FrameRoom.
+func PutFrameHeader(b []byte, from int, binary bool) (start int) {
+	op := opText
+	if binary {
+		op = opBinary
+	}
+	var header [FrameRoom]byte
+	h := appendFrameHeader(header[:0], op, len(b)-from)
+	return from - copy(b[from-len(h):], h)
+}
+
+// Upgrade answers a WebSocket request: with 101, after which messages come to
+// Handler.HandleMessage, or, if the request is not right, with an error, which
+// is also returned. extra are complete header lines.
+//
+// RFC 6455, section 4.2.
+func (c *Conn) Upgrade(r *Request, extra []byte) error {
+	c.loop.Check()
+	if err := checkUpgrade(r); err != nil {
+		c.flags &^= connBusy
+		c.fail(err)
+		return err
+	}
+	buf := NewBuffer(256 + len(extra))
+	buf.B = appendUpgradeResponse(buf.B, r.Header("Sec-WebSocket-Key"), extra)
+	c.send(buf, buf.B)
+	buf.Release()
+	c.flags = c.flags&^(connBusy|connKeepAlive) | connWS
+	c.setDeadline(0)
+	return nil
+}
+
+// Send queues b, a view into buf, on a WebSocket: one or more whole frames.
+// The connection takes a reference of its own.
+func (c *Conn) Send(buf *Buffer, b []byte) {
+	c.loop.Check()
+	c.send(buf, b)
+}
+
+// CloseError is why a WebSocket was closed by the protocol's own means.
+type CloseError struct {
+	Code   uint16 // RFC 6455, section 7.4; 1005 if there was none
+	Reason string
+	Remote bool // the peer closed; otherwise this side did
+}
+
+// Error tells who closed, and why.
+func (e *CloseError) Error() string {
+	who := "this side"
+	if e.Remote {
+		who = "the peer"
+	}
+	return "netpoll: WebSocket closed by " + who + ": " + strconv.Itoa(int(e.Code)) + " " + e.Reason
+}
+
+// CloseWebSocket sends a close frame, after what is queued, and closes the
+// connection. Code 0 sends a frame without a code.
+func (c *Conn) CloseWebSocket(code uint16, reason string) {
+	c.loop.Check()
+	c.closeWebSocket(code, reason, ErrClosed)
+}
+
+func (c *Conn) closeWebSocket(code uint16, reason string, err error) {
+	if !c.Open() {
+		return
+	}
+	buf := NewBuffer(128)
+	buf.B = appendCloseFrame(buf.B, code, reason)
+	c.send(buf, buf.B)
+	buf.Release()
+	c.Close(err)
+}
+
+// consumeFrames consumes what it can of b, and handles at most one message.
+func (c *Conn) consumeFrames(b []byte) int {
+	l := c.loop
+	ev, n, err := c.ws.consume(b, l.cfg.MaxMessageBytes)
+	if err != nil {
+		l.group.stats.badFrames.Add(1)
+		c.closeWebSocket(err.Code, err.Reason, &CloseError{Code: err.Code, Reason: err.Reason})
+		return len(b)
+	}
+	switch ev.kind {
+	case wsMessage:
+		l.h.HandleMessage(c, ev.data, ev.binary)
+		c.ws.messageDone()
+	case wsPing:
+		c.pong(ev.data)
+	case wsClose:
+		// RFC 6455, section 5.5.1: answered with the same code.
+		code := ev.code
+		if code == 1005 {
+			code = 0
+		}
+		c.closeWebSocket(code, "", &CloseError{Code: ev.code, Reason: ev.reason, Remote: true})
+		return len(b)
+	}
+	return n
+}
+
+// pong answers a ping, unless answers to earlier ones wait for a peer that
+// does not read them: one pong answers them all (RFC 6455, section 5.5.3).
+func (c *Conn) pong(payload []byte) {
+	if !c.Writable() {
+		return
+	}
+	buf := NewBuffer(128)
+	buf.B = append(appendFrameHeader(buf.B, opPong, len(payload)), payload...)
+	c.send(buf, buf.B)
+	buf.Release()
+}

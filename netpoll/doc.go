@@ -1,0 +1,43 @@
+// Package netpoll is bytes and time: event loops, listeners, connections,
+// strict HTTP/1.1, RFC 6455 WebSocket, timers, and the one path by which bytes
+// reach a socket. It knows no packet of any protocol above.
+//
+// Nouns: a Group is a number of Loops that serve the same listeners for the
+// same Handler. A Loop is one goroutine over one poller. A Conn is one
+// connection: first HTTP, then perhaps WebSocket. A Buffer is a shared,
+// reference-counted run of bytes on its way out.
+//
+//	socket -> Conn.readable -> process -+-> parseHead, body  -> Handler.HandleRequest
+//	                                    +-> wsReader         -> Handler.HandleMessage
+//	Conn.Respond, Conn.Send -> outQueue -> Conn.flush, once per batch -> write -> socket
+//	other goroutines -> Loop.Post -> the loop's next batch
+//
+// # Who owns what
+//
+// A loop is one goroutine; it owns its connections, its timers and everything
+// hung on them. Other goroutines own nothing here and may only Post to the
+// loop. Loop.Check, the first line of loop-owned methods, panics off the loop
+// in race builds. A connection may change its loop (Conn.MoveTo) between two
+// requests.
+//
+// # Batches
+//
+// A loop handles one event of the poller at a time. While it does, what is sent
+// gathers in queues; at the end of the batch it runs what was posted meanwhile,
+// tells its Flushers, and writes each dirty connection once. Bytes that a
+// Handler is given are borrowed: they lie in the loop's read buffer and are
+// gone when the method returns.
+//
+// # Bounds
+//
+// Peers decide nothing about memory. A head, a body, a message, a queue, the
+// posted jobs: each has a limit in Config and an answer for when it is
+// exceeded. Memory is taken as bytes arrive, never by a number that a peer
+// sent. An idle connection holds no buffer.
+//
+// # What it does not do
+//
+// No TLS, HTTP/2 or compression: terminate TLS in front. Requests that the
+// Handler does not claim are served by net/http handlers on goroutines of their
+// own, for as long as each lasts.
+package netpoll

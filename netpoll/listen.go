@@ -1,0 +1,167 @@
+//go:build unix
+
+package netpoll
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// listener is a listening socket. All listeners are served by loop 0, which
+// deals the connections out to the loops in turn.
+type listener struct {
+	// Immutable after newListener.
+	g    *Group
+	ln   net.Listener // kept for its address, and to remove a unix socket's file
+	file *os.File
+	fd   int
+	tcp  bool
+
+	// Owned by loop 0.
+	on      bool
+	closed  bool
+	backoff time.Duration
+	timer   Timer
+}
+
+const (
+	acceptBatch      = 64 // connections taken before the other sockets' turn
+	minAcceptBackoff = 10 * time.Millisecond
+	maxAcceptBackoff = time.Second
+)
+
+func newListener(g *Group, ln net.Listener) (*listener, error) {
+	f, ok := ln.(interface{ File() (*os.File, error) })
+	if !ok {
+		return nil, errors.New("not a socket of the kernel's")
+	}
+	file, err := f.File()
+	if err != nil {
+		return nil, err
+	}
+	fd := int(file.Fd())
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	_, tcp := ln.(*net.TCPListener)
+	return &listener{g: g, ln: ln, file: file, fd: fd, tcp: tcp}, nil
+}
+
+func (lis *listener) close() {
+	_ = lis.file.Close()
+	_ = lis.ln.Close()
+}
+
+func startListener(a, _ any) {
+	lis := a.(*listener)
+	l := lis.g.loops[0]
+	if l.listeners == nil {
+		l.listeners = map[int]*listener{}
+	}
+	l.listeners[lis.fd] = lis
+	lis.watch(true)
+}
+
+func stopListener(a, _ any) {
+	lis := a.(*listener)
+	l := lis.g.loops[0]
+	lis.watch(false)
+	l.Stop(&lis.timer)
+	lis.closed = true
+	delete(l.listeners, lis.fd)
+	lis.close()
+}
+
+func (lis *listener) watch(on bool) {
+	if on == lis.on || lis.closed {
+		return
+	}
+	lis.on = on
+	from, to := Interest(0), WatchRead
+	if !on {
+		from, to = to, from
+	}
+	if err := lis.g.loops[0].sys.Watch(lis.fd, from, to); err != nil {
+		lis.g.cfg.Logger.Error("netpoll: listener", "addr", lis.ln.Addr().String(), "err", err)
+	}
+}
+
+// acceptReady answers an event of a descriptor that is no connection's.
+func (g *Group) acceptReady(l *Loop, fd int) {
+	lis := l.listeners[fd]
+	if lis == nil {
+		return // a stale event
+	}
+	own := l.begin()
+	lis.accept()
+	l.end(own)
+}
+
+// accept takes what waits in the backlog. When descriptors or memory run out
+// it leaves connections there and tries again later: those that live go on.
+func (lis *listener) accept() {
+	g := lis.g
+	l := g.loops[0]
+	defer l.recoverPanic(nil)
+	for range acceptBatch {
+		if int(g.stats.open.Load()) >= g.cfg.MaxConns {
+			lis.pause("at Config.MaxConns")
+			return
+		}
+		fd, err := accept(lis.fd)
+		switch err {
+		case nil:
+			lis.backoff = 0
+			g.dealOut(fd, lis.tcp)
+		case syscall.EAGAIN:
+			return
+		case syscall.EINTR, syscall.ECONNABORTED:
+		default:
+			g.stats.acceptErrors.Add(1)
+			lis.pause(err.Error())
+			return
+		}
+	}
+}
+
+// pause stops accepting for a while.
+func (lis *listener) pause(why string) {
+	if lis.backoff == 0 {
+		lis.g.cfg.Logger.Warn("netpoll: not accepting for now; connections wait in the backlog",
+			"addr", lis.ln.Addr().String(), "why", why, "open", lis.g.stats.open.Load())
+	}
+	lis.backoff = min(max(lis.backoff*2, minAcceptBackoff), maxAcceptBackoff)
+	lis.watch(false)
+	lis.g.loops[0].Arm(&lis.timer, lis, lis.backoff)
+}
+
+// Expire is for the loop's timers only.
+func (lis *listener) Expire(*Timer) { lis.watch(true) }
+
+// dealOut gives a new connection to a loop.
+func (g *Group) dealOut(fd int, tcp bool) {
+	g.stats.accepted.Add(1)
+	g.stats.open.Add(1)
+	if tcp {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
+	l := g.loops[int(g.next.Add(1)-1)%len(g.loops)]
+	c := l.newConn(fd, tcp)
+	if l == g.loops[0] {
+		l.adoptNew(c)
+	} else if !l.Post(adoptPosted, c, nil, 0) {
+		_ = unix.Close(fd)
+		g.connClosed()
+	}
+}
+
+func adoptPosted(a, _ any) {
+	c := a.(*Conn)
+	c.loop.adoptNew(c)
+}

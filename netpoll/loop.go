@@ -1,0 +1,293 @@
+package netpoll
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Loop is one goroutine over one poller. It owns its connections, its timers
+// and everything that hangs on them; other goroutines own nothing here and may
+// only Post.
+type Loop struct {
+	// Immutable after New.
+	index int
+	group *Group
+	cfg   *Config
+	sys   System
+	h     Handler
+	goid  atomic.Uint64 // the goroutine that runs the loop; 0 before it does
+
+	// Loop-owned.
+	owner     owner
+	conns     []*Conn // by descriptor
+	open      int
+	now       int64 // nanoseconds on the group's monotonic clock
+	wheel     wheel
+	alarmAt   int64 // the tick at which System.WakeAfter will wake the loop; 0: none
+	running   []job
+	flushers  []Flusher
+	dirty     []*Conn    // have something to write
+	ready     []*Conn    // have input that was left unread
+	moves     []move     // go to other loops
+	gone      []goneConn // to be reported to the handler
+	read      []byte     // what one read returns; borrowed by everything called from it
+	write     []byte     // where small segments are joined for one write
+	iovecs    [][]byte
+	listeners map[int]*listener // by descriptor; loop 0 only
+	req       Request           // the request being parsed
+	scratch   []byte
+	stopping  bool
+
+	// Guarded by mu.
+	mu     sync.Mutex
+	room   sync.Cond // signalled when posted jobs have been taken
+	posted []job
+	bytes  int
+	closed bool
+
+	// Any goroutine (atomic).
+	armed atomic.Bool // a turn is certain to come: Post need not wake the loop
+}
+
+type job struct {
+	run   func(a, b any)
+	a, b  any
+	bytes int
+}
+
+// Flusher is told, once, that the present batch of work is over; see AtFlush.
+type Flusher interface{ Flush() }
+
+const (
+	readBytes  = 64 << 10
+	writeBytes = 64 << 10
+)
+
+func newLoop(g *Group, index int, sys System) *Loop {
+	l := &Loop{
+		index: index, group: g, cfg: &g.cfg, sys: sys, h: g.handler,
+		read: make([]byte, readBytes), write: make([]byte, 0, writeBytes),
+	}
+	l.room.L = &l.mu
+	l.tickClock()
+	l.wheel.tick = l.now / int64(tick)
+	return l
+}
+
+// Index is the loop's number, from 0 to Group.Len()-1. Any goroutine.
+func (l *Loop) Index() int { return l.index }
+
+// Group is the group that the loop belongs to. Any goroutine.
+func (l *Loop) Group() *Group { return l.group }
+
+// Now is the time as of the present event, on a monotonic clock that starts
+// with the group. Loop-owned.
+func (l *Loop) Now() time.Duration { return time.Duration(l.now) }
+
+func (l *Loop) tickClock() { l.now = int64(l.sys.Now()) }
+
+// Post has the loop call run(a, b). Jobs of one loop run in the order in which
+// they were posted. run should be a plain function and a and b pointers: then
+// nothing is allocated. bytes is the memory that the job keeps alive.
+//
+// Post may be called from any goroutine. When the loop is more than
+// Config.MaxPostedJobs or MaxPostedBytes behind, it waits, unless the caller is
+// itself a loop. After the group has been closed jobs are dropped and Post
+// returns false.
+func (l *Loop) Post(run func(a, b any), a, b any, bytes int) bool {
+	l.mu.Lock()
+	if len(l.posted) >= l.cfg.MaxPostedJobs || l.bytes >= l.cfg.MaxPostedBytes {
+		l.waitForRoom()
+	}
+	if l.closed {
+		l.mu.Unlock()
+		return false
+	}
+	l.posted = append(l.posted, job{run, a, b, bytes})
+	l.bytes += bytes
+	l.mu.Unlock()
+	l.Wake()
+	return true
+}
+
+// waitForRoom blocks a caller outside the loops until the loop has caught up.
+func (l *Loop) waitForRoom() {
+	if l.group.OnLoop() {
+		return // a loop that waited for another could wait for ever
+	}
+	for !l.closed && (len(l.posted) >= l.cfg.MaxPostedJobs || l.bytes >= l.cfg.MaxPostedBytes) {
+		l.room.Wait()
+	}
+}
+
+// Wake makes sure that the loop turns once more. Any goroutine.
+func (l *Loop) Wake() {
+	if l.armed.CompareAndSwap(false, true) {
+		l.sys.Wake()
+	}
+}
+
+// AtFlush has f.Flush called at the end of the present batch, before sockets
+// are written: the place to turn what has gathered into one answer. f is
+// called once however often it was given. Loop-owned; the caller sees to it
+// that f is given once.
+func (l *Loop) AtFlush(f Flusher) {
+	l.Check()
+	l.flushers = append(l.flushers, f)
+}
+
+// begin opens a batch: what is posted until end needs no wake-up.
+func (l *Loop) begin() (own bool) {
+	l.tickClock()
+	own = l.armed.CompareAndSwap(false, true)
+	l.expire()
+	return own
+}
+
+// end closes a batch: it runs what was posted meanwhile if no turn is certain
+// to come for it, and writes to every socket that has something to write.
+func (l *Loop) end(own bool) {
+	if own {
+		// Cleared before the queue is read: who posts after the reading finds
+		// it clear and wakes the loop; who posted before is read.
+		l.armed.Store(false)
+		l.runPosted()
+	}
+	l.flush()
+}
+
+// turn answers a wake-up.
+func (l *Loop) turn() {
+	l.tickClock()
+	l.armed.Store(false) // before the queue is read, as in end
+	l.expire()
+	l.runPosted()
+	l.flush()
+}
+
+func (l *Loop) runPosted() {
+	l.mu.Lock()
+	l.running, l.posted = l.posted, l.running[:0]
+	waiting := l.bytes >= l.cfg.MaxPostedBytes || len(l.running) >= l.cfg.MaxPostedJobs
+	l.bytes = 0
+	l.mu.Unlock()
+	if waiting {
+		l.room.Broadcast()
+	}
+	for i := range l.running {
+		l.run(&l.running[i])
+		l.running[i] = job{}
+	}
+	if cap(l.running) > 4096 {
+		l.running = nil // the memory of a burst is not kept
+	}
+}
+
+func (l *Loop) run(j *job) {
+	defer l.recoverPanic(nil)
+	j.run(j.a, j.b)
+}
+
+// flush ends a batch. What it calls may add to any of the lists.
+func (l *Loop) flush() {
+	for len(l.flushers)+len(l.ready)+len(l.dirty)+len(l.gone)+len(l.moves) > 0 {
+		for i := 0; i < len(l.flushers); i++ {
+			l.callFlusher(l.flushers[i])
+			l.flushers[i] = nil
+		}
+		l.flushers = l.flushers[:0]
+		for i := 0; i < len(l.ready); i++ {
+			c := l.ready[i]
+			l.ready[i] = nil
+			c.flags &^= connReady
+			c.process(nil)
+		}
+		l.ready = l.ready[:0]
+		for i := 0; i < len(l.dirty); i++ {
+			c := l.dirty[i]
+			l.dirty[i] = nil
+			c.flags &^= connDirty
+			c.flush()
+		}
+		l.dirty = l.dirty[:0]
+		for i := 0; i < len(l.gone); i++ {
+			g := l.gone[i]
+			l.gone[i] = goneConn{}
+			g.report(l)
+		}
+		l.gone = l.gone[:0]
+		for i := 0; i < len(l.moves); i++ {
+			l.moves[i].handOver()
+			l.moves[i] = move{}
+		}
+		l.moves = l.moves[:0]
+	}
+}
+
+func (l *Loop) callFlusher(f Flusher) {
+	defer l.recoverPanic(nil)
+	f.Flush()
+}
+
+// recoverPanic keeps a fault in a callback from ending the loop: it costs the
+// connection in whose name it happened, and nothing else.
+func (l *Loop) recoverPanic(c *Conn) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	l.group.stats.panics.Add(1)
+	l.cfg.Logger.Error("netpoll: panic in a callback", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	if c != nil {
+		c.abort(fmt.Errorf("netpoll: panic in a callback: %v", v))
+	}
+}
+
+// handle answers an event of descriptor fd. Any event is answered by trying:
+// a stale event of a descriptor that has been reused costs one EAGAIN.
+func (l *Loop) handle(fd int, writable, hangup bool) {
+	if fd >= len(l.conns) || l.conns[fd] == nil {
+		l.group.acceptReady(l, fd)
+		return
+	}
+	c := l.conns[fd]
+	own := l.begin()
+	if l.conns[fd] == c { // a timer may just have closed it
+		l.handleConn(c, writable, hangup)
+	}
+	l.end(own)
+}
+
+func (l *Loop) handleConn(c *Conn, writable, hangup bool) {
+	defer l.recoverPanic(c)
+	if writable {
+		c.flush()
+	}
+	if c.is(connClosed) {
+		return
+	}
+	if !c.is(connNoRead) {
+		c.readable()
+	} else if hangup {
+		c.abort(errPeerGone)
+	}
+}
+
+// goroutineID reads the number of the calling goroutine from its stack trace.
+// It takes about a microsecond: only for checks and for waits.
+func goroutineID() uint64 {
+	var b [64]byte
+	s := b[:runtime.Stack(b[:], false)]
+	s = bytes.TrimPrefix(s, []byte("goroutine "))
+	if i := bytes.IndexByte(s, ' '); i > 0 {
+		s = s[:i]
+	}
+	id, _ := strconv.ParseUint(string(s), 10, 64)
+	return id
+}

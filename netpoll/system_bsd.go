@@ -1,0 +1,71 @@
+//go:build unix && !linux
+
+package netpoll
+
+import (
+	"github.com/panjf2000/gnet/v2/pkg/netpoll"
+	"golang.org/x/sys/unix"
+)
+
+// waker wakes a loop through a pipe. (Linux is what Sockeye is measured and
+// tested on; this keeps it buildable for development elsewhere.)
+type waker struct{ r, w int }
+
+func (w *waker) open(p *netpoll.Poller) error {
+	var fds [2]int
+	if err := unix.Pipe(fds[:]); err != nil {
+		return err
+	}
+	w.r, w.w = fds[0], fds[1]
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return err
+		}
+	}
+	return p.AddRead(&netpoll.PollAttachment{FD: w.r}, false)
+}
+
+func (w *waker) wake() { _, _ = unix.Write(w.w, []byte{1}) }
+
+func (w *waker) is(fd int) bool { return fd == w.r }
+
+func (w *waker) drain() {
+	var b [64]byte
+	for {
+		if n, err := unix.Read(w.r, b[:]); n <= 0 || err != nil {
+			return
+		}
+	}
+}
+
+func (w *waker) close() {
+	_ = unix.Close(w.r)
+	_ = unix.Close(w.w)
+}
+
+func accept(fd int) (int, error) {
+	nfd, _, err := unix.Accept(fd)
+	if err != nil {
+		return -1, err
+	}
+	unix.CloseOnExec(nfd)
+	if err := unix.SetNonblock(nfd, true); err != nil {
+		_ = unix.Close(nfd)
+		return -1, err
+	}
+	return nfd, nil
+}
+
+func (s *poller) Writev(fd int, bs [][]byte) (n int, err error) {
+	for _, b := range bs {
+		k, err := unix.Write(fd, b)
+		if n += max(k, 0); err != nil || k < len(b) {
+			if n > 0 {
+				err = nil
+			}
+			return n, err
+		}
+	}
+	return n, nil
+}

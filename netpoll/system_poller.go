@@ -1,0 +1,143 @@
+//go:build unix
+
+package netpoll
+
+import (
+	"errors"
+	"net"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	gerrors "github.com/panjf2000/gnet/v2/pkg/errors"
+	"github.com/panjf2000/gnet/v2/pkg/netpoll"
+	"golang.org/x/sys/unix"
+)
+
+// poller is the real System: one of gnet's pollers under descriptors of our
+// own. gnet's task queue is not used: it is drained until empty before sockets
+// are polled again, so work that goes on could starve them. A descriptor of
+// our own takes its turn among the sockets instead.
+type poller struct {
+	// Immutable after openPoller.
+	p     *netpoll.Poller
+	wake  waker
+	start time.Time
+
+	// Loop-owned.
+	alarm *time.Timer
+}
+
+func openPoller(start time.Time) (*poller, error) {
+	p, err := netpoll.OpenPoller()
+	if err != nil {
+		return nil, err
+	}
+	s := &poller{p: p, start: start}
+	if err := s.wake.open(p); err != nil {
+		_ = p.Close()
+		return nil, err
+	}
+	s.alarm = time.AfterFunc(time.Hour, s.Wake)
+	s.alarm.Stop()
+	return s, nil
+}
+
+// poll runs the loop until it is stopped.
+func (s *poller) poll(l *Loop) error {
+	defer func() {
+		s.alarm.Stop()
+		s.wake.close()
+		_ = s.p.Close()
+	}()
+	busy := 0
+	err := s.p.Polling(func(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
+		if s.wake.is(fd) {
+			s.wake.drain()
+			l.turn()
+		} else {
+			l.handle(fd, netpoll.IsWriteEvent(ev), netpoll.IsErrorEvent(ev, flags))
+		}
+		// The poller yields only when it finds nothing to do. A loop that is
+		// always busy must let borrowed goroutines run, too, on one processor.
+		if busy++; busy >= 256 {
+			busy = 0
+			runtime.Gosched()
+		}
+		if l.stopping {
+			return gerrors.ErrEngineShutdown
+		}
+		return nil
+	})
+	if errors.Is(err, gerrors.ErrEngineShutdown) {
+		return nil
+	}
+	return err
+}
+
+func (s *poller) Read(fd int, b []byte) (int, error)  { return unix.Read(fd, b) }
+func (s *poller) Write(fd int, b []byte) (int, error) { return unix.Write(fd, b) }
+func (s *poller) Close(fd int) error                  { return unix.Close(fd) }
+func (s *poller) Shutdown(fd int) error               { return unix.Shutdown(fd, unix.SHUT_WR) }
+func (s *poller) Wake()                               { s.wake.wake() }
+func (s *poller) WakeAfter(d time.Duration)           { s.alarm.Reset(d) }
+func (s *poller) Now() time.Duration                  { return time.Since(s.start) }
+
+func (s *poller) Watch(fd int, from, to Interest) error {
+	pa := netpoll.PollAttachment{FD: fd}
+	switch {
+	case to == from:
+		return nil
+	case to == 0:
+		return s.p.Delete(fd)
+	case from == 0 && to == WatchRead:
+		return s.p.AddRead(&pa, false)
+	case from == 0 && to == WatchWrite:
+		return s.p.AddWrite(&pa, false)
+	case from == 0:
+		return s.p.AddReadWrite(&pa, false)
+	case to == WatchRead:
+		return s.p.ModRead(&pa, false)
+	case to == WatchRead|WatchWrite:
+		return s.p.ModReadWrite(&pa, false)
+	default: // gnet cannot modify to write alone
+		if err := s.p.Delete(fd); err != nil {
+			return err
+		}
+		return s.p.AddWrite(&pa, false)
+	}
+}
+
+func (s *poller) RemoteAddr(fd int) string {
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return ""
+	}
+	return addrString(sa)
+}
+
+func addrString(sa unix.Sockaddr) string {
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return net.JoinHostPort(net.IP(a.Addr[:]).String(), strconv.Itoa(a.Port))
+	case *unix.SockaddrInet6:
+		return net.JoinHostPort(net.IP(a.Addr[:]).String(), strconv.Itoa(a.Port))
+	case *unix.SockaddrUnix:
+		return a.Name
+	}
+	return ""
+}
+
+func defaultLoops() int { return runtime.GOMAXPROCS(0) }
+
+// reservedFDs stay free for everything else that the process does.
+const reservedFDs = 64
+
+func defaultMaxConns() int {
+	var r syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil || r.Cur > 1<<30 {
+		return 1 << 30
+	}
+	return max(int(r.Cur)-reservedFDs, 1)
+}
