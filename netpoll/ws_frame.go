@@ -1,0 +1,102 @@
+package netpoll
+
+import (
+	"encoding/binary"
+
+	"github.com/gobwas/ws"
+)
+
+const (
+	opContinuation = ws.OpContinuation
+	opText         = ws.OpText
+	opBinary       = ws.OpBinary
+	opClose        = ws.OpClose
+	opPing         = ws.OpPing
+	opPong         = ws.OpPong
+)
+
+// maxControlBytes bounds the payload of a control frame (RFC 6455 section 5.5).
+const maxControlBytes = ws.MaxControlFramePayloadSize
+
+// frameExtensions is ws.StateExtended if an extension is in use that gives the
+// RSV bits a meaning. None is negotiated. One that is (permessage-deflate uses
+// RSV1) makes this a state of the connection, and must then itself refuse the
+// bit on control frames and continuations: ws.CheckHeader lets it pass there.
+const frameExtensions ws.State = 0
+
+// The states of ws.CheckHeader in which a frame of a client may arrive.
+const (
+	betweenMessages = ws.StateServerSide | frameExtensions
+	betweenFrames   = betweenMessages | ws.StateFragmented // of one message
+)
+
+// What is refused in a frame header besides what ws.CheckHeader knows.
+var (
+	errFrameLength   = &wsError{closeProtocolError, "the payload length is not in its shortest form"}
+	errFrameLengthHi = &wsError{closeProtocolError, "the payload length is above 2^63-1"}
+)
+
+// consumeFrameHeader reads the frame header that begins b, and checks it by RFC
+// 6455 sections 5.1 to 5.5 for a server in that state. n is its length; 0
+// without an error means that more is needed. What the first two bytes decide is
+// refused as soon as they are there, so that the result does not depend on how
+// much follows.
+func consumeFrameHeader(b []byte, state ws.State) (h ws.Header, n int, err *wsError) {
+	if len(b) < 2 {
+		return h, 0, nil
+	}
+	h.Fin = b[0]&0x80 != 0
+	h.Rsv = b[0] >> 4 & 7
+	h.OpCode = ws.OpCode(b[0] & 0x0f)
+	h.Masked = b[1]&0x80 != 0
+	h.Length = int64(b[1] & 0x7f)
+	if err := ws.CheckHeader(h, state); err != nil {
+		return h, 0, &wsError{closeProtocolError, err.Error()}
+	}
+
+	// Section 5.2, "Payload length". A control frame has none of the long forms:
+	// 126 and 127 were above its limit.
+	n = 2
+	switch h.Length {
+	case 126:
+		if len(b) < 4 {
+			return h, 0, nil
+		}
+		h.Length = int64(binary.BigEndian.Uint16(b[2:]))
+		if h.Length < 126 {
+			return h, 0, errFrameLength
+		}
+		n = 4
+	case 127:
+		if len(b) < 10 {
+			return h, 0, nil
+		}
+		length := binary.BigEndian.Uint64(b[2:])
+		switch {
+		case length > 1<<63-1:
+			return h, 0, errFrameLengthHi
+		case length <= 0xffff:
+			return h, 0, errFrameLength
+		}
+		h.Length = int64(length)
+		n = 10
+	}
+	if len(b) < n+4 {
+		return h, 0, nil
+	}
+	h.Mask = [4]byte(b[n:])
+	return h, n + 4, nil
+}
+
+// appendFrameHeader appends the header of a frame that a server sends: it is
+// never masked (RFC 6455 section 5.1) and always a whole message.
+func appendFrameHeader(dst []byte, op ws.OpCode, length int) []byte {
+	first := 0x80 | byte(op)
+	switch {
+	case length <= 125:
+		return append(dst, first, byte(length))
+	case length <= 0xffff:
+		return append(dst, first, 126, byte(length>>8), byte(length))
+	}
+	return binary.BigEndian.AppendUint64(append(dst, first, 127), uint64(length))
+}

@@ -1,0 +1,274 @@
+package netpoll
+
+import (
+	"sync"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+	"github.com/valyala/bytebufferpool"
+)
+
+// This file turns the bytes of a client's frames into messages (RFC 6455
+// sections 5.4 to 5.6). It reads from memory and knows no socket:
+//
+//	for len(b) > 0 {
+//		ev, n, err := r.consume(b, maxMessageBytes)
+//		// err: send its code and reason, then r.release
+//		// ev.kind: wsNone, or what has happened; ev.data until r.messageDone
+//		if n == 0 {
+//			break // keep b; call again when more has come
+//		}
+//		b = b[n:]
+//	}
+//
+// A frame that lies in b as a whole and is a whole message is delivered where it
+// lies. Otherwise the payload moves into an assembly as it arrives, so that
+// nothing is looked at twice: what consume leaves is at most a part of a header,
+// or of a control frame.
+
+// maxEmptyFragments bounds the fragments of a message that have no payload:
+// those with payload are bounded by the size of the message, since they take no
+// memory of their own.
+const maxEmptyFragments = 1000
+
+var (
+	errMessageTooBig  = &wsError{closeTooBig, "the message is too large"}
+	errEmptyFragments = &wsError{closePolicy, "the message has too many empty fragments"}
+	errTextUTF8       = &wsError{closeInvalidData, "the text is not UTF-8"}
+)
+
+// wsEvent is what consume has found. data is a view, of b or of the reader's
+// own memory, and unmasked; it may be written to.
+type wsEvent struct {
+	kind   wsEventKind
+	binary bool   // of a message
+	code   uint16 // of a close; 1005 if it had none
+	data   []byte // of a message, ping or pong
+	reason string // of a close
+}
+
+type wsEventKind uint8
+
+const (
+	wsNone    wsEventKind = iota // nothing yet
+	wsMessage                    // a whole message; call messageDone after it
+	wsPing
+	wsPong
+	wsClose // nothing that follows is to be read (section 5.5.1)
+)
+
+// wsReader reads the frames of one connection. The zero value stands at the
+// beginning of the first; between messages it holds no memory. It belongs to
+// one goroutine.
+type wsReader struct {
+	m *assembly // the message that has arrived in part; nil between messages
+}
+
+// consume reads at most one frame, or part of one, from b, which it unmasks in
+// place. n is how much of b has been used, and may be above 0 without an event;
+// n == 0 without an error means that more is needed, and b must be given again
+// with it. What comes out does not depend on how the stream is cut. After an
+// error or a close, consume is not called again. maxBytes, at least 0, bounds a
+// message, all its fragments together.
+func (r *wsReader) consume(b []byte, maxBytes int) (ev wsEvent, n int, err *wsError) {
+	state := betweenMessages
+	length := int64(0) // of the message so far
+	m := r.m
+	if m != nil {
+		switch m.state {
+		case inFrame:
+			return m.fill(b, maxBytes)
+		case afterFragment:
+			state = betweenFrames
+			length = int64(m.len())
+		case delivered:
+			r.messageDone()
+			m = nil
+		}
+	}
+	h, n, err := consumeFrameHeader(b, state)
+	if n == 0 {
+		return ev, 0, err
+	}
+	b = b[n:]
+	whole := h.Length <= int64(len(b))
+	if h.OpCode.IsControl() {
+		if !whole {
+			return ev, 0, nil
+		}
+		payload := unmask(b[:h.Length:h.Length], h.Mask)
+		ev, err = controlEvent(h.OpCode, payload)
+		return ev, n + len(payload), err
+	}
+
+	// Before any memory is taken.
+	if h.Length > int64(maxBytes)-length {
+		return ev, 0, errMessageTooBig
+	}
+	if m == nil && h.Fin && whole {
+		payload := unmask(b[:h.Length:h.Length], h.Mask)
+		if h.OpCode == opText && !utf8.Valid(payload) {
+			return ev, 0, errTextUTF8
+		}
+		ev.kind, ev.binary, ev.data = wsMessage, h.OpCode == opBinary, payload
+		return ev, n + len(payload), nil
+	}
+	if m == nil {
+		m = assemblies.Get().(*assembly)
+		m.text = h.OpCode == opText
+		r.m = m
+	}
+	if err := m.begin(h); err != nil {
+		return ev, 0, err
+	}
+	ev, k, err := m.fill(b, maxBytes)
+	return ev, n + k, err
+}
+
+// messageDone gives back what the last wsMessage event lies in.
+func (r *wsReader) messageDone() {
+	if m := r.m; m != nil && m.state == delivered {
+		r.m = nil
+		m.release()
+	}
+}
+
+// release gives back what the reader holds, whatever state it is in. A message
+// that is being handled stays readable: its memory is then left to the garbage
+// collector.
+func (r *wsReader) release() {
+	m := r.m
+	r.m = nil
+	if m != nil && m.state != delivered {
+		m.release()
+	}
+}
+
+// unmask removes the mask from a whole payload, in place (section 5.3).
+func unmask(b []byte, mask [4]byte) []byte {
+	ws.Cipher(b, mask, 0)
+	return b
+}
+
+func controlEvent(op ws.OpCode, payload []byte) (ev wsEvent, err *wsError) {
+	switch op {
+	case opPing:
+		ev.kind, ev.data = wsPing, payload
+	case opPong:
+		ev.kind, ev.data = wsPong, payload
+	case opClose:
+		ev.kind = wsClose
+		ev.code, ev.reason, err = parseClosePayload(payload)
+	}
+	if err != nil {
+		ev = wsEvent{}
+	}
+	return ev, err
+}
+
+// assembly is a message that arrives in more than one piece.
+type assembly struct {
+	buf     *bytebufferpool.ByteBuffer // the payload so far, unmasked; nil before its first byte
+	valid   int                        // of text: buf.B[:valid] is whole characters; len - valid < 4
+	missing int64                      // of the frame's payload; above 0 in state inFrame only
+	mask    [4]byte                    // of the frame
+	masked  int                        // payload bytes of the frame so far, modulo 4
+	empty   int                        // fragments without payload so far
+	state   assemblyState
+	final   bool // the frame ends the message
+	text    bool
+}
+
+type assemblyState uint8
+
+const (
+	inFrame       assemblyState = iota // the frame's payload is arriving
+	afterFragment                      // the next frame's header is due
+	delivered                          // the message is with the handler
+)
+
+var assemblies = sync.Pool{New: func() any { return new(assembly) }}
+
+// release puts the assembly, and its buffer unless that is large, into their
+// pools.
+func (m *assembly) release() {
+	if m.buf != nil && cap(m.buf.B) <= maxPooledBytes {
+		poison(m.buf.B)
+		bytebufferpool.Put(m.buf)
+	}
+	*m = assembly{}
+	assemblies.Put(m)
+}
+
+func (m *assembly) len() int {
+	if m.buf == nil {
+		return 0
+	}
+	return len(m.buf.B)
+}
+
+// begin starts a frame of the message.
+func (m *assembly) begin(h ws.Header) *wsError {
+	if h.Length == 0 {
+		if m.empty++; m.empty > maxEmptyFragments {
+			return errEmptyFragments
+		}
+	}
+	m.state, m.missing, m.mask, m.masked, m.final = inFrame, h.Length, h.Mask, 0, h.Fin
+	return nil
+}
+
+// fill takes what b has of the frame's payload.
+func (m *assembly) fill(b []byte, maxBytes int) (ev wsEvent, n int, err *wsError) {
+	n = int(min(m.missing, int64(len(b))))
+	if n > 0 {
+		m.append(b[:n], maxBytes)
+		if m.text {
+			k, ok := validUTF8Prefix(m.buf.B[m.valid:])
+			if !ok {
+				return ev, 0, errTextUTF8
+			}
+			m.valid += k
+		}
+	}
+	switch {
+	case m.missing > 0:
+		return ev, n, nil
+	case !m.final:
+		m.state = afterFragment
+		return ev, n, nil
+	case m.text && m.valid != m.len():
+		return ev, 0, errTextUTF8
+	}
+	m.state = delivered
+	ev.kind, ev.binary = wsMessage, !m.text
+	if m.buf != nil {
+		ev.data = m.buf.B
+	}
+	return ev, n, nil
+}
+
+// append adds the next bytes of the frame's payload, and unmasks them.
+func (m *assembly) append(p []byte, maxBytes int) {
+	if m.buf == nil {
+		m.buf = bytebufferpool.Get()
+	}
+	b := m.buf.B
+	have := len(b)
+	if need := have + len(p); need > cap(b) {
+		// Twice what is here, so that copying stays linear in what arrives, but
+		// not more than can come: memory is a multiple of the bytes that have
+		// arrived, whatever length the header declares.
+		size := max(2*cap(b), need, 512)
+		size = min(size, max(need, maxBytes))
+		if m.final {
+			size = int(min(int64(size), int64(have)+m.missing))
+		}
+		b = append(make([]byte, 0, size), b...)
+	}
+	b = append(b, p...)
+	ws.Cipher(b[have:], m.mask, m.masked)
+	m.buf.B = b
+	m.masked = (m.masked + len(p)) % 4
+	m.missing -= int64(len(p))
+}
