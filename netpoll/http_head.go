@@ -286,6 +286,7 @@ func (r *Request) judge(f *headFacts, t target) *HTTPError {
 	}
 
 	r.KeepAlive = !f.closing && (r.Minor > 0 || f.keepAlive) // section 9.3
-	r.UpgradeWebSocket = f.upgrade && f.websocket
+	// RFC 9110 section 7.8: ignored in HTTP/1.0.
+	r.UpgradeWebSocket = r.Minor > 0 && f.upgrade && f.websocket
 	return nil
 }

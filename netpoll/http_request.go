@@ -55,7 +55,7 @@ func (r *Request) reset() { *r = Request{} }
 func (r *Request) Header(name string) []byte {
 	for rest := r.fields; len(rest) > 0; {
 		i := bytes.IndexByte(rest, '\n')
-		if isField(rest, name) {
+		if isField(rest[:i], name) {
 			return trimOWS(rest[len(name)+1 : i-1])
 		}
 		rest = rest[i+1:]
@@ -67,10 +67,11 @@ func (r *Request) Header(name string) []byte {
 func (r *Request) HeaderCount(name string) int {
 	n := 0
 	for rest := r.fields; len(rest) > 0; {
-		if isField(rest, name) {
+		i := bytes.IndexByte(rest, '\n')
+		if isField(rest[:i], name) {
 			n++
 		}
-		rest = rest[bytes.IndexByte(rest, '\n')+1:]
+		rest = rest[i+1:]
 	}
 	return n
 }
@@ -86,9 +87,9 @@ func (r *Request) EachHeader(f func(name, value []byte)) {
 	}
 }
 
-// isField tells whether the field line that begins b has the given name.
-func isField(b []byte, name string) bool {
-	return len(b) > len(name) && b[len(name)] == ':' && equalFold(b[:len(name)], name)
+// isField tells whether a field line has the given name.
+func isField(line []byte, name string) bool {
+	return len(line) > len(name) && line[len(name)] == ':' && equalFold(line[:len(name)], name)
 }
 
 // Clone returns a copy that owns its bytes, in two allocations of just the size
