@@ -54,7 +54,7 @@ export class Case {
     return s;
   }
 
-  // cut ends every TCP connection through the proxy at once.
+  // cut ends every TCP connection through the proxy, at a moment without traffic.
   async cut() {
     const [host, port] = this.control.split(':');
     const c = net.connect(Number(port), host);
