@@ -1,0 +1,66 @@
+// Command wsecho is a bare WebSocket echo over package netpoll: what the
+// WebSocket conformance suite is run against.
+//
+// Its first line of output is "listening on <address>". It ends at SIGINT or
+// SIGTERM.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/sockeye-io/sockeye/netpoll"
+)
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:0", "`address` to listen on; port 0 lets the kernel choose")
+	maxPayload := flag.Int("max-payload", 32<<20, "largest message, in `bytes`")
+	flag.Parse()
+	if err := run(*addr, *maxPayload); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(addr string, maxPayload int) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	group, err := netpoll.New(netpoll.Config{
+		MaxMessageBytes: maxPayload,
+		MaxQueuedBytes:  2 * maxPayload, // the suite sends on while it is being answered
+	}, echo{})
+	if err != nil {
+		return err
+	}
+	bound, err := group.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening on", bound)
+	<-ctx.Done()
+	ending, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return group.Close(ending)
+}
+
+// echo upgrades every request and sends every message back.
+type echo struct{}
+
+func (echo) Claims([]byte) bool { return true }
+
+func (echo) HandleRequest(c *netpoll.Conn, r *netpoll.Request) {
+	_ = c.Upgrade(r, nil) // a request that is no upgrade has been answered with an error
+}
+
+func (echo) HandleMessage(c *netpoll.Conn, data []byte, binary bool) {
+	buf := netpoll.NewBuffer(netpoll.FrameRoom + len(data))
+	buf.B = append(buf.B[:netpoll.FrameRoom], data...)
+	c.Send(buf, buf.B[netpoll.PutFrameHeader(buf.B, netpoll.FrameRoom, binary):])
+	buf.Release()
+}
+
+func (echo) HandleClose(*netpoll.Conn, error) {}
