@@ -91,7 +91,7 @@ func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request) {
 	}
 	var upgrades []string
 	if r.UpgradeWebSocket {
-		s.transport = transportWebSocket
+		s.setTransport(transportWebSocket)
 		var room [256]byte
 		if err := c.Upgrade(r, e.cfg.CORS.appendHeaders(room[:0], r)); err != nil {
 			e.sessions.remove(s) // Upgrade has answered

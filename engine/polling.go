@@ -137,8 +137,8 @@ func (s *Session) workPost() {
 			return
 		}
 		s.handlePacket(packet)
-		if s.post != p {
-			return // closed by the packet
+		if s.state != sessionOpen { // closed by the packet
+			p.rest = nil
 		}
 	}
 	if len(p.rest) == 0 {

@@ -23,13 +23,14 @@ type Session struct {
 	// Context is for the layer above.
 	Context any
 
-	state     sessionState
-	transport transportKind
-	paused    bool // messages are not delivered
-	awaiting  bool // a ping has not been answered yet
-	refreshed bool // ... and its deadline has been put off once
-	flushing  bool // Flush is due
-	cookieDue bool // the next answer sets the cookie
+	state      sessionState
+	transport  transportKind
+	paused     bool // messages are not delivered
+	awaiting   bool // a ping has not been answered yet
+	refreshed  bool // ... and its deadline has been put off once
+	flushing   bool // Flush is due
+	cookieDue  bool // the next answer sets the cookie
+	answerLate bool // closed by the peer: a poll may still be on its way
 
 	conn    *netpoll.Conn // the WebSocket, or the poll that waits; nil for none
 	post    *post         // the POST that is being worked through

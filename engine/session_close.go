@@ -1,6 +1,14 @@
 package engine
 
-import "github.com/sockeye-io/sockeye/netpoll"
+import (
+	"time"
+
+	"github.com/sockeye-io/sockeye/netpoll"
+)
+
+// lateRequestTime is how much later than a request that was sent after it a
+// poll may arrive on its own connection.
+const lateRequestTime = 100 * time.Millisecond
 
 // Close ends the session; what was sent before still goes out. Any goroutine.
 func (s *Session) Close(reason CloseReason) {
@@ -31,6 +39,9 @@ func (s *Session) close(reason CloseReason) {
 	case s.transport == transportWebSocket:
 		s.finish()
 		c.CloseWebSocket(0, "")
+	case s.answerLate:
+		s.queue = append(s.queue, noopPacket.Retain())
+		s.loop.Arm(&s.timer, s, lateRequestTime)
 	case c != nil:
 		// The poll that waits carries what is queued and the close packet.
 		s.queue = append(s.queue, closePacket.Retain())
@@ -46,6 +57,14 @@ func (s *Session) close(reason CloseReason) {
 	if opened {
 		s.engine.handler.OnClose(s, reason)
 	}
+}
+
+// closedByPeer answers a close packet. A poll that waits, or one that was sent
+// before the packet and arrives after it, gets a noop.
+func (s *Session) closedByPeer() {
+	s.answerLate = s.transport == transportPolling && s.conn == nil
+	s.answerPollWithNoop()
+	s.close(TransportClose)
 }
 
 // finish forgets the session.

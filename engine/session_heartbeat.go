@@ -18,7 +18,7 @@ func (s *Session) Expire(*netpoll.Timer) {
 		s.close(PingTimeout)
 	default:
 		s.awaiting, s.refreshed = true, false
-		s.loop.Arm(&s.timer, s, s.engine.cfg.PingTimeout)
+		s.loop.ArmNext(&s.timer, s, s.engine.cfg.PingTimeout)
 		s.send(pingPacket)
 	}
 }

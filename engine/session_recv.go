@@ -46,7 +46,7 @@ func (s *Session) handlePacket(p eio.Packet) {
 	case eio.Pong:
 		s.handlePong()
 	case eio.Close:
-		s.close(TransportClose)
+		s.closedByPeer()
 	case eio.Ping:
 		// In version 4 the server pings; "invalid heartbeat direction".
 		s.close(TransportError)

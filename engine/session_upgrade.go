@@ -18,8 +18,8 @@ import (
 //	            upgradeTimeout                 WebSocket closed; polling goes on       polling
 //	            WebSocket lost                 polling goes on                         polling
 //	            session closed                 WebSocket closed                        -
-//	            another WebSocket request      refused, code 3                         (same)
-//	upgraded    any request with the sid       refused, code 3                         upgraded
+//	            another WebSocket request      101, and closed                         (same)
+//	upgraded    any other request              refused, code 3                         upgraded
 //
 // No packet is lost or doubled: until "5" every packet goes to a poll, and a
 // client sends "5" only after its last poll has been answered.
@@ -35,13 +35,13 @@ type upgrade struct {
 // handleUpgrade answers a WebSocket request that names the session.
 func (s *Session) handleUpgrade(c *netpoll.Conn, r *netpoll.Request) {
 	e := s.engine
-	if s.state != sessionOpen || s.transport != transportPolling || s.upgrade != nil {
-		e.refuse(c, r, errBadRequest)
-		return
-	}
 	var room [256]byte
 	if err := c.Upgrade(r, e.cfg.CORS.appendHeaders(room[:0], r)); err != nil {
 		return // Upgrade has answered
+	}
+	if s.state != sessionOpen || s.transport != transportPolling || s.upgrade != nil {
+		c.CloseWebSocket(0, "") // as the reference does; clients expect no HTTP error
+		return
 	}
 	s.upgrade = &upgrade{s: s, conn: c}
 	c.Context = s

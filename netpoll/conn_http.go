@@ -34,6 +34,8 @@ func (c *Conn) releaseHTTP() {
 	httpStates.Put(h)
 }
 
+var continueResponse = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+
 // consumeRequest consumes what it can of b: a whole request, or a piece of a
 // body.
 func (c *Conn) consumeRequest(b []byte) int {
@@ -117,7 +119,7 @@ func (c *Conn) expectBody(r *Request) {
 	h.body = bytebufferpool.Get()
 	c.setDeadline(c.loop.cfg.BodyTimeout)
 	if r.Expect100 {
-		c.sendBytes(continueLine)
+		c.sendBytes(continueResponse)
 	}
 }
 

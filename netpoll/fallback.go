@@ -225,17 +225,18 @@ func (b *fallbackBody) drain() bool {
 	if !b.drainable() {
 		return false
 	}
-	var scratch *Buffer
-	for left := maxDrainBytes; left > 0; {
+	if b.length == 0 {
+		return true
+	}
+	scratch := NewBuffer(8 << 10)
+	defer scratch.Release()
+	left := maxDrainBytes
+	for {
 		b.mu.Lock()
 		done := b.done
 		b.mu.Unlock()
-		if done {
-			return true
-		}
-		if scratch == nil {
-			scratch = NewBuffer(8 << 10)
-			defer scratch.Release()
+		if done || left <= 0 {
+			return done
 		}
 		n, err := b.next(scratch.B[:8<<10])
 		if err != nil {
@@ -243,5 +244,4 @@ func (b *fallbackBody) drain() bool {
 		}
 		left -= n
 	}
-	return false
 }

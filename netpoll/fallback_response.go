@@ -173,10 +173,11 @@ func (w *fallbackResponse) admit(n int) error {
 		return nil
 	case !hasContent(w.status):
 		return http.ErrBodyNotAllowed
-	case w.length >= 0 && w.written+int64(n) > w.length:
+	}
+	// As in net/http, what is refused counts: the response stays short.
+	if w.written += int64(n); w.length >= 0 && w.written > w.length {
 		return http.ErrContentLength
 	}
-	w.written += int64(n)
 	return nil
 }
 
@@ -273,7 +274,7 @@ func (w *fallbackResponse) appendHead(b, p []byte, last bool) []byte {
 	default:
 		w.framing = framedClose
 	}
-	if !hasContent(w.status) || (w.head && w.minor > 0) {
+	if !hasContent(w.status) || w.head {
 		w.framing = framedNone
 	}
 	for _, v := range h["Connection"] {

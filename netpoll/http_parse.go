@@ -7,6 +7,20 @@ var defaultHeadLimits = sync.OnceValue(func() headLimits {
 	return headLimits{line: c.MaxRequestLineBytes, bytes: c.MaxHeadBytes, fields: c.MaxHeaderFields}
 })
 
+// ParseRequestHead reads the head that begins b, within the default limits, and
+// makes the slices of r views of it; the content, if there is any, follows at
+// b[n:]. n is 0 when there is no error and the head is not complete. The error
+// is an *HTTPError. A Request that is used again costs no allocation.
+//
+// It is for tests and tools.
+func ParseRequestHead(r *Request, b []byte) (n int, err error) {
+	n, refused := r.parseHead(b, defaultHeadLimits())
+	if refused != nil {
+		return 0, refused
+	}
+	return n, nil
+}
+
 // ParseRequest reads the first request of a stream that arrives in the given
 // pieces, as a connection with the default limits does, except that it sets no
 // limit to the content. n is the length of the request, with its content; it is
@@ -40,7 +54,7 @@ func (p *requestParser) add(piece []byte) error {
 	p.b = append(p.b, piece...)
 	if p.r == nil {
 		var head Request
-		n, err := head.parseHead(p.b, defaultHeadLimits())
+		n, err := ParseRequestHead(&head, p.b)
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func TestHTTPVectors(t *testing.T) {
 				}
 			}
 			check("whole", func(b []byte) [][]byte { return [][]byte{b} })
-			step := 1 + len(c.Input)/1000
+			step := 1 + len(c.Input)/300
 			for at := 1; at < len(c.Input); at += step {
 				check(fmt.Sprintf("cut at %d", at), func(b []byte) [][]byte {
 					at := at - (len(c.Input) - len(b))

@@ -8,16 +8,16 @@ import (
 // tick is the resolution of loop timers: a timer never fires early and is at
 // most a tick late, plus the time that the loop needs to wake up.
 const (
-	tick       = 4 * time.Millisecond
-	wheelSlots = 8192 // one turn of the wheel is 32.8 s: a 25 s ping is looked at once
+	tick       = time.Millisecond
+	wheelSlots = 1 << 15 // one turn of the wheel is 32.8 s: a 25 s ping is looked at once
 )
 
 // Timer is one deadline on a loop's wheel. It is embedded by value in what it
 // belongs to and costs no allocation; its zero value is a stopped timer.
 // Loop-owned.
 type Timer struct {
-	next, prev *Timer // prev is nil for a stopped timer
-	at         int64  // in ticks since the loop's start
+	next, prev *Timer
+	at         int64 // in ticks since the group's start; 0 for a stopped timer
 	owner      Expirer
 }
 
@@ -27,38 +27,45 @@ type Expirer interface{ Expire(t *Timer) }
 
 // wheel is a hashed timing wheel: arming, stopping and firing cost O(1).
 type wheel struct {
-	slots [wheelSlots]Timer // list heads
-	used  [wheelSlots / 64]uint64
-	tick  int64 // all timers at or before this tick have fired
-	count int
+	slots  [wheelSlots]*Timer
+	used   [wheelSlots / 64]uint64
+	tick   int64  // all timers at or before this tick have fired
+	cursor *Timer // while firing: the next to be looked at
+	due    int64  // when the timer being fired was due
+	count  int
 }
 
 func (w *wheel) arm(t *Timer, at int64) {
-	if at <= w.tick {
-		at = w.tick + 1
+	t.at = max(at, w.tick+1)
+	i := t.at % wheelSlots
+	t.prev, t.next = nil, w.slots[i]
+	if t.next != nil {
+		t.next.prev = t
 	}
-	t.at = at
-	i := at % wheelSlots
-	h := &w.slots[i]
-	if h.next == nil {
-		h.next, h.prev = h, h
-	}
-	t.prev, t.next = h.prev, h
-	h.prev.next = t
-	h.prev = t
+	w.slots[i] = t
 	w.used[i/64] |= 1 << (i % 64)
 	w.count++
 }
 
 func (w *wheel) stop(t *Timer) {
-	if t.prev == nil {
+	if t.at == 0 {
 		return
 	}
-	t.prev.next, t.next.prev = t.next, t.prev
-	if i := t.at % wheelSlots; w.slots[i].next == &w.slots[i] {
-		w.used[i/64] &^= 1 << (i % 64)
+	if t == w.cursor {
+		w.cursor = t.next
 	}
-	t.next, t.prev = nil, nil
+	if t.next != nil {
+		t.next.prev = t.prev
+	}
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		i := t.at % wheelSlots
+		if w.slots[i] = t.next; t.next == nil {
+			w.used[i/64] &^= 1 << (i % 64)
+		}
+	}
+	t.next, t.prev, t.at = nil, nil, 0
 	w.count--
 }
 
@@ -71,21 +78,18 @@ func (w *wheel) next() (at int64, ok bool) {
 	first := (w.tick + 1) % wheelSlots
 	word, bit := first/64, first%64
 	m := w.used[word] &^ (1<<bit - 1)
-	for i := int64(0); ; i++ {
+	for range len(w.used) + 1 {
 		if m != 0 {
 			slot := word*64 + int64(bits.TrailingZeros64(m))
 			return w.tick + 1 + (slot-first+wheelSlots)%wheelSlots, true
 		}
-		if i > int64(len(w.used)) {
-			return 0, false
-		}
 		word = (word + 1) % int64(len(w.used))
 		m = w.used[word]
 	}
+	return 0, false
 }
 
-// advance moves the wheel to tick now and fires what is due, in the order of
-// the slots.
+// advance moves the wheel to tick now and fires what is due.
 func (w *wheel) advance(now int64) {
 	for w.tick < now {
 		at, ok := w.next()
@@ -94,29 +98,21 @@ func (w *wheel) advance(now int64) {
 			return
 		}
 		w.tick = at
-		h := &w.slots[at%wheelSlots]
-		// A callback may arm or stop any timer, so each step looks at the
-		// list anew. What stays is of a later turn and goes to the back once.
-		for t, n := h.next, w.slotLen(h); t != h && n > 0; n-- {
-			w.stop(t)
-			if t.at <= at {
-				t.owner.Expire(t)
-			} else {
-				w.arm(t, t.at)
-			}
-			if h.next == nil {
-				break
-			}
-			t = h.next
-		}
+		w.fire(at)
 	}
 }
 
-func (w *wheel) slotLen(h *Timer) (n int) {
-	for t := h.next; t != h; t = t.next {
-		n++
+// fire fires the timers of one slot that are due. A callback may arm or stop
+// any timer: new ones go in front of the cursor, and stop moves it on.
+func (w *wheel) fire(at int64) {
+	for t := w.slots[at%wheelSlots]; t != nil; t = w.cursor {
+		w.cursor = t.next
+		if t.at <= at {
+			w.due = t.at
+			w.stop(t)
+			t.owner.Expire(t)
+		}
 	}
-	return n
 }
 
 // Arm sets t to call owner after d, in place of what it was set to before.
@@ -131,6 +127,16 @@ func (l *Loop) Arm(t *Timer, owner Expirer, d time.Duration) {
 	l.wakeAt(t.at)
 }
 
+// ArmNext is Arm for an Expirer that goes on: d counts from when the timer that
+// has just run out was due, so that delays do not add up. After a long delay,
+// when the process was stopped say, it counts from now. Loop-owned.
+func (l *Loop) ArmNext(t *Timer, owner Expirer, d time.Duration) {
+	if late := l.now - l.wheel.due*int64(tick); late < int64(20*time.Millisecond) {
+		d -= time.Duration(late)
+	}
+	l.Arm(t, owner, d)
+}
+
 // Stop stops t if it is armed. Loop-owned.
 func (l *Loop) Stop(t *Timer) {
 	l.Check()
@@ -138,7 +144,7 @@ func (l *Loop) Stop(t *Timer) {
 }
 
 // Armed tells whether t is waiting to fire.
-func (t *Timer) Armed() bool { return t.prev != nil }
+func (t *Timer) Armed() bool { return t.at != 0 }
 
 // wakeAt makes sure that a sleeping loop turns at the given tick.
 func (l *Loop) wakeAt(at int64) {

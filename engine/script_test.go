@@ -1,0 +1,293 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
+)
+
+var update = flag.Bool("update", false, "rewrite the scripts' traces")
+
+// TestScripts runs each script of testdata: commands, each followed by the
+// whole trace of what the server did, two spaces in. -update rewrites the
+// traces, to be reviewed as a diff.
+//
+//	get A QUERY            connection A sends a GET           A < status body
+//	post A QUERY BODY      ... a POST
+//	ws A QUERY             ... a WebSocket request            A < frame text|binary|close ...
+//	text A DATA, binary A DATA                                a frame from A
+//	close A, reset A       A closes, or breaks
+//	send DATA, bytes DATA, volatile DATA                      the server sends to the last session
+//	end REASON             the server closes the session
+//	pause, resume          the server stops, goes on delivering
+//	tick DURATION          the clock moves on
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { runScript(t, file) })
+	}
+}
+
+func runScript(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newScript(Config{})
+	var got bytes.Buffer
+	for _, line := range strings.Split(strings.TrimRight(string(text), "\n"), "\n") {
+		if strings.HasPrefix(line, "  ") {
+			continue
+		}
+		fmt.Fprintln(&got, line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if err := s.do(line); err != nil {
+			t.Fatalf("%s: %q: %v", file, line, err)
+		}
+		got.Write(s.takeTrace())
+	}
+	if *update {
+		if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want := strings.Split(string(text), "\n")
+	for i, line := range strings.Split(got.String(), "\n") {
+		if i >= len(want) || line != want[i] {
+			t.Fatalf("%s:%d: got\n%s\nwant\n%s\nwhole trace:\n%s", file, i+1, line, strings.Join(want[min(i, len(want)-1):min(i+1, len(want))], ""), got.String())
+		}
+	}
+}
+
+// script drives an engine over the in-memory net.
+type script struct {
+	net     *netpolltest.Net
+	engine  *Engine
+	last    *Session
+	ids     int
+	peers   map[string]*scriptPeer
+	order   []string
+	trace   bytes.Buffer
+	holding bool // pause after each message
+}
+
+type scriptPeer struct {
+	*netpolltest.Peer
+	buf   bytes.Buffer
+	ws    bool
+	ended bool
+	head  bool
+}
+
+func newScript(cfg Config) *script {
+	s := &script{peers: map[string]*scriptPeer{}}
+	cfg.MaxPayload = 100
+	cfg.GenerateID = func(*Request) string { s.ids++; return fmt.Sprintf("sid%d", s.ids) }
+	s.engine = New(cfg, (*scriptHandler)(s))
+	s.net = netpolltest.New(limitsFor(netpoll.Config{}, []*Engine{s.engine}), Mux{s.engine}, 2)
+	return s
+}
+
+type scriptHandler script
+
+func (h *scriptHandler) OnOpen(s *Session) {
+	h.last = s
+	fmt.Fprintf(&h.trace, "  open %s %s\n", s.ID(), s.Transport())
+}
+
+func (h *scriptHandler) OnMessage(s *Session, data []byte, binary bool) {
+	kind := "text"
+	if binary {
+		kind = "binary"
+	}
+	fmt.Fprintf(&h.trace, "  message %s %s %q\n", s.ID(), kind, data)
+	if h.holding {
+		s.Pause()
+	}
+}
+
+func (h *scriptHandler) OnClose(s *Session, reason CloseReason) {
+	fmt.Fprintf(&h.trace, "  closed %s: %s\n", s.ID(), reason)
+}
+
+func (s *script) peer(name string) *scriptPeer {
+	p := s.peers[name]
+	if p == nil || p.Closed() {
+		if p == nil {
+			s.order = append(s.order, name)
+		}
+		p = &scriptPeer{Peer: s.net.Dial(len(s.order) % 2)} // every other connection on the other loop
+		s.peers[name] = p
+	}
+	return p
+}
+
+func (s *script) do(line string) error {
+	f := strings.SplitN(line, " ", 4)
+	arg := func(i int) string {
+		if i < len(f) {
+			return f[i]
+		}
+		return ""
+	}
+	rest := strings.TrimPrefix(strings.TrimPrefix(line, f[0]+" "), arg(1)+" ")
+	switch f[0] {
+	case "get", "head", "options", "put":
+		s.peer(arg(1)).Write(fmt.Appendf(nil, "%s /engine.io/?%s HTTP/1.1\r\nHost: h\r\n\r\n", strings.ToUpper(f[0]), arg(2)))
+	case "post":
+		body, err := unquote(arg(3))
+		if err != nil {
+			return err
+		}
+		s.peer(arg(1)).Write(fmt.Appendf(nil, "POST /engine.io/?%s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", arg(2), len(body), body))
+	case "ws":
+		p := s.peer(arg(1))
+		p.ws = true
+		p.Write(fmt.Appendf(nil, "GET /engine.io/?%s HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", arg(2)))
+	case "text", "binary":
+		data, err := unquote(rest)
+		if err != nil {
+			return err
+		}
+		op := ws.OpText
+		if f[0] == "binary" {
+			op = ws.OpBinary
+		}
+		frame := ws.MaskFrame(ws.NewFrame(op, true, []byte(data)))
+		b, err := ws.CompileFrame(frame)
+		if err != nil {
+			return err
+		}
+		s.peer(arg(1)).Write(b)
+	case "close":
+		s.peer(arg(1)).Close()
+	case "reset":
+		s.peer(arg(1)).Reset()
+	case "send", "bytes", "volatile":
+		data, err := unquote(strings.TrimPrefix(line, f[0]+" "))
+		if err != nil {
+			return err
+		}
+		m := NewMessage(f[0] == "bytes")
+		m.B = append(m.B, data...)
+		m.Seal()
+		s.last.Loop().Post(func(a, b any) {
+			sess, m := a.(*Session), b.(*Message)
+			if f[0] != "volatile" {
+				sess.Send(m)
+			} else if !sess.SendVolatile(m) {
+				s.trace.WriteString("  dropped\n")
+			}
+			m.Release()
+		}, s.last, m, 0)
+	case "end":
+		s.last.Close(CloseReason(strings.TrimPrefix(line, "end ")))
+	case "pause":
+		s.holding = true
+	case "resume":
+		s.holding = false
+		s.last.Loop().Post(func(a, _ any) { a.(*Session).Resume() }, s.last, nil, 0)
+	case "tick":
+		d, err := time.ParseDuration(arg(1))
+		if err != nil {
+			return err
+		}
+		s.net.Advance(d)
+	default:
+		return fmt.Errorf("unknown command")
+	}
+	s.net.Run()
+	return nil
+}
+
+func unquote(s string) (string, error) {
+	var out string
+	if !strings.HasPrefix(s, `"`) {
+		return s, nil
+	}
+	_, err := fmt.Sscanf(s, "%q", &out)
+	return out, err
+}
+
+// takeTrace renders what happened since the last call.
+func (s *script) takeTrace() []byte {
+	for _, name := range s.order {
+		p := s.peers[name]
+		p.buf.Write(p.Read())
+		for p.buf.Len() > 0 {
+			before := p.buf.Len()
+			s.render(name, p)
+			if p.buf.Len() == before {
+				break
+			}
+		}
+		if p.Ended() && !p.ended {
+			p.ended = true
+			fmt.Fprintf(&s.trace, "  %s < end\n", name)
+		}
+		if !p.Ended() {
+			p.ended = false
+		}
+	}
+	b := bytes.Clone(s.trace.Bytes())
+	s.trace.Reset()
+	return b
+}
+
+func (s *script) render(name string, p *scriptPeer) {
+	if p.ws && p.head {
+		f, err := ws.ReadFrame(&p.buf)
+		switch {
+		case err != nil:
+			fmt.Fprintf(&s.trace, "  %s < bad frame: %v\n", name, err)
+		case f.Header.OpCode == ws.OpClose:
+			code, reason := ws.ParseCloseFrameData(f.Payload)
+			fmt.Fprintf(&s.trace, "  %s < close %d %q\n", name, code, reason)
+		case f.Header.OpCode == ws.OpBinary:
+			fmt.Fprintf(&s.trace, "  %s < binary %q\n", name, f.Payload)
+		default:
+			fmt.Fprintf(&s.trace, "  %s < text %q\n", name, f.Payload)
+		}
+		return
+	}
+	r := bufio.NewReader(bytes.NewReader(p.buf.Bytes()))
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		fmt.Fprintf(&s.trace, "  %s < not HTTP: %v\n", name, err)
+		p.buf.Reset()
+		return
+	}
+	if resp.StatusCode == 101 {
+		p.head = true
+		left, _ := io.ReadAll(r)
+		p.buf.Reset()
+		p.buf.Write(left)
+		fmt.Fprintf(&s.trace, "  %s < 101\n", name)
+		return
+	}
+	p.ws = false
+	body, _ := io.ReadAll(resp.Body)
+	left, _ := io.ReadAll(r)
+	p.buf.Reset()
+	p.buf.Write(left)
+	fmt.Fprintf(&s.trace, "  %s < %d %q\n", name, resp.StatusCode, body)
+}

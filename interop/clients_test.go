@@ -1,0 +1,78 @@
+package interop_test
+
+import (
+	"strconv"
+	"testing"
+)
+
+// TestEvents is what users do all day: events, acknowledgements, rooms,
+// broadcasts, namespaces, middleware.
+func TestEvents(t *testing.T) {
+	p := start(t, "server")
+	runs := eachClient(t, "events", p.url())
+	p.stop(t, runs["panic-costs-that-event-only"])
+}
+
+// TestEnds is how connections end and begin again.
+func TestEnds(t *testing.T) {
+	p := start(t, "server")
+	x := startProxy(t, p.addr)
+	eachClient(t, "ends", p.url(), "via=http://"+x.front.Addr().String(), "control="+x.control.Addr().String())
+	p.stop(t, 0)
+}
+
+// fastHeartbeat are the timings of the public protocol suites.
+var fastHeartbeat = []string{"-ping-interval", "300ms", "-ping-timeout", "200ms"}
+
+// TestHeartbeat is that clients are found alive, or not.
+func TestHeartbeat(t *testing.T) {
+	p := start(t, "server", fastHeartbeat...)
+	eachClient(t, "heartbeat", p.url())
+	p.stop(t, 0)
+}
+
+// TestLimits is what happens at the configured limits.
+func TestLimits(t *testing.T) {
+	p := start(t, "server", "-max-payload", "10000", "-connect-timeout", "300ms")
+	eachClient(t, "limits", p.url())
+	p.stop(t, 0)
+}
+
+// TestEngine is the bare Engine.IO echo.
+func TestEngine(t *testing.T) {
+	p := start(t, "server", "-eio-path", "/engine.io/")
+	eachClient(t, "engine", p.url())
+	p.stop(t, 0)
+}
+
+// TestStopped has the server's process stand still, end and be replaced under
+// connected clients.
+func TestStopped(t *testing.T) {
+	for _, mode := range modes {
+		t.Run(mode, func(t *testing.T) {
+			js := clients[0]
+			need(t, js.needs)
+			first := start(t, "server", fastHeartbeat...)
+			x := startProxy(t, first.addr)
+			successor := make(chan *process, 1)
+			go func() {
+				<-first.done
+				second, err := launch("server", fastHeartbeat...)
+				if err == nil {
+					x.setTarget(second.addr)
+				} else {
+					t.Error(err)
+				}
+				successor <- second
+			}()
+			drive(t, append(js.command("stopped", first.url(), mode),
+				"via=http://"+x.front.Addr().String(), "pid="+strconv.Itoa(first.cmd.Process.Pid)),
+				expected(t, "stopped", js.language, mode))
+			_ = first.cmd.Process.Kill() // in case no case ended it: it does no harm after the end
+			first.ended(t, 0)
+			if second := <-successor; second != nil {
+				second.stop(t, 0)
+			}
+		})
+	}
+}

@@ -1,0 +1,80 @@
+// Command server is the server that the interoperability tests drive with real
+// clients, and that the public protocol suites can be pointed at. What it does
+// is in events.go.
+//
+// Its first line of output is "listening on <address>"; at SIGINT or SIGTERM it
+// ends and prints its counters as a last line, "stats <JSON>".
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"os/signal"
+	"syscall"
+	"time"
+
+	sockeye "github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/engine"
+)
+
+func main() {
+	var cfg sockeye.Config
+	e := &cfg.Engine
+	addr := flag.String("addr", "127.0.0.1:0", "`address` to listen on; port 0 lets the kernel choose")
+	flag.StringVar(&e.Path, "path", "/socket.io/", "path of Socket.IO")
+	flag.DurationVar(&e.PingInterval, "ping-interval", 0, "time between pings (default 25s)")
+	flag.DurationVar(&e.PingTimeout, "ping-timeout", 0, "time to answer a ping (default 20s)")
+	flag.DurationVar(&cfg.ConnectTimeout, "connect-timeout", 0, "time to join a namespace (default 45s)")
+	flag.IntVar(&e.MaxPayload, "max-payload", 0, "largest request body or message, in `bytes` (default 1000000)")
+	eioPath := flag.String("eio-path", "", "if set, a bare Engine.IO echo is served on this `path`")
+	flag.Parse()
+	if err := run(*addr, *eioPath, cfg); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(addr, eioPath string, cfg sockeye.Config) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	cfg.Engine.CORS = engine.CORS{Origins: []string{"*"}}
+	if eioPath != "" {
+		bare := cfg.Engine
+		bare.Path = eioPath
+		cfg.Engines = append(cfg.Engines, engine.New(bare, echo{}))
+	}
+	srv := sockeye.New(cfg)
+	for _, name := range []string{"/", "/custom"} {
+		register(srv.Of(name))
+	}
+	registerRefused(srv.Of("/refused"))
+
+	bound, err := srv.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening on", bound)
+	<-ctx.Done()
+	ending, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err = srv.Close(ending)
+	stats, _ := json.Marshal(srv.Stats()) // numbers only: cannot fail
+	fmt.Printf("stats %s\n", stats)
+	return err
+}
+
+// echo is the handler of the bare Engine.IO path.
+type echo struct{}
+
+func (echo) OnOpen(*engine.Session) {}
+
+func (echo) OnMessage(s *engine.Session, data []byte, binary bool) {
+	m := engine.NewMessage(binary)
+	m.B = append(m.B, data...)
+	s.Send(m.Seal())
+	m.Release()
+}
+
+func (echo) OnClose(*engine.Session, engine.CloseReason) {}

@@ -1,0 +1,85 @@
+package netpoll
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// WebSocketEvent is one thing that a stream of frames says; see ParseFrames.
+type WebSocketEvent struct {
+	// Kind is "text", "binary", "ping", "pong", "close", or "error" for what
+	// ends the connection.
+	Kind string
+	// Data is the payload of a message, a ping or a pong.
+	Data []byte
+	// Code is that of a close (1005 if it has none) or the one an error is
+	// answered with.
+	Code uint16
+	// Reason is that of a close or an error.
+	Reason string
+}
+
+// String shows the event on one line, with a long payload as its length.
+func (e WebSocketEvent) String() string {
+	switch {
+	case e.Kind == "error":
+		return "error " + strconv.Itoa(int(e.Code)) + " " + e.Reason
+	case e.Kind == "close":
+		return "close " + strconv.Itoa(int(e.Code)) + " " + strconv.Quote(e.Reason)
+	case len(e.Data) > 99:
+		return e.Kind + " " + strconv.Itoa(len(e.Data))
+	}
+	return e.Kind + " " + strconv.Quote(string(e.Data))
+}
+
+// ParseFrames reads a stream of a client's frames that arrives in the given
+// pieces, as a connection does after its upgrade. A close and an error are the
+// last event. How the stream was cut makes no difference to the result.
+//
+// It is for tests and tools: pieces stay as they are, and the events own their
+// bytes.
+func ParseFrames(maxMessageBytes int, pieces ...[]byte) (events []WebSocketEvent) {
+	var r wsReader
+	defer r.release()
+	var kept []byte
+	for _, piece := range pieces {
+		b := append(kept, piece...)
+		for len(b) > 0 {
+			ev, n, err := r.consume(b, maxMessageBytes)
+			if err != nil {
+				return append(events, WebSocketEvent{Kind: "error", Code: err.Code, Reason: err.Reason})
+			}
+			if ev.kind != wsNone {
+				events = append(events, ev.export())
+			}
+			if ev.kind == wsClose {
+				return events
+			}
+			r.messageDone()
+			if n == 0 {
+				break
+			}
+			b = b[n:]
+		}
+		kept = b
+	}
+	return events
+}
+
+func (ev *wsEvent) export() WebSocketEvent {
+	e := WebSocketEvent{Data: bytes.Clone(ev.data), Code: ev.code, Reason: ev.reason}
+	switch ev.kind {
+	case wsMessage:
+		e.Kind = "text"
+		if ev.binary {
+			e.Kind = "binary"
+		}
+	case wsPing:
+		e.Kind = "ping"
+	case wsPong:
+		e.Kind = "pong"
+	case wsClose:
+		e.Kind = "close"
+	}
+	return e
+}

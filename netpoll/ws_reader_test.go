@@ -1,0 +1,258 @@
+package netpoll
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/sockeye-io/sockeye/internal/wsvectors"
+)
+
+func clientFrame(f wsvectors.Frame, payload string) []byte {
+	f.Payload, f.Mask = []byte(payload), [4]byte{0x37, 0xfa, 0x21, 0x3d}
+	return f.Append(nil)
+}
+
+// feed consumes all of b as if it arrived in steps of so many bytes, and
+// returns the last event.
+func feed(t testing.TB, r *wsReader, b []byte, step, maxBytes int) (last wsEvent) {
+	t.Helper()
+	kept := 0
+	for end := min(step, len(b)); ; end = min(end+step, len(b)) {
+		for kept < end {
+			ev, n, err := r.consume(b[kept:end:end], maxBytes)
+			if err != nil {
+				t.Fatal(*err)
+			}
+			if ev.kind != wsNone {
+				last = ev
+			}
+			if n == 0 {
+				break
+			}
+			kept += n
+		}
+		if end == len(b) {
+			return last
+		}
+	}
+}
+
+// TestReaderIsIdleBetweenMessages: a connection that waits for a message holds
+// one nil pointer.
+func TestReaderIsIdleBetweenMessages(t *testing.T) {
+	var r wsReader
+	if size := unsafe.Sizeof(r); size != unsafe.Sizeof(uintptr(0)) {
+		t.Errorf("a reader has %d bytes", size)
+	}
+	for _, b := range [][]byte{
+		clientFrame(wsvectors.Frame{Op: 1}, "whole"),
+		append(clientFrame(wsvectors.Frame{Op: 1, Part: true}, "in "), clientFrame(wsvectors.Frame{}, "fragments")...),
+		clientFrame(wsvectors.Frame{Op: 9}, "ping"),
+	} {
+		for step := 1; step <= len(b); step++ {
+			feed(t, &r, bytes.Clone(b), step, 100)
+			r.messageDone()
+			if r.m != nil {
+				t.Fatalf("%q in steps of %d leaves %+v", b, step, r.m)
+			}
+		}
+	}
+}
+
+// TestWholeFrameIsView: a frame that is there as a whole is delivered where it
+// lies, and what follows cannot be reached through it.
+func TestWholeFrameIsView(t *testing.T) {
+	b := clientFrame(wsvectors.Frame{Op: 2}, "payload")
+	b = append(b, "next"...)
+	var r wsReader
+	ev, n, err := r.consume(b, 100)
+	if err != nil || n != len(b)-4 || string(ev.data) != "payload" {
+		t.Fatalf("%+v, %d, %v", ev, n, err)
+	}
+	if &ev.data[0] != &b[6] || cap(ev.data) != len(ev.data) || r.m != nil {
+		t.Errorf("not a view: cap %d, len %d", cap(ev.data), len(ev.data))
+	}
+}
+
+// TestConsumeIsLinear: what consume leaves unused is at most a header and a
+// control frame's payload, so that nothing large is given to it twice.
+func TestConsumeIsLinear(t *testing.T) {
+	b := clientFrame(wsvectors.Frame{Op: 1, Part: true}, strings.Repeat("ä", 50_000))
+	b = append(b, clientFrame(wsvectors.Frame{Op: 9}, strings.Repeat("p", 125))...)
+	b = append(b, clientFrame(wsvectors.Frame{}, strings.Repeat("ö", 50_000))...)
+	var r wsReader
+	defer r.release()
+	kept, given := 0, 0
+	for end := 1; end <= len(b); end++ {
+		for kept < end {
+			given += end - kept
+			_, n, err := r.consume(b[kept:end:end], 1<<20)
+			if err != nil {
+				t.Fatal(*err)
+			}
+			if n == 0 {
+				if left := end - kept; left > 14+maxControlBytes {
+					t.Fatalf("%d bytes are left unused", left)
+				}
+				break
+			}
+			kept += n
+		}
+	}
+	if kept != len(b) || given > len(b)+200*200 {
+		t.Errorf("%d bytes of %d consumed, %d given", kept, len(b), given)
+	}
+}
+
+// TestMemoryFollowsBytes: memory is at most a small multiple of the bytes that
+// have arrived, whatever a header declares, and never above the limit.
+func TestMemoryFollowsBytes(t *testing.T) {
+	const limit = 1 << 20
+	declared := wsvectors.Frame{Op: 2, Part: true, Payload: make([]byte, limit)}.Append(nil)
+	for _, final := range []bool{false, true} {
+		b := bytes.Clone(declared)
+		if final {
+			b[0] |= 0x80
+		}
+		var r wsReader
+		header := 14
+		if _, n, err := r.consume(b[:header], limit); n != header || err != nil {
+			t.Fatal(n, err)
+		}
+		if r.m.buf != nil {
+			t.Errorf("a header alone takes a buffer of %d bytes", cap(r.m.buf.B))
+		}
+		start := 0 // what the pool gave
+		for at := header; at < len(b); {
+			end := min(at+1000, len(b))
+			if _, n, err := r.consume(b[at:end], limit); n != end-at || err != nil {
+				t.Fatal(n, err)
+			}
+			at = end
+			if start == 0 {
+				start = cap(r.m.buf.B)
+			}
+			have := at - header
+			if size := cap(r.m.buf.B); size > max(2*have, start) || size > max(limit, start) {
+				t.Fatalf("%d bytes have arrived, the buffer has %d", have, size)
+			}
+		}
+		r.messageDone()
+		r.release()
+	}
+}
+
+// TestGrowthIsLinear: many small fragments copy a message a few times at most.
+func TestGrowthIsLinear(t *testing.T) {
+	var r wsReader
+	defer r.release()
+	b := clientFrame(wsvectors.Frame{Op: 2, Part: true}, "x")
+	copied, size := 0, 0
+	for i := range 300_000 {
+		if i == 1 {
+			b[0] = 0
+		}
+		if _, n, err := r.consume(bytes.Clone(b), 1<<20); n != len(b) || err != nil {
+			t.Fatal(n, err)
+		}
+		if c := cap(r.m.buf.B); c != size {
+			copied += size
+			size = c
+		}
+	}
+	if copied > 2*300_000 {
+		t.Errorf("%d bytes were copied", copied)
+	}
+}
+
+// TestMessageStaysReadable: a handler that closes the connection still reads
+// the message it was given; its memory does not go to a pool meanwhile.
+func TestMessageStaysReadable(t *testing.T) {
+	var r wsReader
+	b := append(clientFrame(wsvectors.Frame{Op: 1, Part: true}, "Hel"), clientFrame(wsvectors.Frame{}, "lo")...)
+	ev := feed(t, &r, b, len(b), 100)
+	r.release() // as Close does, within the handler
+	var others []*wsReader
+	for range 10 {
+		o := new(wsReader)
+		feed(t, o, clientFrame(wsvectors.Frame{Op: 1, Part: true}, "other"), 1, 100)
+		others = append(others, o)
+	}
+	if string(ev.data) != "Hello" {
+		t.Errorf("the message has become %q", ev.data)
+	}
+	r.messageDone() // as the caller does, after the handler
+	for _, o := range others {
+		o.release()
+		if o.m != nil {
+			t.Error("release left something")
+		}
+	}
+}
+
+// TestConsumeEndsDelivery: messageDone may be left out, since the next consume
+// does the same.
+func TestConsumeEndsDelivery(t *testing.T) {
+	var r wsReader
+	b := append(clientFrame(wsvectors.Frame{Op: 1, Part: true}, "a"), clientFrame(wsvectors.Frame{}, "b")...)
+	feed(t, &r, b, len(b), 100)
+	if ev := feed(t, &r, clientFrame(wsvectors.Frame{Op: 1}, "c"), 100, 100); string(ev.data) != "c" || r.m != nil {
+		t.Errorf("%q, %+v", ev.data, r.m)
+	}
+}
+
+// TestLargeBufferIsNotPooled: one large message does not pin its memory.
+func TestLargeBufferIsNotPooled(t *testing.T) {
+	var r wsReader
+	big := strings.Repeat("x", maxPooledBytes+1)
+	b := append(clientFrame(wsvectors.Frame{Op: 2, Part: true}, big), clientFrame(wsvectors.Frame{}, "")...)
+	ev := feed(t, &r, b, len(b), 1<<20)
+	data := ev.data
+	r.messageDone()
+	// Those that the pool hands out now are not the large one.
+	var readers []*wsReader
+	for range 50 {
+		o := new(wsReader)
+		readers = append(readers, o)
+		feed(t, o, clientFrame(wsvectors.Frame{Op: 2, Part: true}, "x"), 100, 100)
+		if &o.m.buf.B[0] == &data[0] || cap(o.m.buf.B) > maxPooledBytes {
+			t.Fatalf("the pool kept a buffer of %d bytes", cap(o.m.buf.B))
+		}
+	}
+	for _, o := range readers {
+		o.release()
+	}
+}
+
+func TestReaderAllocations(t *testing.T) {
+	if raceBuild {
+		t.Skip("allocations are counted without the race detector")
+	}
+	for _, c := range []struct {
+		name string
+		b    []byte
+		step int
+	}{
+		{"a small text frame", clientFrame(wsvectors.Frame{Op: 1}, `42["chat","hello"]`), 1 << 20},
+		{"a large text frame", clientFrame(wsvectors.Frame{Op: 1}, strings.Repeat("ä", 30_000)), 1 << 20},
+		{"a binary frame", clientFrame(wsvectors.Frame{Op: 2}, "\x00\xff"), 1 << 20},
+		{"a ping", clientFrame(wsvectors.Frame{Op: 9}, "ping"), 1 << 20},
+		{"a pong", clientFrame(wsvectors.Frame{Op: 10}, "pong"), 1 << 20},
+		{"a frame in two pieces", clientFrame(wsvectors.Frame{Op: 1}, strings.Repeat("x", 1000)), 600},
+		{"fragments", append(clientFrame(wsvectors.Frame{Op: 1, Part: true}, "Hel"), clientFrame(wsvectors.Frame{}, "lo")...), 1 << 20},
+	} {
+		var r wsReader
+		b := make([]byte, len(c.b))
+		if n := testing.AllocsPerRun(200, func() {
+			copy(b, c.b)
+			if ev := feed(t, &r, b, c.step, 1<<20); ev.kind == wsNone {
+				panic("no event")
+			}
+			r.messageDone()
+		}); n != 0 {
+			t.Errorf("%s allocates %v times", c.name, n)
+		}
+	}
+}
