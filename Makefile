@@ -1,0 +1,31 @@
+# Each target is a short script in ci/, which also runs by hand.
+
+.DEFAULT_GOAL := help
+.PHONY: help test fmt lint vet race interop fuzz bench
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+test: ## everything below, with what it needs installed first: the one command before a change is done
+	@ci/test.sh
+
+fmt: ## format all Go files
+	@ci/fmt.sh -w
+
+lint: ## staticcheck
+	@ci/lint.sh
+
+vet: ## go vet, for Linux and macOS
+	@ci/vet.sh
+
+race: ## the unit tests, under the race detector
+	@ci/race.sh
+
+interop: ## the servers driven by real clients, and a browser
+	@ci/interop.sh
+
+fuzz: ## every fuzz target for FUZZTIME (5s)
+	@ci/fuzz.sh
+
+bench: ## every benchmark, BENCHTIME (1x) each
+	@ci/bench.sh

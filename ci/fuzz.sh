@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Every fuzz target of the repository for FUZZTIME, one after the other.
+. "$(dirname "$0")/lib.sh"
+
+found=0
+for m in $(modules); do
+	for dir in $(folders_with '^func Fuzz' "$m"); do
+		targets=$(go test -C "$m" -list '^Fuzz' "$dir")
+		for target in $(grep '^Fuzz' <<<"$targets"); do
+			step "fuzz $target, module $m, $dir"
+			go test -C "$m" -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-5s}" "$dir"
+			found=$((found + 1))
+		done
+	done
+done
+[ "$found" -gt 0 ] || die "no fuzz target was found"
+step "fuzz: $found targets"

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The tests with real clients: JavaScript, Python, a WebSocket conformance suite,
+# a browser. Nothing may be skipped here.
+. "$(dirname "$0")/lib.sh"
+
+ci/clients.sh
+command -v cc >/dev/null || debian gcc libc6-dev
+export SOCKEYE_INTEROP=1
+step "interop: JavaScript, Python, Autobahn"
+gotest -race -count=1 -timeout 10m ./interop
+if [ -f interop/browser/go.mod ]; then
+	step "interop: browser"
+	gotest -C interop/browser -count=1 -timeout 10m ./...
+fi

@@ -1,0 +1,78 @@
+# Sourced by the scripts beside it: it enters the repository's root.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+GOFUMPT=mvdan.cc/gofumpt@v0.12.0
+STATICCHECK=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# step prints a line of progress.
+step() { printf '==> %s\n' "$*"; }
+
+# die ends the script.
+die() {
+	printf 'ci: %s\n' "$*" >&2
+	exit 1
+}
+
+# modules lists the folders of all Go modules of the repository.
+modules() {
+	git ls-files --cached --others --exclude-standard -- go.mod '*/go.mod' | sort -u | while read -r f; do dirname "$f"; done
+}
+
+# in_modules runs a command in the folder of each module.
+in_modules() {
+	local m
+	for m in $(modules); do
+		(cd "$m" && "$@")
+	done
+}
+
+# folders_with lists the folders of a module whose tests have a line that matches.
+folders_with() {
+	local line=$1 module=$2 file
+	git ls-files --cached --others --exclude-standard -- '*_test.go' | while read -r file; do
+		[ "$(module_of "$file")" = "$module" ] && grep -qs "$line" "$file" || continue
+		dirname "./${file#"$module"/}"
+	done | sort -u
+}
+
+# module_of prints the folder of the module that a file belongs to.
+module_of() {
+	local dir
+	dir=$(dirname "$1")
+	while [ ! -f "$dir/go.mod" ]; do dir=$(dirname "$dir"); done
+	printf '%s\n' "$dir"
+}
+
+# tool installs a pinned tool into .tools/, unless it is there and was built by
+# this Go, and prints its path.
+tool() {
+	local name=${1%@*} version=${1#*@} path
+	path=$PWD/.tools/$(basename "$name")
+	if ! { [ -x "$path" ] && go version -m "$path" | grep -q "$version" && go version "$path" | grep -q "$(go env GOVERSION)"; }; then
+		step "installing $1" >&2
+		GOBIN=$PWD/.tools GOFLAGS= go install "$1"
+	fi
+	printf '%s\n' "$path"
+}
+
+# debian installs Debian packages.
+debian() {
+	local sudo=
+	command -v apt-get >/dev/null || die "install $* first"
+	if [ "$(id -u)" != 0 ]; then
+		sudo -n true 2>/dev/null || die "install $* first"
+		sudo=sudo
+	fi
+	step "installing $*"
+	$sudo apt-get -qq update
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+}
+
+# gotest runs go test and prints little: the result of each package, skipped
+# tests, and all of a package that failed. Results are also appended to the file
+# that CI_RESULTS names.
+gotest() {
+	go test -v "$@" 2>&1 | awk -v results="${CI_RESULTS:-/dev/null}" -f ci/gotest.awk
+}

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# The unit tests of all modules under the race detector, in random order. The
+# tests with real clients are interop.sh's.
+. "$(dirname "$0")/lib.sh"
+
+command -v cc >/dev/null || debian gcc libc6-dev
+for m in $(modules); do
+	[ "$m" != interop/browser ] || continue
+	step "go test -race, module $m"
+	packages=$(cd "$m" && go list ./...)
+	# shellcheck disable=SC2046 # one word a package
+	gotest -C "$m" -race -shuffle=on -timeout 10m $(grep -v '/interop$' <<<"$packages")
+done
