@@ -95,7 +95,7 @@ func (l *link) handlePacket(data []byte) error {
 		return errUnexpected // text while attachments are missing
 	}
 	cfg := &l.srv.cfg
-	p, err := sio.Limits{MaxAttachments: cfg.MaxAttachments, MaxDepth: cfg.MaxJSONDepth}.ConsumePacket(data)
+	p, err := sio.Limits{MaxAttachments: cfg.MaxAttachments}.ConsumePacket(data)
 	if err != nil {
 		return err
 	}

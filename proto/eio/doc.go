@@ -1,0 +1,13 @@
+// Package eio is the wire format of Engine.IO, protocol version 4: packets,
+// polling payloads, and the handshake.
+//
+// A packet is a type and data. Its text form, type digit and data, is a
+// WebSocket text frame, or a record of a polling payload; binary data is a
+// WebSocket binary frame of its own, or, in a payload, 'b' and base64.
+//
+//	websocket text frame, payload record -> ConsumePacket -> Packet
+//	POST body -> ConsumePayload, again and again -> Packet
+//	Packet -> AppendPacket -> text form
+//
+// What is returned are views into the input.
+package eio
