@@ -5,10 +5,10 @@ import (
 	"strconv"
 )
 
-// WebSocketEvent is one thing that a stream of frames says; see ParseFrames.
+// WebSocketEvent is one thing that a stream of frames says.
 type WebSocketEvent struct {
 	// Kind is "text", "binary", "ping", "pong", "close", or "error" for what
-	// ends the connection.
+	// ends the connection; "" if there is nothing yet.
 	Kind string
 	// Data is the payload of a message, a ping or a pong.
 	Data []byte
@@ -39,23 +39,20 @@ func (e WebSocketEvent) String() string {
 // It is for tests and tools: pieces stay as they are, and the events own their
 // bytes.
 func ParseFrames(maxMessageBytes int, pieces ...[]byte) (events []WebSocketEvent) {
-	var r wsReader
-	defer r.release()
+	var r WebSocketReader
+	defer r.Release()
 	var kept []byte
 	for _, piece := range pieces {
 		b := append(kept, piece...)
 		for len(b) > 0 {
-			ev, n, err := r.consume(b, maxMessageBytes)
-			if err != nil {
-				return append(events, WebSocketEvent{Kind: "error", Code: err.Code, Reason: err.Reason})
+			e, n := r.Consume(b, maxMessageBytes)
+			if e.Kind != "" {
+				e.Data = bytes.Clone(e.Data)
+				events = append(events, e)
 			}
-			if ev.kind != wsNone {
-				events = append(events, ev.export())
-			}
-			if ev.kind == wsClose {
+			if e.Kind == "close" || e.Kind == "error" {
 				return events
 			}
-			r.messageDone()
 			if n == 0 {
 				break
 			}
@@ -66,8 +63,21 @@ func ParseFrames(maxMessageBytes int, pieces ...[]byte) (events []WebSocketEvent
 	return events
 }
 
-func (ev *wsEvent) export() WebSocketEvent {
-	e := WebSocketEvent{Data: bytes.Clone(ev.data), Code: ev.code, Reason: ev.reason}
+// WebSocketReader reads the frames of one client as a connection does, without
+// the connection. The zero value stands at the beginning of a stream. It is for
+// tests and tools, and for one goroutine.
+type WebSocketReader struct{ r wsReader }
+
+// Consume reads at most one frame, or part of one, from b, in which it removes
+// the mask. n is how much of b has been used; 0 means that more is needed, and
+// that b must be given again with it. The event's Data is a view, good until the
+// next call. After a close or an error Consume is not called again.
+func (r *WebSocketReader) Consume(b []byte, maxMessageBytes int) (e WebSocketEvent, n int) {
+	ev, n, err := r.r.consume(b, maxMessageBytes)
+	if err != nil {
+		return WebSocketEvent{Kind: "error", Code: err.Code, Reason: err.Reason}, n
+	}
+	e = WebSocketEvent{Data: ev.data, Code: ev.code, Reason: ev.reason}
 	switch ev.kind {
 	case wsMessage:
 		e.Kind = "text"
@@ -81,5 +91,8 @@ func (ev *wsEvent) export() WebSocketEvent {
 	case wsClose:
 		e.Kind = "close"
 	}
-	return e
+	return e, n
 }
+
+// Release gives back what the reader holds.
+func (r *WebSocketReader) Release() { r.r.release() }
