@@ -129,6 +129,13 @@ function plain(v) {
   return v;
 }
 
+// reason is an error's message, shortened, and where in the cases it arose.
+function reason(e) {
+  const lines = String(e?.stack ?? e).split('\n');
+  const place = lines.find((l) => l.includes('/clients/js/') && !l.includes('harness.mjs'));
+  return [...lines.filter((l) => !/^ +at /.test(l)).slice(0, 16), place?.trim() ?? ''].join('\n');
+}
+
 // run runs the cases that fit the mode. cases maps names to functions; one that
 // has a `modes` property is for these modes only.
 export async function run(cases, env) {
@@ -142,7 +149,7 @@ export async function run(cases, env) {
         timer = setTimeout(() => reject(new Error(`not done within ${caseDeadline} ms`)), caseDeadline);
       })]);
     } catch (e) {
-      line = { case: name, ok: false, why: String(e?.stack ?? e).split('\n').slice(0, 4).join('; ') };
+      line = { case: name, ok: false, why: reason(e) };
     }
     clearTimeout(timer);
     t.close();
