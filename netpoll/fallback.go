@@ -192,9 +192,6 @@ func (b *fallbackBody) next(p []byte) (int, error) {
 	// A declared length tells the end before another read does.
 	if errors.Is(err, io.EOF) || b.read == b.length {
 		b.done = true
-		if err == nil && n == 0 {
-			err = io.EOF
-		}
 	}
 	return n, err
 }
