@@ -21,6 +21,12 @@ const (
 	ServerShuttingDown CloseReason = "server shutting down" // Engine.Close
 )
 
+// byPeer tells whether the peer, or the way to it, ended the session, so that
+// nothing more can be told to it.
+func (r CloseReason) byPeer() bool {
+	return r == TransportClose || r == TransportError || r == PingTimeout || r == ParseError
+}
+
 // reasonFor is the close reason for the way in which a connection ended.
 func reasonFor(err error) CloseReason {
 	var closed *netpoll.CloseError

@@ -21,8 +21,7 @@ func (s *Session) handlePoll(c *netpoll.Conn, r *netpoll.Request) {
 	c.Context = s
 	switch {
 	case s.state == sessionClosing:
-		s.answerPoll()
-		s.finish()
+		s.handleClosingPoll()
 	case len(s.queue) > 0:
 		s.flushSoon()
 	case s.upgrade != nil && s.upgrade.probed:

@@ -31,7 +31,7 @@ var update = flag.Bool("update", false, "rewrite the scripts' traces")
 //	text A DATA, binary A DATA                                a frame from A
 //	close A, reset A       A closes, or breaks
 //	send DATA, bytes DATA, volatile DATA                      the server sends to the last session
-//	end REASON             the server closes the session
+//	end REASON, send+end DATA the server closes the session
 //	pause, resume          the server stops, goes on delivering
 //	tick DURATION          the clock moves on
 func TestScripts(t *testing.T) {
@@ -182,7 +182,7 @@ func (s *script) do(line string) error {
 		s.peer(arg(1)).Close()
 	case "reset":
 		s.peer(arg(1)).Reset()
-	case "send", "bytes", "volatile":
+	case "send", "bytes", "volatile", "send+end":
 		data, err := unquote(strings.TrimPrefix(line, f[0]+" "))
 		if err != nil {
 			return err
@@ -199,6 +199,9 @@ func (s *script) do(line string) error {
 			}
 			m.Release()
 		}, s.last, m, 0)
+		if f[0] == "send+end" { // in one batch
+			s.last.Close(ForcedClose)
+		}
 	case "end":
 		s.last.Close(CloseReason(strings.TrimPrefix(line, "end ")))
 	case "pause":

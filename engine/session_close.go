@@ -42,17 +42,20 @@ func (s *Session) close(reason CloseReason) {
 	case s.answerLate:
 		s.queue = append(s.queue, noopPacket.Retain())
 		s.loop.Arm(&s.timer, s, lateRequestTime)
-	case c != nil:
-		// The poll that waits carries what is queued and the close packet.
-		s.queue = append(s.queue, closePacket.Retain())
-		s.answerPoll()
+	case reason.byPeer() || c != nil && len(s.queue) == 0:
+		if c != nil {
+			s.queue = append(s.queue, closePacket.Retain())
+			s.answerPoll()
+		}
 		s.finish()
-	case reason == ForcedClose || reason == ServerShuttingDown:
-		// The next poll will; until then the sid stays known.
-		s.queue = append(s.queue, closePacket.Retain())
-		s.loop.Arm(&s.timer, s, s.engine.cfg.CloseTimeout)
 	default:
-		s.finish()
+		// What was sent before goes first, and the close packet with a poll of
+		// its own: socket.io-client handles it before the messages of the same
+		// payload. Until then the sid stays known.
+		if c != nil {
+			s.answerPoll()
+		}
+		s.loop.Arm(&s.timer, s, s.engine.cfg.CloseTimeout)
 	}
 	if opened {
 		s.engine.handler.OnClose(s, reason)
@@ -65,6 +68,19 @@ func (s *Session) closedByPeer() {
 	s.answerLate = s.transport == transportPolling && s.conn == nil
 	s.answerPollWithNoop()
 	s.close(TransportClose)
+}
+
+// handleClosingPoll answers a poll of a session that is over: with what is still
+// queued, then with the close packet.
+func (s *Session) handleClosingPoll() {
+	last := s.answerLate || len(s.queue) == 0
+	if len(s.queue) == 0 {
+		s.queue = append(s.queue, closePacket.Retain())
+	}
+	s.answerPoll()
+	if last {
+		s.finish()
+	}
 }
 
 // finish forgets the session.
