@@ -7,12 +7,11 @@ import (
 )
 
 const (
-	opContinuation = ws.OpContinuation
-	opText         = ws.OpText
-	opBinary       = ws.OpBinary
-	opClose        = ws.OpClose
-	opPing         = ws.OpPing
-	opPong         = ws.OpPong
+	opText   = ws.OpText
+	opBinary = ws.OpBinary
+	opClose  = ws.OpClose
+	opPing   = ws.OpPing
+	opPong   = ws.OpPong
 )
 
 // maxControlBytes bounds the payload of a control frame (RFC 6455 section 5.5).

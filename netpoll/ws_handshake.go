@@ -18,7 +18,6 @@ const websocketGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 var (
 	errUpgradeMethod  = &HTTPError{400, "a WebSocket handshake is a GET request"}
 	errUpgradeHTTP    = &HTTPError{400, "a WebSocket handshake needs HTTP/1.1"}
-	errUpgradeHost    = &HTTPError{400, "a WebSocket handshake needs a Host"}
 	errUpgradeTokens  = &HTTPError{400, "Connection must name upgrade, and Upgrade websocket"}
 	errUpgradeContent = &HTTPError{400, "a WebSocket handshake has no content"}
 	errUpgradeKeys    = &HTTPError{400, "there must be one Sec-WebSocket-Key"}
@@ -28,15 +27,14 @@ var (
 )
 
 // checkUpgrade tells what is wrong with a WebSocket handshake, nil if nothing
-// is (section 4.2.1). Whether its Origin is welcome is not decided here.
+// is (section 4.2.1). That HTTP/1.1 has a Host, parseHead has seen to; whether
+// the Origin is welcome is not decided here.
 func checkUpgrade(r *Request) *HTTPError {
 	switch {
 	case string(r.Method) != "GET":
 		return errUpgradeMethod
 	case r.Minor < 1:
 		return errUpgradeHTTP
-	case len(r.Host) == 0:
-		return errUpgradeHost
 	case !r.UpgradeWebSocket:
 		return errUpgradeTokens
 	case r.ContentLength != 0:
@@ -51,6 +49,16 @@ func checkUpgrade(r *Request) *HTTPError {
 		return errUpgradeKey
 	}
 	return nil
+}
+
+// refusedUpgradeFields are the fields that the response to err needs besides
+// those of any error: section 4.2.2 and RFC 9110 section 15.5.22 for 426, and
+// for its Upgrade field section 7.8.
+func refusedUpgradeFields(err *HTTPError) []byte {
+	if err != errUpgradeVersion {
+		return nil
+	}
+	return []byte("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
 }
 
 // validKey tells whether key is the base64 form of 16 bytes.

@@ -79,6 +79,24 @@ func TestCheckUpgrade(t *testing.T) {
 	}
 }
 
+// TestUpgradeVersionRefused: section 4.2.2, "an appropriate HTTP error code
+// (such as 426 Upgrade Required) and a |Sec-WebSocket-Version| header field
+// indicating the version(s) the server is capable of understanding".
+func TestUpgradeVersionRefused(t *testing.T) {
+	b := AppendResponseHead(nil, errUpgradeVersion.Status, "", 0, false, refusedUpgradeFields(errUpgradeVersion))
+	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 426 || res.Header.Get("Sec-WebSocket-Version") != "13" || res.Header.Get("Upgrade") != "websocket" {
+		t.Errorf("status %d, header %v", res.StatusCode, res.Header)
+	}
+	if fields := refusedUpgradeFields(errUpgradeKey); fields != nil {
+		t.Errorf("another error has %q", fields)
+	}
+}
+
 // TestUpgradeResponse: section 4.2.2, with the example of section 1.3.
 func TestUpgradeResponse(t *testing.T) {
 	r := parseUpgrade(t, upgradeGET)

@@ -160,9 +160,6 @@ func controlEvent(op ws.OpCode, payload []byte) (ev wsEvent, err *wsError) {
 		ev.kind = wsClose
 		ev.code, ev.reason, err = parseClosePayload(payload)
 	}
-	if err != nil {
-		ev = wsEvent{}
-	}
 	return ev, err
 }
 

@@ -107,10 +107,11 @@ func TestConsumeIsLinear(t *testing.T) {
 }
 
 // TestMemoryFollowsBytes: memory is at most a small multiple of the bytes that
-// have arrived, whatever a header declares, and never above the limit.
+// have arrived, whatever a header declares, and above neither the limit nor the
+// size of the message, where that is known.
 func TestMemoryFollowsBytes(t *testing.T) {
-	const limit = 1 << 20
-	declared := wsvectors.Frame{Op: 2, Part: true, Payload: make([]byte, limit)}.Append(nil)
+	const limit, size = 1 << 20, 900_000
+	declared := wsvectors.Frame{Op: 2, Part: true, Payload: make([]byte, size)}.Append(nil)
 	for _, final := range []bool{false, true} {
 		b := bytes.Clone(declared)
 		if final {
@@ -134,10 +135,13 @@ func TestMemoryFollowsBytes(t *testing.T) {
 			if start == 0 {
 				start = cap(r.m.buf.B)
 			}
-			have := at - header
-			if size := cap(r.m.buf.B); size > max(2*have, start) || size > max(limit, start) {
-				t.Fatalf("%d bytes have arrived, the buffer has %d", have, size)
+			have, room := at-header, cap(r.m.buf.B)
+			if room > max(2*have, start) || room > max(limit, start) {
+				t.Fatalf("%d bytes have arrived, the buffer has %d", have, room)
 			}
+		}
+		if room := cap(r.m.buf.B); final && room > max(size, start) {
+			t.Errorf("a message of %d bytes has a buffer of %d", size, room)
 		}
 		r.messageDone()
 		r.release()
