@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/wire"
 )
 
@@ -69,5 +68,3 @@ func reference(srv *sockeye.Server) {
 		})
 	}
 }
-
-var fastHeartbeat = engine.Config{PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond}

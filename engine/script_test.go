@@ -15,6 +15,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/sockeye-io/sockeye/internal/wire"
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 )
@@ -258,7 +259,7 @@ func (s *script) takeTrace() []byte {
 
 func (s *script) render(name string, p *scriptPeer) {
 	if p.ws && p.head {
-		f, err := ws.ReadFrame(&p.buf)
+		f, err := wire.ReadFrame(&p.buf)
 		switch {
 		case err != nil:
 			fmt.Fprintf(&s.trace, "  %s < bad frame: %v\n", name, err)

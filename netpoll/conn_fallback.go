@@ -68,6 +68,8 @@ func (c *Conn) startFallback(r *Request) {
 	default:
 		h.bodyDone, f.bodyErr = true, io.EOF
 	}
+	h.req.KeepAlive = c.is(connKeepAlive)
+	c.setFallbackDeadline()
 	req := h.req
 	go func() {
 		defer func() { <-g.fallers }()
@@ -77,6 +79,23 @@ func (c *Conn) startFallback(r *Request) {
 			l.cfg.Logger.Error("netpoll: panic in Config.Fallback", "panic", fmt.Sprint(panicked), "stack", string(stack))
 		}
 	}()
+}
+
+// setFallbackDeadline bounds how long the peer may neither send what is left of
+// its body nor read what is queued for it.
+func (c *Conn) setFallbackDeadline() {
+	h := c.http
+	h.fallback.mu.Lock()
+	stalled := h.fallback.stalled
+	h.fallback.mu.Unlock()
+	switch {
+	case c.out != nil:
+		c.setDeadline(c.loop.cfg.IdleTimeout)
+	case !h.bodyDone && !stalled:
+		c.setDeadline(c.loop.cfg.BodyTimeout)
+	default:
+		c.setDeadline(0)
+	}
 }
 
 // refuse answers a request whose body, if any, is not read.
@@ -120,8 +139,10 @@ func (f *fallbackLink) endBody(err error) {
 	f.cond.Broadcast()
 }
 
-// peerClosed: the peer sends no more, but may still read.
+// peerClosed: the peer sends no more, but may still read. Like net/http, it
+// cancels the request's context.
 func (f *fallbackLink) peerClosed() {
+	f.cancel()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.bodyErr == nil {
@@ -161,8 +182,9 @@ func fallbackWrite(a, b any) {
 
 func fallbackReadOn(a, _ any) {
 	c := a.(*fallbackLink).c
-	if c.Open() && !c.is(connPaused) {
+	if c.Open() && c.http != nil {
 		c.setReading(true)
+		c.setFallbackDeadline()
 		c.later()
 	}
 }

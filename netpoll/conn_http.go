@@ -34,8 +34,6 @@ func (c *Conn) releaseHTTP() {
 	httpStates.Put(h)
 }
 
-var continueResponse = []byte("HTTP/1.1 100 Continue\r\n\r\n")
-
 // consumeRequest consumes what it can of b: a whole request, or a piece of a
 // body.
 func (c *Conn) consumeRequest(b []byte) int {
@@ -119,7 +117,7 @@ func (c *Conn) expectBody(r *Request) {
 	h.body = bytebufferpool.Get()
 	c.setDeadline(c.loop.cfg.BodyTimeout)
 	if r.Expect100 {
-		c.sendBytes(continueResponse)
+		c.sendBytes(continueLine)
 	}
 }
 
@@ -148,6 +146,7 @@ func (c *Conn) consumeBody(b []byte) int {
 		if h.fallback.addBody(piece, h.bodyDone) {
 			c.setReading(false) // until the handler has read some
 		}
+		c.setFallbackDeadline()
 		return n
 	}
 	r := h.req

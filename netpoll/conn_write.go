@@ -187,5 +187,6 @@ func (c *Conn) releaseOut() {
 func (c *Conn) wroteSome() {
 	if c.http != nil && c.http.fallback != nil {
 		c.http.fallback.drained(c.QueuedBytes())
+		c.setFallbackDeadline()
 	}
 }

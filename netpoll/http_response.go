@@ -50,7 +50,7 @@ func AppendResponseHead(dst []byte, status int, contentType string, contentLengt
 // AppendError appends the complete response to a request that is refused. It
 // says that the connection will be closed, which is then the caller's duty.
 func AppendError(dst []byte, err *HTTPError) []byte {
-	dst = AppendResponseHead(dst, err.Status, "text/plain; charset=utf-8", len(err.Reason)+1, false, nil)
+	dst = AppendResponseHead(dst, err.Status, "text/plain; charset=utf-8", len(err.Reason)+1, false, refusedUpgradeFields(err))
 	dst = append(dst, err.Reason...)
 	return append(dst, '\n')
 }

@@ -41,7 +41,6 @@ type Loop struct {
 	iovecs    [][]byte
 	listeners map[int]*listener // by descriptor; loop 0 only
 	req       Request           // the request being parsed
-	scratch   []byte
 	stopping  bool
 
 	// Guarded by mu.

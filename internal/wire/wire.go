@@ -86,7 +86,7 @@ func (e ErrClosed) Error() string { return fmt.Sprint("closed with ", e.Code) }
 func (w *WS) Read() (data []byte, binary bool, err error) {
 	_ = w.Conn.SetReadDeadline(time.Now().Add(Limit))
 	for {
-		f, err := ws.ReadFrame(w.br)
+		f, err := ReadFrame(w.br)
 		switch {
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || err != nil && strings.Contains(err.Error(), "reset by peer"):
 			return nil, false, ErrClosed{-1}
@@ -107,6 +107,17 @@ func (w *WS) Read() (data []byte, binary bool, err error) {
 			return f.Payload, true, nil
 		}
 	}
+}
+
+// ReadFrame reads a frame of a server under test.
+func ReadFrame(r io.Reader) (f ws.Frame, err error) {
+	if f.Header, err = ws.ReadHeader(r); err == nil {
+		f.Payload, err = io.ReadAll(io.LimitReader(r, f.Header.Length))
+		if err == nil && int64(len(f.Payload)) < f.Header.Length {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	return f, err
 }
 
 // Expect reads the next message and wants it to be this text; a trailing "*"
