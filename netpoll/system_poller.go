@@ -44,6 +44,10 @@ func openPoller(start time.Time) (*poller, error) {
 	return s, nil
 }
 
+// yieldAfter is how long, in nanoseconds, a busy loop goes on before it lets
+// other goroutines of its processor run.
+const yieldAfter = 300_000
+
 // poll runs the loop until it is stopped.
 func (s *poller) poll(l *Loop) error {
 	defer func() {
@@ -51,7 +55,7 @@ func (s *poller) poll(l *Loop) error {
 		s.wake.close()
 		_ = s.p.Close()
 	}()
-	busy := 0
+	var yielded int64
 	err := s.p.Polling(func(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
 		if s.wake.is(fd) {
 			s.wake.drain()
@@ -61,9 +65,9 @@ func (s *poller) poll(l *Loop) error {
 		}
 		// The poller yields only when it finds nothing to do. A loop that is
 		// always busy must let borrowed goroutines run, too, on one processor.
-		if busy++; busy >= 256 {
-			busy = 0
+		if l.now-yielded > yieldAfter {
 			runtime.Gosched()
+			yielded = l.now
 		}
 		if l.stopping {
 			return gerrors.ErrEngineShutdown
