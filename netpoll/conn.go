@@ -32,15 +32,16 @@ type Conn struct {
 	// Context is the handler's own.
 	Context any
 
-	loop  *Loop
-	fd    int32
-	flags connFlags
-	watch Interest
-	in    *bytebufferpool.ByteBuffer // unread input; nil when there is none
-	out   *outQueue                  // unwritten output; nil when there is none
-	http  *httpState                 // the request under way; nil between requests and for a WebSocket
-	ws    wsReader
-	timer *connTimer // the one deadline that is set; nil when none is
+	loop     *Loop
+	fd       int32
+	flags    connFlags
+	watch    Interest
+	controls uint16                     // WebSocket control frames since the last message
+	in       *bytebufferpool.ByteBuffer // unread input; nil when there is none
+	out      *outQueue                  // unwritten output; nil when there is none
+	http     *httpState                 // the request under way; nil between requests and for a WebSocket
+	ws       wsReader
+	timer    *connTimer // the one deadline that is set; nil when none is
 }
 
 type connFlags uint16

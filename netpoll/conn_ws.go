@@ -81,6 +81,10 @@ func (c *Conn) closeWebSocket(code uint16, reason string, err error) {
 	c.Close(err)
 }
 
+// maxControls bounds the pings and pongs in a row without a message between
+// them. They cost their sender next to nothing, and a client needs few.
+const maxControls = 1000
+
 // consumeFrames consumes what it can of b, and handles at most one message.
 func (c *Conn) consumeFrames(b []byte) int {
 	l := c.loop
@@ -90,8 +94,16 @@ func (c *Conn) consumeFrames(b []byte) int {
 		c.closeWebSocket(err.Code, err.Reason, &CloseError{Code: err.Code, Reason: err.Reason})
 		return len(b)
 	}
+	if ev.kind == wsPing || ev.kind == wsPong {
+		if c.controls++; c.controls > maxControls {
+			l.group.stats.badFrames.Add(1)
+			c.closeWebSocket(1008, "too many control frames", &CloseError{Code: 1008, Reason: "too many control frames"})
+			return len(b)
+		}
+	}
 	switch ev.kind {
 	case wsMessage:
+		c.controls = 0
 		l.h.HandleMessage(c, ev.data, ev.binary)
 		c.ws.messageDone()
 	case wsPing:
