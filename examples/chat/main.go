@@ -1,0 +1,53 @@
+// Command chat is a chat room on Sockeye: names, rooms, who is typing, who is
+// here.
+//
+//	go run ./examples/chat [-addr 127.0.0.1:3000]
+//
+// The page, and the small Socket.IO client that it uses, are in the folder
+// page; nothing is downloaded at run time.
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log"
+	"net/http"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/sockeye-io/sockeye"
+)
+
+//go:embed page
+var page embed.FS
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:3000", "`address` to listen on; port 0 lets the kernel choose")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+
+	files, err := fs.Sub(page, "page")
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := sockeye.New(sockeye.Config{Fallback: http.FileServerFS(files)})
+	newChat(srv).register()
+	bound, err := srv.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("chat at http://%s/ (end with Ctrl-C)\n", bound)
+
+	<-ctx.Done()
+	ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := srv.Close(ending); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		log.Fatal(err)
+	}
+}
