@@ -1,7 +1,7 @@
 # Each target is a short script in ci/, which also runs by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help test fmt lint vet race interop fuzz bench
+.PHONY: help test fmt lint vet race stress interop fuzz bench
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -20,6 +20,9 @@ vet: ## go vet, for Linux and macOS
 
 race: ## the unit tests, under the race detector
 	@ci/race.sh
+
+stress: ## emitters at random moments: no wake-up is lost
+	@ci/stress.sh
 
 interop: ## the servers driven by real clients, and a browser
 	@ci/interop.sh

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# The stress for lost wake-ups without the race detector, which is too slow for
+# its time limit: 10 s on one loop and on several, or SOCKEYE_STRESS each.
+. "$(dirname "$0")/lib.sh"
+
+step "stress"
+gotest -C . -count=1 -timeout 60m -run TestNoLostWakeUp .

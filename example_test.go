@@ -1,0 +1,93 @@
+package sockeye_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+
+	"github.com/sockeye-io/sockeye"
+)
+
+// A chat server, and a request that the client wants answered.
+func Example() {
+	srv := sockeye.New(sockeye.Config{})
+	srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("lobby") }) // a returned error refuses the connection
+	srv.On("chat", func(s *sockeye.Socket, text string) { srv.To("lobby").Emit("chat", text) })
+	srv.On("sum", func(s *sockeye.Socket, a, b int) int { return a + b }) // results answer the client's ack
+
+	addr, err := srv.Listen("tcp", "127.0.0.1:0") // or ListenAndServe(":3000"), which blocks
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("serving on", addr.Network())
+	fmt.Println(srv.Close(context.Background()))
+	// Output:
+	// serving on tcp
+	// <nil>
+}
+
+// A middleware decides who may connect, and files are served beside.
+func ExampleServer_Use() {
+	srv := sockeye.New(sockeye.Config{
+		Fallback: http.FileServer(http.Dir("public")), // requests for other paths than /socket.io/
+	})
+	srv.Use(func(s *sockeye.Socket) error {
+		var auth struct{ Token string }
+		if err := s.Auth(&auth); err != nil || auth.Token == "" {
+			return &sockeye.ConnectError{Message: "not authorized"}
+		}
+		return nil
+	})
+	srv.On("join", func(s *sockeye.Socket, room string) ([]string, error) {
+		return s.Rooms(), s.Join(room)
+	})
+	srv.On("say", func(s *sockeye.Socket, room, text string) error {
+		return s.To(room).Emit("say", s.ID(), text) // everyone in the room but s
+	})
+	srv.OnDisconnect(func(s *sockeye.Socket, reason sockeye.Reason) { log.Println(s.ID(), reason) })
+	fmt.Println(srv.Close(context.Background()))
+	// Output: <nil>
+}
+
+// The undecoded form has no reflection: arguments are views, passed on as they
+// are.
+func ExampleNamespace_On_undecoded() {
+	srv := sockeye.New(sockeye.Config{})
+	srv.Of("/relay").On("echo", func(s *sockeye.Socket, e *sockeye.Event) error {
+		if e.HasAck() {
+			return e.Ack(e.Arguments()...)
+		}
+		return s.Emit("echo", e.Arguments()...)
+	})
+	fmt.Println(srv.Close(context.Background()))
+	// Output: <nil>
+}
+
+// A wrong signature is refused when it is registered.
+func ExampleNamespace_On_refused() {
+	srv := sockeye.New(sockeye.Config{})
+	defer srv.Close(context.Background())
+	defer func() { fmt.Println(recover()) }()
+	srv.On("sum", func(a, b int) int { return a + b })
+	// Output: sockeye: On("sum"): the first parameter must be *Socket; a handler is func(*Socket, args...) (results..., error) or func(*Socket, *Event) error, not func(int, int) int
+}
+
+// Call asks the peer, and waits for its answer.
+func ExampleSocket_Call() {
+	srv := sockeye.New(sockeye.Config{})
+	srv.On("order", func(s *sockeye.Socket, dish string) error {
+		answer, err := s.Call(context.Background(), "confirm", dish) // give it a deadline
+		if err != nil {
+			return err
+		}
+		var yes bool
+		if err := answer.Decode(&yes); err != nil || !yes {
+			return errors.New("not confirmed")
+		}
+		return s.To("kitchen").Emit("order", dish)
+	})
+	fmt.Println(srv.Close(context.Background()))
+	// Output: <nil>
+}
