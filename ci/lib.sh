@@ -74,5 +74,10 @@ debian() {
 # tests, and all of a package that failed. Results are also appended to the file
 # that CI_RESULTS names.
 gotest() {
-	go test -v "$@" 2>&1 | awk -v results="${CI_RESULTS:-/dev/null}" -f ci/gotest.awk
+	local in=(-C .)
+	if [ "$1" = -C ]; then # go wants it first
+		in=(-C "$2")
+		shift 2
+	fi
+	go test "${in[@]}" -v "$@" 2>&1 | awk -v results="${CI_RESULTS:-/dev/null}" -f ci/gotest.awk
 }
