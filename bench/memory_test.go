@@ -1,0 +1,79 @@
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"testing"
+
+	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/internal/wire"
+)
+
+// BenchmarkIdleMemory reports the bytes of heap and stacks that an idle
+// WebSocket costs that has joined a room. The connections are held by a child
+// process, so that only the server's side is counted.
+func BenchmarkIdleMemory(b *testing.B) {
+	const n = 5_000
+	addr, srv := serve(b, sockeye.Config{})
+	hold(b, addr, 100) // pools and tables have their first size
+	before := inUse()
+	hold(b, addr, n)
+	if got := srv.Of("/").Len(); got != n+100 {
+		b.Fatalf("%d sockets, want %d", got, n+100)
+	}
+	per := float64(inUse()-before) / n
+	for b.Loop() {
+	}
+	b.ReportMetric(per, "B/conn")
+	b.ReportMetric(0, "ns/op")
+}
+
+func inUse() uint64 {
+	runtime.GC()
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}
+
+// hold has a child process open n connections and hold them until the
+// benchmark ends.
+func hold(b *testing.B, addr string, n int) {
+	b.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestHold$")
+	cmd.Env = append(os.Environ(), "SOCKEYE_HOLD="+addr, "SOCKEYE_HOLD_N="+strconv.Itoa(n))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "held\n" {
+		b.Fatalf("child: %q, %v", line, err)
+	}
+}
+
+// TestHold is the child process of hold.
+func TestHold(t *testing.T) {
+	addr := os.Getenv("SOCKEYE_HOLD")
+	if addr == "" {
+		return // not a test of its own
+	}
+	n, _ := strconv.Atoi(os.Getenv("SOCKEYE_HOLD_N"))
+	for range n {
+		wire.Connect(t, addr)
+	}
+	fmt.Println("held")
+	_, _ = os.Stdin.Read(make([]byte, 1)) // until the parent ends
+}
