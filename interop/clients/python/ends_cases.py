@@ -61,7 +61,10 @@ def server_disconnects_one_of_two(t):
 def server_disconnects_session(t):
     p = t.connect()
     same(server_reason(t, p, lambda: p.emit("kick", True)), "server namespace disconnect")
-    same(p.next("disconnect"), ("server disconnect",))
+    (reason,) = p.next("disconnect")
+    # With threads, the client may notice the end of the connection before it
+    # handles the packet that came before it.
+    assert reason == "server disconnect" or t.flavour == "sync" and reason == "transport error", reason
 
 
 @case("last-words-before-kick")
@@ -71,7 +74,7 @@ def last_words_before_kick(t):
         p.emit("echo", i)
     p.emit("kick", True)
     p.next("disconnect")
-    same([p.next("echo", seconds=0.1)[0] for _ in range(20)], list(range(20)))
+    same([p.next("echo", seconds=1)[0] for _ in range(20)], list(range(20)))
 
 
 @case("connection-cut")
