@@ -60,7 +60,9 @@ func (s *Socket) Call(ctx context.Context, event string, args ...any) (Args, err
 // Config.AckTimeout, or with ErrDisconnected. The answer is valid until then
 // returns.
 func (s *Socket) EmitWithAck(then func(answer Args, err error), event string, args ...any) error {
-	p := &pendingAck{then: then}
+	p := &pendingAck{then: func(answer Args, err error) {
+		_ = s.guard(event, func() error { then(answer, err); return nil })
+	}}
 	var id atomic.Uint64
 	p.timer = time.AfterFunc(s.ns.srv.cfg.AckTimeout, func() {
 		s.takeAck(id.Load())

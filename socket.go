@@ -276,10 +276,19 @@ func (s *Socket) guard(event string, f func() error) (err error) {
 	return f()
 }
 
+// report tells OnError, whose own panic is only logged.
 func (s *Socket) report(event string, err error) {
-	if f := s.ns.srv.onError.get(); f != nil {
-		f(s, event, err)
+	f := s.ns.srv.onError.get()
+	if f == nil {
+		return
 	}
+	defer func() {
+		if v := recover(); v != nil {
+			s.ns.srv.stats.panics.Add(1)
+			s.ns.srv.cfg.Logger.Error("sockeye: panic in OnError", "event", event, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		}
+	}()
+	f(s, event, err)
 }
 
 // sendHeader sends a packet without a payload of arguments.
