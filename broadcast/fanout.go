@@ -223,8 +223,8 @@ func (sh *shard) settle(m *Member) {
 	}
 }
 
-// addresses tells whether m, which is not settled, is in the snapshot. A
-// member that has left has been settled by settleLeft.
+// addresses tells whether m, which is not settled, is in the snapshot. Only a
+// member that has just left, or been moved, has to be looked for.
 func (f *fanout) addresses(m *Member) bool {
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
@@ -236,13 +236,13 @@ func (f *fanout) addresses(m *Member) bool {
 			continue
 		}
 		i := m.find(s.room)
-		if i < 0 {
-			continue
+		if i < 0 && m.leaving == 0 {
+			continue // settleLeft has run
 		}
-		if at := int(m.rooms[i].at); at < len(s.members) && s.members[at] == m {
+		if i >= 0 && int(m.rooms[i].at) < len(s.members) && s.members[m.rooms[i].at] == m {
 			return true
 		}
-		if slices.Contains(s.members, m) { // moved meanwhile, or new
+		if slices.Contains(s.members, m) {
 			return true
 		}
 	}
@@ -252,6 +252,9 @@ func (f *fanout) addresses(m *Member) bool {
 // settleLeft settles a member that has just left a room.
 func settleLeft(a, b any) {
 	sh, m := a.(*shard), b.(*Member)
+	sh.mu.Lock()
+	m.leaving--
+	sh.mu.Unlock()
 	for _, f := range sh.active {
 		if m.settled >= f.seq {
 			continue

@@ -21,7 +21,8 @@ type Member struct {
 	Owner any
 
 	// Guarded by the shard's mu.
-	rooms []membership
+	rooms   []membership
+	leaving int32 // calls of Leave whose settleLeft has not run yet
 
 	// Loop-owned.
 	settled uint64 // the last fan-out that is settled for the member
@@ -143,11 +144,14 @@ func (r *Rooms) Leave(m *Member, name string) {
 	}
 	if i >= 0 {
 		sh.leave(m, i)
+		m.leaving++
 	}
 	sh.mu.Unlock()
 	if i >= 0 {
 		// What was broadcast to the room before still reaches the member.
-		sh.loop.Post(settleLeft, sh, m, 0)
+		if !sh.loop.Post(settleLeft, sh, m, 0) {
+			return // the loop has ended
+		}
 	}
 }
 

@@ -1,0 +1,72 @@
+// Package importtest holds the layering: which package may import which.
+package importtest
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sockeye-io/sockeye"
+
+// allowed are the packages of ours, and of others outside the standard library,
+// that a package may import. doc.go of the root draws the same.
+var allowed = map[string][]string{
+	"/proto":     {},
+	"/proto/eio": {},
+	"/proto/sio": {},
+	"/netpoll": {
+		"github.com/gobwas/ws", "github.com/panjf2000/gnet/v2/pkg/errors", "github.com/panjf2000/gnet/v2/pkg/netpoll",
+		"github.com/valyala/bytebufferpool", "golang.org/x/sys/unix",
+	},
+	"/netpoll/netpolltest": {"/netpoll"},
+	"/engine":              {"/proto/eio", "/netpoll"},
+	"/broadcast":           {"/engine", "/proto/sio", "/netpoll"},
+	"":                     {"/broadcast", "/engine", "/proto/sio", "/netpoll", "github.com/valyala/bytebufferpool"},
+}
+
+func TestLayering(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module)
+		may, held := allowed[name]
+		if !held {
+			for _, upper := range []string{"/examples/", "/bench", "/fuzz", "/interop", "/internal/"} {
+				held = held || strings.HasPrefix(name, upper)
+			}
+			if !held {
+				t.Errorf("%s has no place in the layering: give it one here", p.ImportPath)
+			}
+			continue
+		}
+		seen++
+		for _, i := range p.Imports {
+			if !strings.Contains(strings.SplitN(i, "/", 2)[0], ".") {
+				continue // the standard library
+			}
+			if !slices.Contains(may, strings.TrimPrefix(i, module)) {
+				t.Errorf("%s must not import %s", p.ImportPath, i)
+			}
+		}
+	}
+	if seen != len(allowed) {
+		t.Errorf("%d of %d packages were found", seen, len(allowed))
+	}
+}
