@@ -5,9 +5,12 @@
 // WebSocket text frame, or a record of a polling payload; binary data is a
 // WebSocket binary frame of its own, or, in a payload, 'b' and base64.
 //
-//	websocket text frame, payload record -> ConsumePacket -> Packet
+//	websocket text frame -> ConsumePacket -> Packet
 //	POST body -> ConsumePayload, again and again -> Packet
 //	Packet -> AppendPacket -> text form
+//	Handshake -> AppendHandshake -> text form of the open packet
 //
-// What is returned are views into the input.
+// What is returned are views into the input, which stays the caller's; base64 is
+// decoded in place. What a packet means, in which order packets may come, and
+// whether text is UTF-8, is not judged here.
 package eio

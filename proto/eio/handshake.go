@@ -7,14 +7,15 @@ import (
 
 // Handshake is the content of the open packet. Engine.IO v4, "Handshake".
 type Handshake struct {
-	SID                       string   // URL-safe characters only
-	Upgrades                  []string // transports that may be upgraded to
-	PingInterval, PingTimeout time.Duration
-	MaxPayload                int64 // bytes
+	SID          string        // the session's id; not escaped: URL-safe characters only
+	Upgrades     []string      // names of the transports that may be upgraded to; not escaped
+	PingInterval time.Duration // rounded down to milliseconds, as PingTimeout
+	PingTimeout  time.Duration
+	MaxPayload   int64 // bytes
 }
 
-// AppendHandshake appends the open packet: exactly the five keys, times in
-// milliseconds.
+// AppendHandshake appends the open packet in its text form. Its JSON has the
+// five keys of the document and no others, and times in milliseconds.
 func AppendHandshake(dst []byte, h Handshake) []byte {
 	dst = append(append(dst, byte(Open)), `{"sid":"`...)
 	dst = append(dst, h.SID...)

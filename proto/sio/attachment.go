@@ -7,6 +7,12 @@ import (
 
 // A binary attachment is a message of its own; in the JSON an object stands for
 // it: {"_placeholder":true,"num":0}. Socket.IO v5, "Packet encoding".
+//
+// As for the reference server, any object is a placeholder in which
+// "_placeholder" is true, whatever else it has, and of names that repeat the
+// last one counts. Other than there, "num" must be written as an integer, and no
+// two placeholders may stand for the same attachment: a packet would otherwise
+// become many times its size.
 
 // AppendPlaceholder appends the object that stands for attachment num.
 func AppendPlaceholder(dst []byte, num int) []byte {
@@ -15,12 +21,13 @@ func AppendPlaceholder(dst []byte, num int) []byte {
 }
 
 // IsPlaceholder tells whether a valid JSON value is a placeholder, and for which
-// attachment; num is -1 if that is no number of one.
+// attachment; num is -1 if that is no integer from 0.
 func IsPlaceholder(value []byte) (num int, ok bool) {
 	if len(value) == 0 || value[0] != '{' {
 		return 0, false
 	}
-	all := placeholders(value, nil)
+	var room [4]placeholder
+	all := findPlaceholders(value, room[:0])
 	if len(all) == 1 && all[0].start == 0 && all[0].end == len(value) {
 		return all[0].num, true
 	}
@@ -28,136 +35,156 @@ func IsPlaceholder(value []byte) (num int, ok bool) {
 }
 
 // CheckPlaceholders checks that each placeholder in valid JSON stands for one of
-// n attachments.
+// n attachments, and no two for the same. Attachments may be left over. The
+// error is a *SyntaxError with ErrPlaceholder.
 func CheckPlaceholders(json []byte, n int) error {
 	var room [16]placeholder
-	for _, p := range placeholders(json, room[:0]) {
-		if p.num < 0 || p.num >= n {
-			return &SyntaxError{p.start, ErrPlaceholder}
-		}
-	}
-	return nil
-}
-
-// AppendRenumbered appends valid JSON with another number in each placeholder:
-// what number gives for it; false is an error.
-func AppendRenumbered(dst, json []byte, number func(num int) (int, bool)) ([]byte, error) {
-	return appendReplaced(dst, json, func(dst []byte, num int) ([]byte, bool) {
-		n, ok := number(num)
-		return AppendPlaceholder(dst, n), ok
-	})
+	return checkNumbers(findPlaceholders(json, room[:0]), n)
 }
 
 // AppendResolved appends valid JSON with each placeholder replaced by its
-// attachment as a base64 string, which encoding/json decodes into a []byte.
+// attachment as a base64 string, which encoding/json decodes into a []byte. The
+// error, with which it returns nil, is CheckPlaceholders'.
 func AppendResolved(dst, json []byte, attachments [][]byte) ([]byte, error) {
-	return appendReplaced(dst, json, func(dst []byte, num int) ([]byte, bool) {
-		if num < 0 || num >= len(attachments) {
-			return dst, false
-		}
-		dst = base64.StdEncoding.AppendEncode(append(dst, '"'), attachments[num])
-		return append(dst, '"'), true
-	})
-}
-
-func appendReplaced(dst, json []byte, replace func(dst []byte, num int) ([]byte, bool)) ([]byte, error) {
 	var room [16]placeholder
+	all := findPlaceholders(json, room[:0])
+	if err := checkNumbers(all, len(attachments)); err != nil {
+		return nil, err
+	}
 	from := 0
-	for _, p := range placeholders(json, room[:0]) {
-		dst = append(dst, json[from:p.start]...)
-		var ok bool
-		if dst, ok = replace(dst, p.num); !ok {
-			return dst, &SyntaxError{p.start, ErrPlaceholder}
-		}
+	for _, p := range all {
+		dst = append(append(dst, json[from:p.start]...), '"')
+		dst = append(base64.StdEncoding.AppendEncode(dst, attachments[p.num]), '"')
 		from = p.end
 	}
 	return append(dst, json[from:]...), nil
 }
 
-// placeholder is one found in JSON: json[start:end].
-type placeholder struct{ start, end, num int }
+// AppendRenumbered appends valid JSON with each placeholder replaced by one with
+// another number: what number gives for its own, which is -1 if it has none. If
+// that says false the placeholder has no attachment: the error, with which it
+// returns nil, is a *SyntaxError with ErrPlaceholder. Numbers may repeat, unless
+// CheckPlaceholders has seen the JSON.
+func AppendRenumbered(dst, json []byte, number func(num int) (int, bool)) ([]byte, error) {
+	var room [16]placeholder
+	from := 0
+	for _, p := range findPlaceholders(json, room[:0]) {
+		num, ok := number(p.num)
+		if !ok {
+			return nil, &SyntaxError{p.start, ErrPlaceholder}
+		}
+		dst = AppendPlaceholder(append(dst, json[from:p.start]...), num)
+		from = p.end
+	}
+	return append(dst, json[from:]...), nil
+}
 
-// frame is one open container of the walk.
-type frame struct {
+// checkNumbers checks that numbers are below n and do not repeat.
+func checkNumbers(all []placeholder, n int) error {
+	var room [128]bool
+	seen := room[:]
+	if n > len(room) {
+		seen = make([]bool, n)
+	}
+	for _, p := range all {
+		if p.num < 0 || p.num >= n || seen[p.num] {
+			return &SyntaxError{p.start, ErrPlaceholder}
+		}
+		seen[p.num] = true
+	}
+	return nil
+}
+
+// placeholder is one found in JSON: json[start:end].
+type placeholder struct {
+	start, end int
+	num        int // -1 if "num" is no integer from 0, or missing
+}
+
+// container is one that is open in the walk.
+type container struct {
 	start  int
 	found  int // placeholders found before it
 	object bool
 	mark   bool // "_placeholder" is true
-	num    int  // of "num"; -1 if that is no small number
+	num    int  // as in placeholder
 }
 
-// placeholders appends the placeholders of valid JSON, the outermost only. It
-// does not recurse: the scanner has bounded the depth.
-func placeholders(json []byte, found []placeholder) []placeholder {
-	var room [32]frame
+// findPlaceholders appends the placeholders of valid JSON, the outermost only.
+// It does not recurse; what it keeps is bounded by the depth that the scanner
+// has let through. JSON that is not valid gives anything.
+func findPlaceholders(json []byte, found []placeholder) []placeholder {
+	var room [16]container
 	open := room[:0]
-	key := []byte(nil) // of the value that comes next, in an object
+	var name []byte // the literal, if a member's value comes next
 	for i := 0; i < len(json); {
 		switch c := json[i]; c {
 		case '{', '[':
-			open = append(open, frame{start: i, found: len(found), object: c == '{', num: -1})
-			key = nil
+			setMember(open, name, json[i:i+1])
+			name = nil
+			open = append(open, container{start: i, found: len(found), object: c == '{', num: -1})
 			i++
 		case '}', ']':
 			if len(open) == 0 {
-				return found // not valid: the caller has not checked
+				return found
 			}
-			f := open[len(open)-1]
+			o := open[len(open)-1]
 			open = open[:len(open)-1]
 			i++
-			if f.mark {
-				found = append(found[:f.found], placeholder{f.start, i, f.num})
+			if o.mark {
+				found = append(found[:o.found], placeholder{o.start, i, o.num})
 			}
-			key = nil
 		case '"':
 			end, err := scanString(json, i)
 			if err != nil {
 				return found
 			}
-			literal := json[i:end]
-			i = end
-			if next := skipSpace(json, i); key == nil && len(open) > 0 && open[len(open)-1].object && next < len(json) && json[next] == ':' {
-				key, i = literal, next+1
+			if name == nil && len(open) > 0 && open[len(open)-1].object {
+				name = json[i:end]
 			} else {
-				setMember(open, key, literal)
-				key = nil
+				setMember(open, name, json[i:end])
+				name = nil
 			}
+			i = end
 		case ' ', '\t', '\n', '\r', ',', ':':
 			i++
-		default:
-			end := i
+		default: // a number, true, false or null
+			end := i + 1
 			for end < len(json) && !isDelimiter(json[end]) {
 				end++
 			}
-			setMember(open, key, json[i:end])
-			key = nil
-			i = max(end, i+1)
+			setMember(open, name, json[i:end])
+			name = nil
+			i = end
 		}
 	}
 	return found
 }
 
+// isDelimiter tells whether c ends a number, true, false or null.
 func isDelimiter(c byte) bool {
 	return c == ',' || c == ']' || c == '}' || c == ' ' || c == '\t' || c == '\n' || c == '\r'
 }
 
-// setMember notes a member of the innermost object if a placeholder has it.
-func setMember(open []frame, key, value []byte) {
-	if key == nil || len(open) == 0 {
+// setMember notes a member of the innermost object if a placeholder has it. Of
+// an object or array, value is the first byte only.
+func setMember(open []container, name, value []byte) {
+	if name == nil {
 		return
 	}
-	name, err := EventName(key)
+	// Either name may be written with escapes.
+	decoded, err := EventName(name)
 	if err != nil {
 		return
 	}
-	f := &open[len(open)-1]
-	switch string(name) {
+	o := &open[len(open)-1]
+	switch string(decoded) {
 	case "_placeholder":
-		f.mark = string(value) == "true"
+		o.mark = string(value) == "true"
 	case "num":
-		f.num = -1
+		o.num = -1
 		if n, err := strconv.ParseUint(string(value), 10, 31); err == nil {
-			f.num = int(n)
+			o.num = int(n)
 		}
 	}
 }

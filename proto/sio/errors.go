@@ -9,13 +9,13 @@ import (
 var (
 	ErrPacketType  = errors.New("the packet type is unknown")
 	ErrAttachments = errors.New("the number of attachments is malformed, or over the limit")
-	ErrNamespace   = errors.New("the namespace is too long")
+	ErrNamespace   = errors.New("the namespace is too long, or has control characters")
 	ErrID          = errors.New("the acknowledgement id is too large")
 	ErrJSON        = errors.New("the JSON is malformed")
 	ErrDepth       = errors.New("the JSON is nested too deeply")
-	ErrUTF8        = errors.New("the JSON is not UTF-8")
+	ErrUTF8        = errors.New("the text is not UTF-8")
 	ErrEventName   = errors.New("the event name is neither a string nor a number")
-	ErrPlaceholder = errors.New("a placeholder has no attachment")
+	ErrPlaceholder = errors.New("a placeholder has no attachment of its own")
 )
 
 // SyntaxError is the peer's fault: what it sent is no packet.

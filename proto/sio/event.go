@@ -8,29 +8,51 @@ import (
 
 // EventName returns the name that the first element of an event, as SplitArray
 // gives it, stands for: a view into it, unless it has escapes. Like the
-// reference server it takes a number for a name, as it is written.
+// reference server it takes a number for a name, as it is written. The error is
+// a *SyntaxError. Which names are reserved is told by IsReserved.
+//
+// Socket.IO v5, "Sending and receiving data".
 func EventName(element []byte) ([]byte, error) {
-	if len(element) == 0 {
-		return nil, &SyntaxError{0, ErrEventName}
-	}
-	switch c := element[0]; {
-	case c == '"' && bytes.IndexByte(element, '\\') < 0:
-		return element[1 : len(element)-1], nil
-	case c == '"':
+	n := len(element)
+	switch {
+	case n == 0:
+	case element[0] == '"' && bytes.IndexByte(element, '\\') >= 0:
 		return Unquote(nil, element)
-	case c == '-' || c-'0' <= 9:
+	case element[0] == '"' && n >= 2 && element[n-1] == '"':
+		return element[1 : n-1 : n-1], nil
+	case element[0] == '-' || element[0]-'0' <= 9:
 		return element, nil
 	}
 	return nil, &SyntaxError{0, ErrEventName}
 }
 
-// Unquote appends what a JSON string literal stands for. Half a surrogate pair
-// becomes U+FFFD.
+// IsReserved tells whether name is the protocol's own, so that no event may have
+// it.
+//
+// They are the names that the reference's parser refuses (socket.io-parser
+// 4.2.7).
+func IsReserved(name []byte) bool {
+	switch string(name) {
+	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
+		return true
+	}
+	return false
+}
+
+// Unquote appends what a JSON string literal stands for. An escape that is half
+// a surrogate pair becomes U+FFFD, as in encoding/json. The error, with which it
+// returns nil, is a *SyntaxError.
 func Unquote(dst, literal []byte) ([]byte, error) {
+	if err := checkUTF8(literal); err != nil {
+		return nil, err
+	}
+	if len(literal) == 0 || literal[0] != '"' {
+		return nil, &SyntaxError{0, ErrJSON}
+	}
 	if end, err := scanString(literal, 0); err != nil {
 		return nil, err
-	} else if end != len(literal) || literal[0] != '"' {
-		return nil, &SyntaxError{0, ErrJSON}
+	} else if end != len(literal) {
+		return nil, &SyntaxError{end, ErrJSON}
 	}
 	for b := literal[1 : len(literal)-1]; len(b) > 0; {
 		if b[0] != '\\' {
@@ -73,23 +95,4 @@ func Unquote(dst, literal []byte) ([]byte, error) {
 		b = b[2:]
 	}
 	return dst, nil
-}
-
-// hex4 reads four hexadecimal digits.
-func hex4(b []byte) (r rune, ok bool) {
-	if len(b) < 4 {
-		return 0, false
-	}
-	for _, c := range b[:4] {
-		switch {
-		case c-'0' <= 9:
-			c -= '0'
-		case c|0x20 >= 'a' && c|0x20 <= 'f':
-			c = c | 0x20 - 'a' + 10
-		default:
-			return 0, false
-		}
-		r = r<<4 | rune(c)
-	}
-	return r, true
 }
