@@ -119,7 +119,8 @@ func (srv *Server) Close(ctx context.Context) error {
 	for _, e := range srv.cfg.Engines {
 		err = errors.Join(err, e.Close(ctx))
 	}
-	err = errors.Join(err, srv.workers.wait(ctx), srv.group.Close(ctx))
+	// The loops first: none of them has a last mail for a handler then.
+	err = errors.Join(err, srv.group.Close(ctx), srv.workers.wait(ctx))
 	srv.mu.RLock()
 	defer srv.mu.RUnlock()
 	for _, ns := range srv.namespaces {

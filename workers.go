@@ -74,9 +74,6 @@ func (w *workers) work() {
 			}
 			w.idle++
 			w.wake.Wait() // whoever signals counts it off
-			if w.closed {
-				break
-			}
 			continue
 		}
 		if w.head = m.nextReady; w.head == nil {
