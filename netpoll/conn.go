@@ -323,8 +323,9 @@ type move struct {
 func (m *move) handOver() {
 	c := m.c
 	c.loop = m.to
-	if !m.to.Post(adoptMoved, c, m.r, 0) {
+	if !m.to.Post(adoptMoved, c, m.r, 0) { // the group has ended
 		_ = m.to.sys.Close(int(c.fd))
+		m.to.group.connClosed()
 	}
 }
 
@@ -339,6 +340,9 @@ func adoptMoved(a, b any) {
 		c.markDirty()
 	}
 	defer l.recoverPanic(c)
+	if l.draining {
+		c.flags &^= connKeepAlive
+	}
 	c.deliver(r)
 	c.later()
 }
@@ -409,7 +413,11 @@ func (l *Loop) newConn(fd int, tcp bool) *Conn {
 
 // adoptNew enters a new connection; its first request is due.
 func (l *Loop) adoptNew(c *Conn) {
-	if l.adopt(c) {
+	switch {
+	case !l.adopt(c):
+	case l.draining: // dealt out by the acceptor before it stopped
+		c.abort(ErrClosed)
+	default:
 		c.setDeadline(l.cfg.HeadTimeout)
 	}
 }

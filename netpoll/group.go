@@ -137,6 +137,8 @@ func (l *Loop) Deliver(fd int, writable bool) {
 // with descriptor fd. Only for loops of NewManual.
 func (l *Loop) Adopt(fd int) *Conn {
 	l.claim()
+	l.group.stats.accepted.Add(1)
+	l.group.stats.open.Add(1)
 	c := l.newConn(fd, false)
 	own := l.begin()
 	l.adoptNew(c)
@@ -246,6 +248,7 @@ func (g *Group) waitForConns(ctx context.Context) error {
 
 func closeConns(a, _ any) {
 	l := a.(*Loop)
+	l.draining = true
 	for _, c := range l.conns {
 		if c != nil {
 			c.Close(ErrClosed)

@@ -41,6 +41,7 @@ type Loop struct {
 	iovecs    [][]byte
 	listeners map[int]*listener // by descriptor; loop 0 only
 	req       Request           // the request being parsed
+	draining  bool              // Group.Close has closed the connections; new ones are not kept
 	stopping  bool
 
 	// Guarded by mu.

@@ -58,6 +58,7 @@ type Peer struct {
 	reset  bool
 	shut   bool // the server has ended its side
 	closed bool // the server has closed the descriptor
+	writes int
 }
 
 // Dial connects to a loop.
@@ -78,6 +79,9 @@ func (p *Peer) Read() []byte {
 	return b
 }
 
+// Unread is how many bytes of the peer the server has not read.
+func (p *Peer) Unread() int { return len(p.in) }
+
 // SetWindow limits what the server may have sent and Read has not taken;
 // beyond, its writes block. Negative: no limit.
 func (p *Peer) SetWindow(bytes int) { p.window = bytes }
@@ -93,6 +97,9 @@ func (p *Peer) Ended() bool { return p.shut || p.closed }
 
 // Closed tells whether the server has closed the descriptor.
 func (p *Peer) Closed() bool { return p.closed }
+
+// Writes is how many writes of the server have reached the peer.
+func (p *Peer) Writes() int { return p.writes }
 
 // Now is the time on the net's clock.
 func (n *Net) Now() time.Duration { return n.now }
@@ -239,10 +246,13 @@ func (s *system) Write(fd int, b []byte) (int, error) {
 		return 0, syscall.EAGAIN
 	}
 	p.out = append(p.out, b[:n]...)
+	p.writes++
 	return n, nil
 }
 
 func (s *system) Writev(fd int, bs [][]byte) (n int, err error) {
+	writes := s.net.peers[fd].writes
+	defer func() { s.net.peers[fd].writes = min(s.net.peers[fd].writes, writes+1) }()
 	for _, b := range bs {
 		k, err := s.Write(fd, b)
 		n += max(k, 0)

@@ -180,8 +180,16 @@ func TestDepth(t *testing.T) {
 		depth, max int
 		ok         bool
 	}{
-		{512, 0, true}, {513, 0, false}, {512, 9999, true}, {513, 9999, false},
-		{3, 3, true}, {4, 3, false}, {5000, 0, false}, {1_000_000, 512, false}, {65, 64, false}, {64, 64, true},
+		{512, 0, true},
+		{513, 0, false},
+		{512, 9999, true},
+		{513, 9999, false},
+		{3, 3, true},
+		{4, 3, false},
+		{5000, 0, false},
+		{1_000_000, 512, false},
+		{65, 64, false},
+		{64, 64, true},
 	} {
 		for _, pair := range []string{`[]`, `{}`} {
 			b := []byte(strings.Repeat(`[`, c.depth-1) + pair + strings.Repeat(`]`, c.depth-1))
