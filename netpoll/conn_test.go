@@ -118,14 +118,16 @@ func frame(f ws.Frame) []byte { return ws.MustCompileFrame(ws.MaskFrame(f)) }
 func frames(t *testing.T, b []byte) (all []string) {
 	t.Helper()
 	for r := bytes.NewReader(b); r.Len() > 0; {
-		f, err := ws.ReadFrame(r)
-		if err != nil {
+		h, err := ws.ReadHeader(r)
+		if err != nil || h.Length > int64(r.Len()) {
 			t.Fatalf("%q: %v", b, err)
 		}
-		name := map[ws.OpCode]string{ws.OpText: "text", ws.OpBinary: "binary", ws.OpPing: "ping", ws.OpPong: "pong", ws.OpClose: "close"}[f.Header.OpCode]
-		data := string(f.Payload)
-		if f.Header.OpCode == ws.OpClose {
-			code, _ := ws.ParseCloseFrameData(f.Payload)
+		payload := make([]byte, h.Length)
+		_, _ = r.Read(payload)
+		name := map[ws.OpCode]string{ws.OpText: "text", ws.OpBinary: "binary", ws.OpPing: "ping", ws.OpPong: "pong", ws.OpClose: "close"}[h.OpCode]
+		data := string(payload)
+		if h.OpCode == ws.OpClose {
+			code, _ := ws.ParseCloseFrameData(payload)
 			data = strconv.Itoa(int(code))
 		}
 		all = append(all, name+":"+data)
@@ -324,7 +326,7 @@ func TestOneWritePerBatch(t *testing.T) {
 
 // A kernel that takes a few bytes at a time gets them all, in order.
 func TestPartialWrites(t *testing.T) {
-	for _, window := range []int{1, 3, 1000, 17_000, 100_000} {
+	for _, window := range []int{1, 3, 100, 1000, 5000} {
 		a := &app{}
 		n := start(t, netpoll.Config{}, a, 1)
 		p := upgrade(t, n, 0)
@@ -333,7 +335,7 @@ func TestPartialWrites(t *testing.T) {
 		p.SetWindow(window)
 		n.Group.Loop(0).Post(func(_, _ any) {
 			for i := range 40 {
-				data := bytes.Repeat([]byte{byte('a' + i%26)}, []int{0, 1, 200, 20_000}[i%4])
+				data := bytes.Repeat([]byte{byte('a' + i%26)}, []int{0, 1, 200, 20 * window}[i%4])
 				want = append(want, "text:"+string(data))
 				sendFrame(c, data, false)
 			}

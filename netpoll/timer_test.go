@@ -153,6 +153,9 @@ func TestArmNext(t *testing.T) {
 }
 
 func TestTimerAllocs(t *testing.T) {
+	if raceBuild {
+		t.Skip("the race detector allocates")
+	}
 	l, sys := timerLoop()
 	var tm Timer
 	e := expirer(func(*Timer) {})
