@@ -1,5 +1,6 @@
 // Package eio is the wire format of Engine.IO, protocol version 4: packets,
-// polling payloads, and the handshake.
+// polling payloads, and the handshake. Functions whose names end in V3 are for
+// version 3, in so far as it differs.
 //
 // A packet is a type and data. Its text form, type digit and data, is a
 // WebSocket text frame, or a record of a polling payload; binary data is a

@@ -19,7 +19,7 @@ var types = map[string]eio.PacketType{
 	"message": eio.Message, "upgrade": eio.Upgrade, "noop": eio.Noop, "binary": eio.Message,
 }
 
-var faults = map[string]error{"empty": eio.ErrEmpty, "type": eio.ErrPacketType, "base64": eio.ErrBase64}
+var faults = map[string]error{"empty": eio.ErrEmpty, "type": eio.ErrPacketType, "base64": eio.ErrBase64, "length": eio.ErrLength}
 
 // result is a packet, or what is wrong.
 type result struct {

@@ -10,6 +10,8 @@ var (
 	ErrEmpty      = errors.New("the packet is empty")
 	ErrPacketType = errors.New("the packet type is unknown")
 	ErrBase64     = errors.New("the base64 is malformed")
+	ErrLength     = errors.New("the length of a packet is malformed, or not what follows")
+	ErrForm       = errors.New("the form has no payload")
 )
 
 // SyntaxError is the peer's fault: what it sent is no packet.
