@@ -44,6 +44,11 @@ type Config struct {
 	// NoUpgrades announces no upgrades in the handshake.
 	NoUpgrades bool
 
+	// AllowEIO3 also serves version 3 of the protocol, which clients of
+	// Socket.IO 1 and 2 speak, and JSONP. JSONP lets pages of any origin read
+	// what the server sends to them, whatever CORS says.
+	AllowEIO3 bool
+
 	// AllowRequest decides on a handshake, polling or WebSocket; an error
 	// refuses it with the error's text. It is called on a goroutine of its own
 	// and may block. Nil allows all.
@@ -56,6 +61,11 @@ type Config struct {
 	// CORS answers browsers of other origins. The zero value gives no headers:
 	// only pages of the same origin may use polling.
 	CORS CORS
+
+	// HTTPCompressionThreshold is the size, in bytes, from which on answers to
+	// polls are compressed, by gzip or deflate, if the client accepts it and
+	// a message in it allows it. Default 1,024. Negative: never.
+	HTTPCompressionThreshold int
 
 	// Cookie, if not nil, is set by the answer to a polling handshake, with the
 	// sid for its value.
@@ -102,6 +112,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxQueuedBytes == 0 {
 		c.MaxQueuedBytes = 1 << 20
+	}
+	if c.HTTPCompressionThreshold == 0 {
+		c.HTTPCompressionThreshold = 1_024
 	}
 	if c.MaxDeciding == 0 {
 		c.MaxDeciding = 1_024

@@ -37,6 +37,8 @@ type Engine struct {
 	sessions sessions
 	deciding chan struct{} // one token for each AllowRequest under way
 
+	compressing chan struct{} // one token for each goroutine that compresses
+
 	// Any goroutine (atomic).
 	closing atomic.Bool
 	stats   counters
@@ -64,7 +66,7 @@ func New(cfg Config, h Handler) *Engine {
 		cfg: cfg, handler: h, path: []byte(cfg.Path),
 		polling:  slices.Contains(cfg.Transports, "polling"),
 		ws:       slices.Contains(cfg.Transports, "websocket"),
-		deciding: make(chan struct{}, cfg.MaxDeciding),
+		deciding: make(chan struct{}, cfg.MaxDeciding), compressing: make(chan struct{}, maxCompressing),
 	}
 }
 
@@ -168,6 +170,9 @@ func (m Mux) HandleClose(c *netpoll.Conn, err error) {
 // the request.
 type query struct {
 	transport, sid, eio []byte
+
+	jsonp []byte // j; not nil if there is one
+	b64   bool
 }
 
 func parseQuery(raw []byte) (q query) {
@@ -186,6 +191,10 @@ func parseQuery(raw []byte) (q query) {
 			q.sid = v
 		case "EIO":
 			q.eio = v
+		case "j":
+			q.jsonp = append([]byte{}, v...)
+		case "b64":
+			q.b64 = len(v) > 0
 		}
 	}
 	return q
@@ -223,12 +232,12 @@ func (e *Engine) serveSession(c *netpoll.Conn, r *netpoll.Request, q query, webs
 	switch {
 	case s == nil:
 		e.refuse(c, r, errSession)
-	case websocket != r.UpgradeWebSocket || len(q.eio) > 0 && string(q.eio) != "4":
+	case websocket != r.UpgradeWebSocket || !s.speaks(q.eio):
 		e.refuse(c, r, errBadRequest)
 	case s.loop != c.Loop():
 		c.MoveTo(s.loop, r) // connections follow their session
 	case websocket:
-		s.handleUpgrade(c, r)
+		s.handleUpgrade(c, r, q)
 	case s.transport != transportPolling:
 		if s.state == sessionClosed {
 			e.refuse(c, r, errSession)
@@ -236,9 +245,9 @@ func (e *Engine) serveSession(c *netpoll.Conn, r *netpoll.Request, q query, webs
 			e.refuse(c, r, errBadRequest)
 		}
 	case string(r.Method) == "GET":
-		s.handlePoll(c, r)
+		s.handlePoll(c, r, q)
 	case string(r.Method) == "POST":
-		s.handlePost(c, r)
+		s.handlePost(c, r, q)
 	default:
 		e.respond(c, r, 500, "", nil)
 	}

@@ -15,10 +15,10 @@ func (e *Engine) serveHandshake(c *netpoll.Conn, r *netpoll.Request, q query) {
 		e.respond(c, r, 503, "text/plain", []byte("shutting down"))
 	case e.cfg.AllowRequest != nil:
 		e.decide(c, r)
-	case string(q.eio) != "4":
+	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
 		e.refuse(c, r, errVersion)
 	default:
-		e.open(c, r, newRequest(c, r))
+		e.open(c, r, newRequest(c, r), q)
 	}
 }
 
@@ -69,15 +69,15 @@ func decided(a, _ any) {
 			message = errForbidden.message
 		}
 		e.refuseText(c, r, errForbidden, message)
-	case string(q.eio) != "4":
+	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
 		e.refuse(c, r, errVersion)
 	default:
-		e.open(c, r, d.req)
+		e.open(c, r, d.req, q)
 	}
 }
 
 // open makes the session and answers its handshake.
-func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request) {
+func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request, q query) {
 	id := ""
 	if e.cfg.GenerateID != nil {
 		id = e.cfg.GenerateID(req)
@@ -85,6 +85,7 @@ func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request) {
 		id = NewID()
 	}
 	s := newSession(e, c.Loop(), id, req)
+	s.setLegacy(q)
 	if id == "" || !e.sessions.add(s) {
 		e.refuse(c, r, errBadRequest)
 		return
@@ -107,11 +108,11 @@ func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request) {
 	open := openPacket(e, id, upgrades)
 	s.send(open)
 	open.Release()
-	s.loop.Arm(&s.timer, s, e.cfg.PingInterval)
+	s.startHeartbeat()
 	e.handler.OnOpen(s)
 	if !r.UpgradeWebSocket {
 		s.cookieDue = e.cfg.Cookie != nil
-		s.handlePoll(c, r)
+		s.handlePoll(c, r, q)
 	}
 }
 

@@ -20,6 +20,9 @@ type Message struct {
 	// B holds reserved room and then the payload. Only append to it.
 	B []byte
 
+	// NoCompress sends the message as it is, where transports compress.
+	NoCompress bool
+
 	binary bool
 	next   *Message // sent directly after this one
 	size   int      // of the chain, in payload bytes
@@ -96,7 +99,7 @@ func (m *Message) Release() {
 		if b := m.base64.Swap(nil); b != nil {
 			b.Release()
 		}
-		m.B, m.buf, m.next, m.frame, m.record, m.size = nil, nil, nil, nil, nil, 0
+		m.B, m.buf, m.next, m.frame, m.record, m.size, m.NoCompress = nil, nil, nil, nil, nil, 0, false
 		messages.Put(m)
 		m = next
 	}
@@ -134,6 +137,7 @@ func fixedMessage(text string) *Message {
 
 var (
 	pingPacket      = fixedMessage("2")
+	pongPacket      = fixedMessage("3")
 	closePacket     = fixedMessage("1")
 	noopPacket      = fixedMessage("6")
 	probePongPacket = fixedMessage("3probe")

@@ -10,7 +10,7 @@ import (
 // handlePoll answers a GET: with what is queued, or as soon as something is.
 //
 // Engine.IO v4, "HTTP long-polling": a second poll at once closes the session.
-func (s *Session) handlePoll(c *netpoll.Conn, r *netpoll.Request) {
+func (s *Session) handlePoll(c *netpoll.Conn, r *netpoll.Request, q query) {
 	e := s.engine
 	if s.conn != nil {
 		e.respond(c, r, 400, "", nil)
@@ -19,6 +19,12 @@ func (s *Session) handlePoll(c *netpoll.Conn, r *netpoll.Request) {
 	}
 	s.conn = c
 	c.Context = s
+	if s.legacy != nil {
+		s.legacy.jsonp = callbackIndex(q.jsonp)
+	}
+	if e.cfg.HTTPCompressionThreshold > 0 {
+		s.encoding = acceptedEncoding(r.Header("Accept-Encoding"))
+	}
 	switch {
 	case s.state == sessionClosing:
 		s.handleClosingPoll()
@@ -46,18 +52,46 @@ func (s *Session) answerPoll() {
 	c := s.conn
 	s.conn = nil
 	c.Context = nil
-	size := len(s.queue) - 1 // separators
+	size := max(len(s.queue)-1, 0) // separators
 	for _, m := range s.queue {
 		size += len(m.pollingRecord())
 	}
-	// The peer's request is gone by now; CORS wants its Origin.
-	buf := netpoll.NewBuffer(512 + size)
-	buf.B = netpoll.AppendResponseHead(buf.B, 200, "text/plain; charset=UTF-8", size, c.KeepAlive(), s.pollHeaders())
+	switch {
+	case s.legacy != nil:
+		payload, contentType := s.legacyPayload()
+		if s.compressible(len(payload)) {
+			s.respondCompressed(c, contentType, payload)
+		} else {
+			respondPosted(&pollAnswer{s, c, contentType, payload, s.pollHeaders()}, nil)
+		}
+	case s.compressible(size):
+		s.respondCompressed(c, textPlain, s.appendPayload(make([]byte, 0, size)))
+	default:
+		buf := netpoll.NewBuffer(512 + size)
+		buf.B = netpoll.AppendResponseHead(buf.B, 200, textPlain, size, c.KeepAlive(), s.pollHeaders())
+		buf.B = s.appendPayload(buf.B)
+		c.Respond(buf)
+		buf.Release()
+	}
+	s.clearQueue()
+}
+
+const textPlain = "text/plain; charset=UTF-8"
+
+// appendPayload appends the queue as a polling payload.
+func (s *Session) appendPayload(dst []byte) []byte {
 	for i, m := range s.queue {
 		if i > 0 {
-			buf.B = append(buf.B, eio.Separator)
+			dst = append(dst, eio.Separator)
 		}
-		buf.B = append(buf.B, m.pollingRecord()...)
+		dst = append(dst, m.pollingRecord()...)
+	}
+	return dst
+}
+
+// clearQueue empties the queue and keeps a small one's memory.
+func (s *Session) clearQueue() {
+	for _, m := range s.queue {
 		m.Release()
 	}
 	clear(s.queue)
@@ -65,8 +99,6 @@ func (s *Session) answerPoll() {
 		s.queue = nil
 	}
 	s.queued = 0
-	c.Respond(buf)
-	buf.Release()
 }
 
 // pollHeaders are the extra header lines of an answer to a poll. Its Origin is
@@ -87,22 +119,23 @@ func (s *Session) pollHeaders() []byte {
 
 // post is a POST whose packets are being handled.
 type post struct {
-	conn *netpoll.Conn
-	req  *netpoll.Request // for the answer; a copy once the handler has paused
-	rest []byte           // what has not been handled; a copy once paused
-	held bool             // req and rest are copies
+	conn   *netpoll.Conn
+	req    *netpoll.Request // for the answer; a copy once the handler has paused
+	rest   []byte           // what has not been handled; a copy once paused
+	binary bool             // rest is a binary payload of version 3
 }
 
 // handlePost handles the packets of a request's body, in order.
 //
 // Engine.IO v4, "HTTP long-polling": a second POST at once closes the session.
-func (s *Session) handlePost(c *netpoll.Conn, r *netpoll.Request) {
+func (s *Session) handlePost(c *netpoll.Conn, r *netpoll.Request, q query) {
 	e := s.engine
+	body, binary, err := s.body(r, q)
 	switch {
 	case s.state != sessionOpen:
 		e.refuse(c, r, errSession)
 		return
-	case s.post != nil, bytes.Equal(r.Header("Content-Type"), []byte("application/octet-stream")):
+	case s.post != nil, binary && err != nil:
 		e.respond(c, r, 400, "", nil)
 		s.close(TransportError)
 		return
@@ -110,15 +143,15 @@ func (s *Session) handlePost(c *netpoll.Conn, r *netpoll.Request) {
 		e.respond(c, r, 413, "", nil)
 		return
 	}
-	s.post = &post{conn: c, req: r, rest: r.Body}
-	if len(r.Body) == 0 {
+	s.post = &post{conn: c, req: r, rest: body, binary: binary}
+	if len(body) == 0 || err != nil {
 		s.endPost()
 		s.parseError()
 		return
 	}
 	s.workPost()
 	if p := s.post; p != nil { // paused: the request's bytes are only borrowed
-		p.req, p.rest, p.held = r.Clone(), bytes.Clone(p.rest), true
+		p.req, p.rest = r.Clone(), bytes.Clone(p.rest)
 		p.req.Body = nil
 		c.Context = s
 	}
@@ -128,7 +161,7 @@ func (s *Session) handlePost(c *netpoll.Conn, r *netpoll.Request) {
 func (s *Session) workPost() {
 	p := s.post
 	for len(p.rest) > 0 && !s.paused {
-		packet, n, err := eio.ConsumePayload(p.rest)
+		packet, n, err := s.consumePayload(p.rest, p.binary)
 		p.rest = p.rest[n:]
 		if err != nil {
 			s.endPost() // the reference answers ok, and closes

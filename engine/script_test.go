@@ -3,6 +3,8 @@ package engine
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
+	"compress/zlib"
 	"flag"
 	"fmt"
 	"io"
@@ -35,6 +37,8 @@ var update = flag.Bool("update", false, "rewrite the scripts' traces")
 //	end REASON, send+end DATA the server closes the session
 //	pause, resume          the server stops, goes on delivering
 //	tick DURATION          the clock moves on
+//	eio3                   (first) the engine allows version 3
+//	header [LINE]          a header line of the requests that follow, or none
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -89,6 +93,7 @@ type script struct {
 	order   []string
 	trace   bytes.Buffer
 	holding bool // pause after each message
+	header  string
 }
 
 type scriptPeer struct {
@@ -101,11 +106,16 @@ type scriptPeer struct {
 
 func newScript(cfg Config) *script {
 	s := &script{peers: map[string]*scriptPeer{}}
+	s.start(cfg)
+	return s
+}
+
+func (s *script) start(cfg Config) {
+	cfg.HTTPCompressionThreshold = 40
 	cfg.MaxPayload = 100
 	cfg.GenerateID = func(*Request) string { s.ids++; return fmt.Sprintf("sid%d", s.ids) }
 	s.engine = New(cfg, (*scriptHandler)(s))
 	s.net = netpolltest.New(limitsFor(netpoll.Config{}, []*Engine{s.engine}), Mux{s.engine}, 2)
-	return s
 }
 
 type scriptHandler script
@@ -153,13 +163,13 @@ func (s *script) do(line string) error {
 	rest := strings.TrimPrefix(strings.TrimPrefix(line, f[0]+" "), arg(1)+" ")
 	switch f[0] {
 	case "get", "head", "options", "put":
-		s.peer(arg(1)).Write(fmt.Appendf(nil, "%s /engine.io/?%s HTTP/1.1\r\nHost: h\r\n\r\n", strings.ToUpper(f[0]), arg(2)))
+		s.peer(arg(1)).Write(fmt.Appendf(nil, "%s /engine.io/?%s HTTP/1.1\r\nHost: h\r\n%s\r\n", strings.ToUpper(f[0]), arg(2), s.header))
 	case "post":
 		body, err := unquote(arg(3))
 		if err != nil {
 			return err
 		}
-		s.peer(arg(1)).Write(fmt.Appendf(nil, "POST /engine.io/?%s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", arg(2), len(body), body))
+		s.peer(arg(1)).Write(fmt.Appendf(nil, "POST /engine.io/?%s HTTP/1.1\r\nHost: h\r\n%sContent-Length: %d\r\n\r\n%s", arg(2), s.header, len(body), body))
 	case "ws":
 		p := s.peer(arg(1))
 		p.ws = true
@@ -179,6 +189,13 @@ func (s *script) do(line string) error {
 			return err
 		}
 		s.peer(arg(1)).Write(b)
+	case "eio3":
+		s.start(Config{AllowEIO3: true})
+	case "header":
+		s.header = strings.TrimPrefix(line, "header")
+		if s.header = strings.TrimSpace(s.header); s.header != "" {
+			s.header += "\r\n"
+		}
 	case "close":
 		s.peer(arg(1)).Close()
 	case "reset":
@@ -293,5 +310,22 @@ func (s *script) render(name string, p *scriptPeer) {
 	left, _ := io.ReadAll(r)
 	p.buf.Reset()
 	p.buf.Write(left)
-	fmt.Fprintf(&s.trace, "  %s < %d %q\n", name, resp.StatusCode, body)
+	kind := ""
+	switch coding := resp.Header.Get("Content-Encoding"); coding {
+	case "gzip":
+		z, _ := gzip.NewReader(bytes.NewReader(body))
+		body, err = io.ReadAll(z)
+		kind = " gzip"
+	case "deflate":
+		z, _ := zlib.NewReader(bytes.NewReader(body))
+		body, err = io.ReadAll(z)
+		kind = " deflate"
+	}
+	if t := resp.Header.Get("Content-Type"); strings.Contains(t, "javascript") || strings.Contains(t, "octet-stream") {
+		kind += " " + t
+	}
+	if err != nil {
+		kind += " " + err.Error()
+	}
+	fmt.Fprintf(&s.trace, "  %s < %d%s %q\n", name, resp.StatusCode, kind, body)
 }

@@ -17,6 +17,7 @@ type Session struct {
 	loop    *netpoll.Loop
 	sid     string
 	request *Request
+	legacy  *legacy // of an old client, or nil; what it points to is loop-owned
 
 	// Loop-owned.
 
@@ -25,12 +26,13 @@ type Session struct {
 
 	state      sessionState
 	transport  transportKind
-	paused     bool // messages are not delivered
-	awaiting   bool // a ping has not been answered yet
-	refreshed  bool // ... and its deadline has been put off once
-	flushing   bool // Flush is due
-	cookieDue  bool // the next answer sets the cookie
-	answerLate bool // closed by the peer: a poll may still be on its way
+	paused     bool     // messages are not delivered
+	awaiting   bool     // a ping has not been answered yet
+	refreshed  bool     // ... and its deadline has been put off once
+	flushing   bool     // Flush is due
+	cookieDue  bool     // the next answer sets the cookie
+	encoding   encoding // that the waiting poll accepts
+	answerLate bool     // closed by the peer: a poll may still be on its way
 
 	conn    *netpoll.Conn // the WebSocket, or the poll that waits; nil for none
 	post    *post         // the POST that is being worked through

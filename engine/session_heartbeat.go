@@ -23,7 +23,33 @@ func (s *Session) Expire(*netpoll.Timer) {
 	}
 }
 
+// startHeartbeat waits for the time of the first ping: this side's, or, in
+// version 3, the peer's.
+func (s *Session) startHeartbeat() {
+	s.awaiting = s.Version() == 3
+	d := s.engine.cfg.PingInterval
+	if s.awaiting {
+		d += s.engine.cfg.PingTimeout
+	}
+	s.loop.Arm(&s.timer, s, d)
+}
+
+// handlePing answers a ping, which only peers of version 3 send; others get
+// the reference's "invalid heartbeat direction".
+func (s *Session) handlePing() {
+	if s.Version() != 3 {
+		s.close(TransportError)
+		return
+	}
+	s.startHeartbeat()
+	s.send(pongPacket)
+}
+
 func (s *Session) handlePong() {
+	if s.Version() == 3 {
+		s.close(TransportError)
+		return
+	}
 	s.awaiting = false
 	s.loop.Arm(&s.timer, s, s.engine.cfg.PingInterval)
 }
@@ -31,7 +57,7 @@ func (s *Session) handlePong() {
 // refreshHeartbeat puts the deadline of an unanswered ping off, once: a peer
 // whose pong waits behind a large message is alive.
 func (s *Session) refreshHeartbeat(t eio.PacketType) {
-	if s.awaiting && !s.refreshed && t != eio.Pong {
+	if s.awaiting && !s.refreshed && s.Version() == 4 && t != eio.Pong {
 		s.refreshed = true
 		s.loop.Arm(&s.timer, s, s.engine.cfg.PingTimeout)
 	}

@@ -18,11 +18,7 @@ func (s *Session) handleFrame(c *netpoll.Conn, data []byte, binary bool) {
 	if s.conn != c || s.state != sessionOpen {
 		return
 	}
-	if binary {
-		s.handlePacket(eio.Packet{Type: eio.Message, Binary: true, Data: data})
-		return
-	}
-	p, err := eio.ConsumePacket(data)
+	p, err := s.consumeFrame(data, binary)
 	if err != nil {
 		s.parseError()
 		return
@@ -48,8 +44,7 @@ func (s *Session) handlePacket(p eio.Packet) {
 	case eio.Close:
 		s.closedByPeer()
 	case eio.Ping:
-		// In version 4 the server pings; "invalid heartbeat direction".
-		s.close(TransportError)
+		s.handlePing()
 	case eio.Open, eio.Upgrade, eio.Noop:
 		// The reference server ignores these outside of an upgrade.
 	}

@@ -32,7 +32,7 @@ func (s *Session) writable() bool {
 func (s *Session) send(m *Message) {
 	if s.transport == transportWebSocket {
 		for p := m; p != nil; p = p.next {
-			s.conn.Send(p.buf, p.frame)
+			s.sendFrame(s.conn, p)
 		}
 		return
 	}

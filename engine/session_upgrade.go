@@ -33,7 +33,7 @@ type upgrade struct {
 }
 
 // handleUpgrade answers a WebSocket request that names the session.
-func (s *Session) handleUpgrade(c *netpoll.Conn, r *netpoll.Request) {
+func (s *Session) handleUpgrade(c *netpoll.Conn, r *netpoll.Request, q query) {
 	e := s.engine
 	var room [256]byte
 	if err := c.Upgrade(r, e.cfg.CORS.appendHeaders(room[:0], r)); err != nil {
@@ -43,6 +43,7 @@ func (s *Session) handleUpgrade(c *netpoll.Conn, r *netpoll.Request) {
 		c.CloseWebSocket(0, "") // as the reference does; clients expect no HTTP error
 		return
 	}
+	s.setLegacy(q)
 	s.upgrade = &upgrade{s: s, conn: c}
 	c.Context = s
 	s.loop.Arm(&s.upgrade.timer, s.upgrade, e.cfg.UpgradeTimeout)
@@ -78,7 +79,7 @@ func (s *Session) completeUpgrade() {
 	queue := s.queue
 	s.queue, s.queued = nil, 0
 	for _, m := range queue {
-		c.Send(m.buf, m.frame)
+		s.sendFrame(c, m)
 		m.Release()
 	}
 	if s.paused {
