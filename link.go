@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net/url"
 
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/netpoll"
@@ -43,6 +44,9 @@ func (h *sessionHandler) OnOpen(s *engine.Session) {
 	l := &link{srv: (*Server)(h), session: s}
 	s.Context = l
 	s.Loop().Arm(&l.timer, l, h.cfg.ConnectTimeout)
+	if s.Version() == 3 {
+		l.join(h.root, nil) // Socket.IO v4: the server joins "/" by itself
+	}
 }
 
 // OnMessage is for the engine.
@@ -233,23 +237,56 @@ func (l *link) handleConnect(p sio.Packet) error {
 			return err
 		}
 	}
-	name, _, _ := bytes.Cut(p.Namespace, []byte{'?'})
+	name, query, _ := bytes.Cut(p.Namespace, []byte{'?'})
 	if l.find(name) != nil {
 		return errConnectTwice
 	}
 	ns := srv.find(name)
 	if ns == nil {
 		srv.stats.refused.Add(1)
-		l.sendConnectError(string(name), &ConnectError{Message: "Invalid namespace"})
+		l.sendConnectError(string(name), errInvalidNamespace)
 		return nil
 	}
 	if len(l.sockets) >= srv.cfg.MaxNamespaces {
 		return errTooManySpaces
 	}
-	s := newSocket(ns, l.session, bytes.Clone(p.Data))
+	auth := bytes.Clone(p.Data)
+	if l.session.Version() == 3 {
+		auth = queryAsAuth(query)
+	}
+	l.join(ns, auth)
+	return nil
+}
+
+// join makes a socket, whose handlers decide whether it may stay.
+func (l *link) join(ns *Namespace, auth []byte) {
+	s := newSocket(ns, l.session, auth)
 	l.sockets = append(l.sockets, s)
 	s.box.push(mail{kind: mailConnect})
-	return nil
+}
+
+// queryAsAuth is what clients of Socket.IO v4 give instead of an auth object: a
+// query behind the namespace's name.
+func queryAsAuth(query []byte) []byte {
+	auth := map[string]string{}
+	values, _ := url.ParseQuery(string(query)) // what is malformed is left out
+	for k, v := range values {
+		auth[k] = v[0]
+	}
+	b, _ := json.Marshal(auth) // cannot fail
+	return b
+}
+
+// socketID makes a socket's ID. Clients of Socket.IO v4 take the session's sid
+// for it.
+func socketID(ns *Namespace, s *engine.Session) string {
+	switch {
+	case s.Version() == 4:
+		return engine.NewID()
+	case ns.name == "/":
+		return s.ID()
+	}
+	return ns.name + "#" + s.ID()
 }
 
 func acceptPosted(a, _ any) {
@@ -265,7 +302,11 @@ func acceptPosted(a, _ any) {
 		}
 	}
 	s.state = socketConnected
-	s.sendPacket(sio.Packet{Type: sio.Connect, Data: []byte(`{"sid":"` + s.member.ID + `"}`)})
+	answer := sio.Packet{Type: sio.Connect}
+	if s.session.Version() == 4 {
+		answer.Data = []byte(`{"sid":"` + s.member.ID + `"}`)
+	}
+	s.sendPacket(answer)
 	held := s.held
 	s.held, s.heldN = nil, 0
 	for _, msg := range held {
@@ -287,10 +328,22 @@ func refusePosted(a, b any) {
 	l.sendConnectError(s.ns.name, refusal)
 }
 
+var errInvalidNamespace = &ConnectError{Message: "Invalid namespace"}
+
+// sendConnectError refuses a namespace. Socket.IO v5, "Connection to a
+// namespace"; v4 has the data or the message alone, except for namespaces that
+// do not exist.
 func (l *link) sendConnectError(namespace string, refusal *ConnectError) {
-	body := map[string]any{"message": refusal.Message}
-	if refusal.Data != nil {
-		body["data"] = refusal.Data
+	var body any
+	switch {
+	case l.session.Version() == 3 && refusal.Data != nil:
+		body = refusal.Data
+	case l.session.Version() == 3 && refusal != errInvalidNamespace:
+		body = refusal.Message
+	case refusal.Data != nil:
+		body = map[string]any{"message": refusal.Message, "data": refusal.Data}
+	default:
+		body = map[string]any{"message": refusal.Message}
 	}
 	data, err := l.srv.cfg.Codec.Marshal(body)
 	if err != nil {

@@ -49,7 +49,7 @@ const (
 
 func newSocket(ns *Namespace, session *engine.Session, auth []byte) *Socket {
 	s := &Socket{ns: ns, session: session, auth: auth}
-	s.member = broadcast.Member{ID: engine.NewID(), Session: session, Owner: s}
+	s.member = broadcast.Member{ID: socketID(ns, session), Session: session, Owner: s}
 	s.box.socket = s
 	return s
 }

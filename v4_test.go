@@ -1,0 +1,55 @@
+package sockeye_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	sockeye "github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/internal/wire"
+)
+
+// TestSocketIOv4 is the exchange with clients of Socket.IO 1 and 2.
+func TestSocketIOv4(t *testing.T) {
+	auths := make(chan string, 2)
+	addr, _ := serve(t, sockeye.Config{Engine: engine.Config{AllowEIO3: true}}, func(srv *sockeye.Server) {
+		srv.On("echo", func(s *sockeye.Socket, e *sockeye.Event) error { return s.Emit("echo", e.Arguments()...) })
+		srv.On("id", func(s *sockeye.Socket) string { return s.ID() })
+		srv.Of("/a").OnConnect(func(s *sockeye.Socket) error { auths <- string(s.AuthJSON()); return nil })
+		srv.Of("/a").On("id", func(s *sockeye.Socket) string { return s.ID() })
+		srv.Of("/no").Use(func(*sockeye.Socket) error { return &sockeye.ConnectError{Message: "not you"} })
+		srv.Of("/data").Use(func(*sockeye.Socket) error { return &sockeye.ConnectError{Message: "not you", Data: map[string]int{"x": 1}} })
+	})
+	w := wire.DialWS(t, addr, "/socket.io/?EIO=3&transport=websocket")
+	var open struct{ SID string }
+	if err := json.Unmarshal([]byte(w.Expect(`0{*`)[1:]), &open); err != nil {
+		t.Fatal(err)
+	}
+	sid := open.SID
+	w.Expect(`40`) // unasked
+	w.Write(`42["echo","é",{"a":[1]}]`)
+	w.Expect(`42["echo","é",{"a":[1]}]`)
+	w.Write(`420["id"]`)
+	w.Expect(`430["` + sid + `"]`)
+	w.Write(`451-["echo",{"_placeholder":true,"num":0}]`)
+	w.WriteBinary([]byte{4, 1, 2})
+	w.Expect(`451-["echo",{"_placeholder":true,"num":0}]`)
+	w.ExpectBinary([]byte{4, 1, 2})
+
+	w.Write(`40/a?token=1&x=%20,`)
+	w.Expect(`40/a,`)
+	if auth := within(t, auths); auth != `{"token":"1","x":" "}` {
+		t.Errorf("auth %s", auth)
+	}
+	w.Write(`42/a,0["id"]`)
+	w.Expect(`43/a,0["/a#` + sid + `"]`)
+	w.Write(`40/no,`)
+	w.Expect(`44/no,"not you"`)
+	w.Write(`40/data,`)
+	w.Expect(`44/data,{"x":1}`)
+	w.Write(`40/none,`)
+	w.Expect(`44/none,{"message":"Invalid namespace"}`)
+	w.Write(`41/a,`)
+	w.Write(`2`)
+	w.Expect(`3`)
+}
