@@ -2,24 +2,19 @@ package sockeye
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
 // pendingAck is an answer that is waited for.
 type pendingAck struct {
 	done  atomic.Bool
-	waits chan ackAnswer               // Call waits here
-	then  func(answer Args, err error) // or this is called
+	now   bool                         // then may be called by whoever has the answer, at once
+	then  func(answer Args, err error) // else in the order of the socket's events
 	timer *time.Timer
-}
-
-type ackAnswer struct {
-	args Args
-	err  error
 }
 
 // finish gives the answer to who waits for it, once.
@@ -30,24 +25,26 @@ func (p *pendingAck) finish(args Args, err error) {
 	if p.timer != nil {
 		p.timer.Stop()
 	}
-	if p.waits != nil {
-		p.waits <- ackAnswer{args, err}
-	} else {
-		p.then(args, err)
-	}
+	p.then(args, err)
+}
+
+type ackAnswer struct {
+	args Args
+	err  error
 }
 
 // Call sends an event and waits for the peer's answer, until ctx is done. The
 // answer may be kept. Its error is also ErrDisconnected or ErrTooManyAcks. It
 // must not be called by an Inline handler: it would wait for its own loop.
 func (s *Socket) Call(ctx context.Context, event string, args ...any) (Args, error) {
-	p := &pendingAck{waits: make(chan ackAnswer, 1)}
-	id, err := s.emitAsking(p, event, args)
+	waits := make(chan ackAnswer, 1)
+	p := &pendingAck{now: true, then: func(args Args, err error) { waits <- ackAnswer{args, err} }}
+	id, err := s.emitAsking(p, emission{}, event, args)
 	if err != nil {
 		return Args{}, err
 	}
 	select {
-	case a := <-p.waits:
+	case a := <-waits:
 		return a.args, a.err
 	case <-ctx.Done():
 		s.takeAck(id)
@@ -60,15 +57,19 @@ func (s *Socket) Call(ctx context.Context, event string, args ...any) (Args, err
 // Config.AckTimeout, or with ErrDisconnected. The answer is valid until then
 // returns.
 func (s *Socket) EmitWithAck(then func(answer Args, err error), event string, args ...any) error {
+	return s.emitWithAck(then, emission{}, event, args)
+}
+
+func (s *Socket) emitWithAck(then func(answer Args, err error), em emission, event string, args []any) error {
 	p := &pendingAck{then: func(answer Args, err error) {
-		_ = s.guard(event, func() error { then(answer, err); return nil })
+		_, _ = s.guard(event, func() error { then(answer, err); return nil })
 	}}
 	var id atomic.Uint64
-	p.timer = time.AfterFunc(s.ns.srv.cfg.AckTimeout, func() {
+	p.timer = time.AfterFunc(s.ns.srv.ackTimeout(em.timeout), func() {
 		s.takeAck(id.Load())
 		p.finish(Args{}, ErrAckTimeout)
 	})
-	n, err := s.emitAsking(p, event, args)
+	n, err := s.emitAsking(p, em, event, args)
 	id.Store(n)
 	if err != nil {
 		p.timer.Stop()
@@ -76,32 +77,43 @@ func (s *Socket) EmitWithAck(then func(answer Args, err error), event string, ar
 	return err
 }
 
-func (s *Socket) emitAsking(p *pendingAck, event string, args []any) (id uint64, err error) {
-	s.mu.Lock()
-	switch {
-	case s.gone.Load():
-		err = ErrDisconnected
-	case len(s.acks) >= s.ns.srv.cfg.MaxPendingAcks:
-		err = ErrTooManyAcks
-	default:
-		if s.acks == nil {
-			s.acks = map[uint64]*pendingAck{}
-		}
-		id = s.nextID
-		s.nextID++
-		s.acks[id] = p
+func (srv *Server) ackTimeout(d time.Duration) time.Duration {
+	if d > 0 {
+		return d
 	}
-	s.mu.Unlock()
-	if err != nil {
+	return srv.cfg.AckTimeout
+}
+
+func (s *Socket) emitAsking(p *pendingAck, em emission, event string, args []any) (id uint64, err error) {
+	id = s.ns.ackID.Add(1) - 1
+	if err := s.addAck(id, p); err != nil {
 		return 0, err
 	}
+	s.outgoing(event, args)
 	msg, err := s.ns.srv.encodeEvent(s.ns.name, event, args, int64(id))
 	if err != nil {
 		s.takeAck(id)
 		return 0, err
 	}
-	s.post(msg, false)
+	msg.NoCompress = em.noCompress
+	s.post(msg, em.volatile)
 	return id, nil
+}
+
+// addAck enters who waits for answer id.
+func (s *Socket) addAck(id uint64, p *pendingAck) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.gone.Load():
+		return ErrDisconnected
+	case len(s.acks) >= s.ns.srv.cfg.MaxPendingAcks:
+		return ErrTooManyAcks
+	case s.acks == nil:
+		s.acks = map[uint64]*pendingAck{}
+	}
+	s.acks[id] = p
+	return nil
 }
 
 // takeAck removes who waits for answer id.
@@ -132,11 +144,111 @@ func (s *Socket) ack(id uint64, args []any) error {
 	if s.gone.Load() {
 		return ErrDisconnected
 	}
-	var msg *engine.Message
 	msg, err := s.ns.srv.encode(sio.Packet{Type: sio.Ack, ID: id, HasID: true}, s.ns.name, "", args)
 	if err != nil {
 		return err
 	}
 	s.post(msg, false)
 	return nil
+}
+
+// Answer is what one of several sockets has acknowledged.
+type Answer struct {
+	SocketID string
+	Args     Args // may be kept
+}
+
+// answers gathers those of a broadcast.
+type answers struct {
+	// Guarded by mu.
+	mu   sync.Mutex
+	list []Answer
+	left int           // that have not answered
+	lost int           // that have gone without an answer
+	all  chan struct{} // closed when none is left
+}
+
+// Call sends an event to the sockets addressed and waits for their answers,
+// until ctx is done. It returns those that came, and ErrAckTimeout if others
+// did not: the socket has gone, or ctx was done. The event is encoded once.
+func (op Operator) Call(ctx context.Context, event string, args ...any) ([]Answer, error) {
+	a := &answers{all: make(chan struct{}), left: 1} // one until all have been asked
+	type asked struct {
+		s  *Socket
+		id uint64
+	}
+	var waiting []asked
+	for _, ns := range op.namespaces() {
+		for _, f := range ns.onAnyOutgoing.get() {
+			f(nil, event, args)
+		}
+		id := ns.ackID.Add(1) - 1
+		msg, err := ns.srv.encodeEvent(ns.name, event, args, int64(id))
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range ns.rooms.Members(op.o) {
+			s := m.Owner.(*Socket)
+			a.mu.Lock()
+			a.left++
+			a.mu.Unlock()
+			p := &pendingAck{now: true, then: func(args Args, err error) { a.add(s, args, err) }}
+			if err := s.addAck(id, p); err != nil {
+				p.finish(Args{}, err)
+				continue
+			}
+			waiting = append(waiting, asked{s, id})
+		}
+		op.send(ns, msg)
+	}
+	a.add(nil, Args{}, nil)
+	var err error
+	select {
+	case <-a.all:
+	case <-ctx.Done():
+		err = ErrAckTimeout
+		for _, w := range waiting {
+			w.s.takeAck(w.id)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.lost > 0 {
+		err = ErrAckTimeout
+	}
+	return a.list, err
+}
+
+func (a *answers) add(s *Socket, args Args, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case s == nil:
+	case err != nil:
+		a.lost++
+	default:
+		a.list = append(a.list, Answer{s.ID(), args})
+	}
+	if a.left--; a.left == 0 {
+		close(a.all)
+	}
+}
+
+// EmitWithAck is Call with a function that gets its results, on a goroutine of
+// its own, after Timeout at the latest.
+func (op Operator) EmitWithAck(then func(answers []Answer, err error), event string, args ...any) {
+	srv := op.server()
+	go func() {
+		defer srv.recoverCallback(event, nil)
+		ctx, cancel := context.WithTimeout(context.Background(), srv.ackTimeout(op.timeout))
+		defer cancel()
+		then(op.Call(ctx, event, args...))
+	}()
+}
+
+func (op Operator) server() *Server {
+	if op.parent != nil {
+		return op.parent.srv
+	}
+	return op.ns.srv
 }

@@ -69,6 +69,18 @@ type Config struct {
 	// for long, then stops every connection of its loop.
 	Inline bool
 
+	// Recovery, if not nil, lets sockets whose connection broke come back.
+	Recovery *Recovery
+
+	// MaxDynamicNamespaces bounds the namespaces that peers may have made by
+	// parents; further ones do not exist for them. Default 10,000. Negative: no
+	// bound.
+	MaxDynamicNamespaces int
+
+	// CleanupEmptyChildNamespaces forgets a parent's child when its last socket
+	// has gone.
+	CleanupEmptyChildNamespaces bool
+
 	// Codec encodes and decodes arguments. Default: encoding/json.
 	Codec Codec
 
@@ -105,11 +117,14 @@ func (c Config) withDefaults() Config {
 	}
 	for p, v := range map[*int]int{
 		&c.MaxPendingAcks: 10_000, &c.MaxNamespaces: 64, &c.MaxAttachments: 10, &c.MaxJSONDepth: 512,
-		&c.MailboxEvents: 1_024, &c.MailboxBytes: 4 << 20, &c.MaxWorkers: 10_000,
+		&c.MailboxEvents: 1_024, &c.MailboxBytes: 4 << 20, &c.MaxWorkers: 10_000, &c.MaxDynamicNamespaces: 10_000,
 	} {
 		if *p == 0 {
 			*p = v
 		}
+	}
+	if c.Recovery != nil {
+		c.Recovery = c.Recovery.withDefaults()
 	}
 	if c.Codec == nil {
 		c.Codec = jsonCodec{}

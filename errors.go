@@ -2,6 +2,7 @@ package sockeye
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/sockeye-io/sockeye/engine"
 )
@@ -34,6 +35,22 @@ var (
 	// ErrMissingArgument: the event has fewer arguments than were asked for.
 	ErrMissingArgument = errors.New("sockeye: the event has fewer arguments")
 )
+
+// ArgumentError is the peer's fault: an argument does not decode into what the
+// event's handler takes. OnError gets it; the peer's acknowledgement says which
+// argument it was, and no more.
+type ArgumentError struct {
+	Event string
+	Index int // from 0
+	Err   error
+}
+
+func (e *ArgumentError) Error() string {
+	return fmt.Sprintf("sockeye: argument %d of %q: %v", e.Index, e.Event, e.Err)
+}
+
+// Unwrap returns the Codec's error.
+func (e *ArgumentError) Unwrap() error { return e.Err }
 
 // ConnectError refuses a connection: returned from a middleware or from
 // OnConnect, its message and data reach the peer's connect_error event. Any

@@ -2,6 +2,7 @@ package sockeye
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/sockeye-io/sockeye/proto/sio"
@@ -153,16 +154,46 @@ func (s *Socket) handleEvent(m *mail) {
 		s.session.Close(ForcedClose)
 		return
 	}
-	h := s.ns.handlers.get()[string(name)]
-	if h == nil {
-		srv.stats.unhandled.Add(1)
-		return
-	}
 	srv.stats.events.Add(1)
 	e := &Event{Args: newArgs(srv, list[1:], m.attachments), name: name, socket: s, id: m.id, hasID: m.hasID}
-	if err := h.call(s, e); err != nil {
+	if err := s.dispatch(e); err != nil {
+		e.ackError(err)
 		s.report(string(name), err)
 	}
+}
+
+// dispatch asks middlewares and calls an event's handler.
+func (s *Socket) dispatch(e *Event) error {
+	for _, f := range s.ns.onAny.get() {
+		_, _ = s.guard(e.Name(), func() error { f(s, e); return nil })
+	}
+	for _, f := range s.ns.filters.get() {
+		err, panicked := s.guard(e.Name(), func() error { return f(s, e) })
+		if panicked {
+			return nil // reported
+		}
+		if err != nil {
+			return err
+		}
+	}
+	h := s.findHandler(e.name)
+	if h != nil {
+		return h.call(s, e)
+	}
+	s.ns.srv.stats.unhandled.Add(1)
+	if f := s.ns.onUnhandled.get(); f != nil {
+		return (&handler{raw: f}).call(s, e)
+	}
+	return nil
+}
+
+// ackError answers the acknowledgement, if it is still open, with an error.
+func (e *Event) ackError(err error) {
+	text := err.Error()
+	if a := (*ArgumentError)(nil); errors.As(err, &a) {
+		text = fmt.Sprintf("argument %d does not fit", a.Index)
+	}
+	_ = e.Ack(map[string]string{"error": text})
 }
 
 // eventName checks an event as a whole and returns its name.

@@ -29,7 +29,7 @@ func Example() {
 }
 
 // A middleware decides who may connect, and files are served beside.
-func ExampleServer_Use() {
+func ExampleHandlers_Use() {
 	srv := sockeye.New(sockeye.Config{
 		Fallback: http.FileServer(http.Dir("public")), // requests for other paths than /socket.io/
 	})
@@ -53,7 +53,7 @@ func ExampleServer_Use() {
 
 // The undecoded form has no reflection: arguments are views, passed on as they
 // are.
-func ExampleNamespace_On_undecoded() {
+func ExampleHandlers_On_undecoded() {
 	srv := sockeye.New(sockeye.Config{})
 	srv.Of("/relay").On("echo", func(s *sockeye.Socket, e *sockeye.Event) error {
 		if e.HasAck() {
@@ -66,12 +66,12 @@ func ExampleNamespace_On_undecoded() {
 }
 
 // A wrong signature is refused when it is registered.
-func ExampleNamespace_On_refused() {
+func ExampleHandlers_On_refused() {
 	srv := sockeye.New(sockeye.Config{})
 	defer srv.Close(context.Background())
 	defer func() { fmt.Println(recover()) }()
-	srv.On("sum", func(a, b int) int { return a + b })
-	// Output: sockeye: On("sum"): the first parameter must be *Socket; a handler is func(*Socket, args...) (results..., error) or func(*Socket, *Event) error, not func(int, int) int
+	srv.On("sum", func(a int, s *sockeye.Socket) int { return a })
+	// Output: sockeye: On("sum"): parameter 1, a *sockeye.Socket, must come first; a handler is func([ctx context.Context,] [s *Socket,] args...) (results..., error) or func(*Socket, *Event) error, not func(int, *sockeye.Socket) int
 }
 
 // Call asks the peer, and waits for its answer.

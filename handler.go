@@ -1,8 +1,12 @@
 package sockeye
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"reflect"
+	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
@@ -12,20 +16,29 @@ type handler struct {
 	raw func(s *Socket, e *Event) error // the undecoded form, or nil
 
 	fn       reflect.Value
-	params   []reflect.Type // without the socket
+	context  bool           // the first parameter is a context.Context
+	socket   bool           // ... and then, or else, a *Socket
+	params   []reflect.Type // the others
 	variadic bool
 	results  int // without the error
 	fails    bool
+
+	once bool
+	used atomic.Bool
 }
 
 var (
-	socketType = reflect.TypeFor[*Socket]()
-	eventType  = reflect.TypeFor[*Event]()
-	errorType  = reflect.TypeFor[error]()
+	socketType  = reflect.TypeFor[*Socket]()
+	eventType   = reflect.TypeFor[*Event]()
+	errorType   = reflect.TypeFor[error]()
+	contextType = reflect.TypeFor[context.Context]()
+	readerType  = reflect.TypeFor[io.Reader]()
 )
 
+const signatures = "a handler is func([ctx context.Context,] [s *Socket,] args...) (results..., error) or func(*Socket, *Event) error"
+
 // compileHandler checks a handler's signature once, so that calls need not.
-func compileHandler(_ *Server, event string, f any) (*handler, error) {
+func compileHandler(event string, f any) (*handler, error) {
 	if sio.IsReserved([]byte(event)) {
 		return nil, fmt.Errorf("sockeye: On(%q): the name is the protocol's own; see OnConnect and OnDisconnect", event)
 	}
@@ -37,24 +50,33 @@ func compileHandler(_ *Server, event string, f any) (*handler, error) {
 	}
 	v := reflect.ValueOf(f)
 	refuse := func(why string) error {
-		return fmt.Errorf("sockeye: On(%q): %s; a handler is func(*Socket, args...) (results..., error) or func(*Socket, *Event) error, not %T", event, why, f)
+		return fmt.Errorf("sockeye: On(%q): %s; %s, not %T", event, why, signatures, f)
 	}
 	if v.Kind() != reflect.Func || v.IsNil() {
 		return nil, refuse("not a function")
 	}
 	t := v.Type()
-	if t.NumIn() == 0 || t.In(0) != socketType {
-		return nil, refuse("the first parameter must be *Socket")
-	}
 	h := &handler{fn: v, variadic: t.IsVariadic(), results: t.NumOut()}
-	for i := 1; i < t.NumIn(); i++ {
+	i := 0
+	if i < t.NumIn() && t.In(i) == contextType {
+		h.context = true
+		i++
+	}
+	if i < t.NumIn() && t.In(i) == socketType {
+		h.socket = true
+		i++
+	}
+	for ; i < t.NumIn(); i++ {
 		p := t.In(i)
 		switch p.Kind() {
 		case reflect.Func, reflect.Chan, reflect.UnsafePointer:
-			return nil, refuse(fmt.Sprintf("parameter %d cannot be decoded from JSON", i))
+			return nil, refuse(fmt.Sprintf("parameter %d cannot be decoded", i))
 		}
-		if p == eventType {
+		switch p {
+		case eventType:
 			return nil, refuse("*Event stands alone")
+		case socketType, contextType:
+			return nil, refuse(fmt.Sprintf("parameter %d, a %v, must come first", i, p))
 		}
 		h.params = append(h.params, p)
 	}
@@ -68,7 +90,11 @@ func compileHandler(_ *Server, event string, f any) (*handler, error) {
 // call decodes the arguments, calls the function and acknowledges.
 func (h *handler) call(s *Socket, e *Event) error {
 	if h.raw != nil {
-		return s.guard(e.Name(), func() error { return h.raw(s, e) })
+		err, panicked := s.guard(e.Name(), func() error { return h.raw(s, e) })
+		if panicked {
+			return nil // reported
+		}
+		return err
 	}
 	in, err := h.decode(s, e)
 	if err != nil {
@@ -76,16 +102,15 @@ func (h *handler) call(s *Socket, e *Event) error {
 		return err
 	}
 	var out []reflect.Value
-	failed := s.guard(e.Name(), func() error {
+	_, panicked := s.guard(e.Name(), func() error {
 		out = h.fn.Call(in)
 		return nil
 	})
-	if failed != nil {
-		return nil // guard has reported it; the peer's acknowledgement times out
+	if panicked {
+		return nil // reported; the peer's acknowledgement times out
 	}
 	if h.fails {
 		if err, _ := out[h.results].Interface().(error); err != nil {
-			_ = e.Ack(map[string]string{"error": err.Error()})
 			return err
 		}
 	}
@@ -100,26 +125,52 @@ func (h *handler) call(s *Socket, e *Event) error {
 }
 
 func (h *handler) decode(s *Socket, e *Event) ([]reflect.Value, error) {
-	in := make([]reflect.Value, 1, len(h.params)+1)
-	in[0] = reflect.ValueOf(s)
+	in := make([]reflect.Value, 0, len(h.params)+2)
+	if h.context {
+		in = append(in, reflect.ValueOf(s.Context()))
+	}
+	if h.socket {
+		in = append(in, reflect.ValueOf(s))
+	}
 	for i, p := range h.params {
 		if h.variadic && i == len(h.params)-1 {
 			for j := i; j < e.Len(); j++ {
-				v := reflect.New(p.Elem())
-				if err := e.decode(j, v.Interface()); err != nil {
-					return nil, fmt.Errorf("sockeye: argument %d of %q: %w", j, e.Name(), err)
+				v, err := e.decodeValue(j, p.Elem())
+				if err != nil {
+					return nil, err
 				}
-				in = append(in, v.Elem())
+				in = append(in, v)
 			}
 			break
 		}
-		v := reflect.New(p)
-		if i < e.Len() {
-			if err := e.decode(i, v.Interface()); err != nil {
-				return nil, fmt.Errorf("sockeye: argument %d of %q: %w", i, e.Name(), err)
-			}
+		if i >= e.Len() {
+			in = append(in, reflect.Zero(p))
+			continue
 		}
-		in = append(in, v.Elem())
+		v, err := e.decodeValue(i, p)
+		if err != nil {
+			return nil, err
+		}
+		in = append(in, v)
 	}
 	return in, nil
+}
+
+// decodeValue decodes argument i into a new value of type t.
+func (e *Event) decodeValue(i int, t reflect.Type) (reflect.Value, error) {
+	if t == readerType {
+		var b []byte
+		err := e.decode(i, &b)
+		return reflect.ValueOf(bytes.NewReader(b)), e.argumentError(i, err)
+	}
+	v := reflect.New(t)
+	err := e.decode(i, v.Interface())
+	return v.Elem(), e.argumentError(i, err)
+}
+
+func (e *Event) argumentError(i int, err error) error {
+	if err != nil {
+		return &ArgumentError{Event: e.Name(), Index: i, Err: err}
+	}
+	return nil
 }

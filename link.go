@@ -45,7 +45,7 @@ func (h *sessionHandler) OnOpen(s *engine.Session) {
 	s.Context = l
 	s.Loop().Arm(&l.timer, l, h.cfg.ConnectTimeout)
 	if s.Version() == 3 {
-		l.join(h.root, nil) // Socket.IO v4: the server joins "/" by itself
+		l.join(h.Namespace, nil) // Socket.IO v4: the server joins "/" by itself
 	}
 }
 
@@ -61,6 +61,15 @@ func (h *sessionHandler) OnMessage(s *engine.Session, data []byte, binary bool) 
 	if err != nil {
 		h.stats.protocolErrors.Add(1)
 		s.CloseNow(ForcedClose)
+	}
+}
+
+// OnUpgrade is for the engine.
+func (h *sessionHandler) OnUpgrade(s *engine.Session) {
+	for _, x := range linkOf(s).sockets {
+		if x.ns.onUpgrade.get() != nil {
+			x.box.push(mail{kind: mailUpgrade})
+		}
 	}
 }
 
@@ -193,7 +202,7 @@ func (l *link) pushAck(s *Socket, p sio.Packet, payload *netpoll.Buffer, attachm
 		payload.Release()
 		return
 	}
-	if call.waits != nil { // Call waits for it: the handler's own mailbox may be blocked by it
+	if call.now { // Call waits for it: the handler's own mailbox may be blocked by it
 		args, err := sio.SplitArray(payload.B, nil, l.srv.cfg.MaxJSONDepth)
 		if err != nil {
 			call.finish(Args{}, ErrDisconnected)
@@ -241,18 +250,18 @@ func (l *link) handleConnect(p sio.Packet) error {
 	if l.find(name) != nil {
 		return errConnectTwice
 	}
-	ns := srv.find(name)
-	if ns == nil {
-		srv.stats.refused.Add(1)
-		l.sendConnectError(string(name), errInvalidNamespace)
-		return nil
-	}
 	if len(l.sockets) >= srv.cfg.MaxNamespaces {
 		return errTooManySpaces
 	}
 	auth := bytes.Clone(p.Data)
 	if l.session.Version() == 3 {
 		auth = queryAsAuth(query)
+	}
+	ns := srv.enter(name, auth)
+	if ns == nil {
+		srv.stats.refused.Add(1)
+		l.sendConnectError(string(name), errInvalidNamespace)
+		return nil
 	}
 	l.join(ns, auth)
 	return nil
@@ -302,8 +311,17 @@ func acceptPosted(a, _ any) {
 		}
 	}
 	s.state = socketConnected
+	if s.saved != nil {
+		for _, msg := range s.saved.missed {
+			s.session.Send(msg)
+		}
+		s.saved.release()
+	}
 	answer := sio.Packet{Type: sio.Connect}
-	if s.session.Version() == 4 {
+	switch {
+	case s.pid != "":
+		answer.Data = []byte(`{"sid":"` + s.member.ID + `","pid":"` + s.pid + `"}`)
+	case s.session.Version() == 4:
 		answer.Data = []byte(`{"sid":"` + s.member.ID + `"}`)
 	}
 	s.sendPacket(answer)
@@ -369,9 +387,19 @@ func (l *link) disconnect(s *Socket) {
 
 // remove ends a socket; its handlers see that as their last mail.
 func (l *link) remove(s *Socket, reason Reason) {
+	if s.ns.onDisconnecting.get() != nil || s.pid != "" {
+		s.lastRooms = s.Rooms()
+	}
 	s.ns.adapter.Remove(&s.member) // delivers what is under way first
+	if s.saved != nil {
+		s.saved.release()
+	}
+	if s.pid != "" && recoverable(reason) && (s.state == socketConnected || s.saved != nil) {
+		s.remember()
+	}
 	s.state = socketClosed
 	s.gone.Store(true)
+	s.endContext()
 	for _, msg := range s.held {
 		msg.Release()
 	}

@@ -42,6 +42,7 @@ const (
 	mailEvent mailKind = iota
 	mailAck
 	mailConnect
+	mailUpgrade
 	mailDisconnect
 )
 
@@ -132,6 +133,10 @@ func (s *Socket) handle(m *mail) {
 		m.call.finish(newArgs(s.ns.srv, args, m.attachments), nil)
 	case mailConnect:
 		s.handleConnect()
+	case mailUpgrade:
+		if f := s.ns.onUpgrade.get(); f != nil {
+			_, _ = s.guard("upgrade", func() error { f(s); return nil })
+		}
 	case mailDisconnect:
 		s.handleDisconnect(m.reason)
 	}

@@ -1,8 +1,6 @@
 package sockeye
 
 import (
-	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/broadcast"
@@ -12,42 +10,33 @@ import (
 // Namespace is a part of the server with sockets, rooms and handlers of its
 // own. Its methods may be called from any goroutine.
 type Namespace struct {
+	// Handlers are what the namespace calls. A child of a ParentNamespace shares
+	// its parent's.
+	*Handlers
+
 	// Immutable after newNamespace.
 	srv     *Server
 	name    string
+	parent  *ParentNamespace // nil for one that Server.Of has made
 	rooms   *broadcast.Rooms
 	adapter broadcast.Adapter
+	history *history // of broadcasts, for connection state recovery; or nil
 
 	// Any goroutine (atomic).
-	onConnect    callback[func(s *Socket) error]
-	onDisconnect callback[func(s *Socket, reason Reason)]
-	middlewares  callback[[]func(s *Socket) error]
-	handlers     callback[map[string]*handler]
-
-	// Guarded by mu: who registers.
-	mu sync.Mutex
+	users atomic.Int64  // peers that are in it, or about to be; of a child only
+	ackID atomic.Uint64 // of the last event that asked for an answer
 }
 
-// callback is a value that is replaced as a whole and read without a lock.
-type callback[T any] struct{ p atomic.Pointer[T] }
-
-func (c *callback[T]) set(v T) { c.p.Store(&v) }
-
-func (c *callback[T]) get() (v T) {
-	if p := c.p.Load(); p != nil {
-		v = *p
+func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace {
+	ns := &Namespace{srv: srv, name: name, parent: parent}
+	if ns.Handlers = new(Handlers); parent != nil {
+		ns.Handlers = &parent.Handlers
 	}
-	return v
-}
-
-type counters struct {
-	events, panics, decodeErrors, protocolErrors, unhandled, dropped, paused, refused atomic.Uint64
-}
-
-func newNamespace(srv *Server, name string) *Namespace {
-	ns := &Namespace{srv: srv, name: name}
 	ns.rooms = broadcast.New(srv.group, ns.deliver)
 	ns.adapter = ns.rooms
+	if srv.cfg.Recovery != nil {
+		ns.history = newHistory(srv.cfg.Recovery)
+	}
 	return ns
 }
 
@@ -58,51 +47,6 @@ func (ns *Namespace) deliver(m *broadcast.Member, msg *engine.Message, volatile 
 
 // Name is the namespace's name, with its slash.
 func (ns *Namespace) Name() string { return ns.name }
-
-// OnConnect registers what is called for each new socket, after the
-// middlewares. A returned error refuses the connection; see ConnectError. What
-// f emits arrives after the peer's connect event.
-func (ns *Namespace) OnConnect(f func(s *Socket) error) { ns.onConnect.set(f) }
-
-// OnDisconnect registers what is called when a connected socket is gone, after
-// its last event. Its rooms are empty by then.
-func (ns *Namespace) OnDisconnect(f func(s *Socket, reason Reason)) { ns.onDisconnect.set(f) }
-
-// Use adds a middleware: it is called for each connection in the order of
-// registration, and an error refuses it. The socket is in no room yet.
-func (ns *Namespace) Use(middleware func(s *Socket) error) {
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	ns.middlewares.set(append(slices.Clone(ns.middlewares.get()), middleware))
-}
-
-// On registers the handler of an event, in place of an earlier one. A handler
-// is a function:
-//
-//	func(s *Socket, args...) (results..., error)
-//	func(s *Socket, e *Event) error
-//
-// In the first form each argument is decoded by the Codec into its parameter's
-// type ([]byte takes binary; missing arguments are zero, further ones are
-// dropped; a variadic parameter takes the rest), and the results answer the
-// peer's acknowledgement; both results and error may be left out. The second
-// form gets the arguments undecoded and acknowledges by Event.Ack. On panics
-// if handler is neither.
-func (ns *Namespace) On(event string, h any) {
-	compiled, err := compileHandler(ns.srv, event, h)
-	if err != nil {
-		panic(err)
-	}
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	old := ns.handlers.get()
-	m := make(map[string]*handler, len(old)+1)
-	for k, v := range old {
-		m[k] = v
-	}
-	m[event] = compiled
-	ns.handlers.set(m)
-}
 
 // Emit sends an event to every socket of the namespace. See Socket.Emit for
 // the arguments.
@@ -123,8 +67,14 @@ func (ns *Namespace) In(rooms ...string) Operator { return ns.To(rooms...) }
 // Except addresses all sockets but those of rooms.
 func (ns *Namespace) Except(rooms ...string) Operator { return Operator{ns: ns}.Except(rooms...) }
 
+// All addresses all sockets.
+func (ns *Namespace) All() Operator { return Operator{ns: ns} }
+
 // Volatile addresses all sockets, with messages that may be dropped.
 func (ns *Namespace) Volatile() Operator { return Operator{ns: ns}.Volatile() }
+
+// CloseRoom takes every socket out of a room.
+func (ns *Namespace) CloseRoom(room string) { ns.To(room).Leave(room) }
 
 // Sockets are the connected sockets.
 func (ns *Namespace) Sockets() []*Socket { return Operator{ns: ns}.Sockets() }
@@ -139,3 +89,25 @@ func (ns *Namespace) Socket(id string) *Socket {
 
 // Len is the number of connected sockets.
 func (ns *Namespace) Len() int { return ns.rooms.Len() }
+
+// OnRoom registers what is called when a room begins or ends to exist, and when
+// a socket joins or leaves one; a socket's own room is left out. f must not
+// block: it is called by whoever joins or leaves, and by loops. It counts for
+// sockets that connect after it.
+func (ns *Namespace) OnRoom(f func(e broadcast.RoomEvent)) {
+	ns.rooms.Observe(func(e broadcast.RoomEvent) {
+		defer ns.srv.recoverCallback("OnRoom", nil)
+		f(e)
+	})
+}
+
+// ServerSideEmit sends an event to the other servers of the cluster, whose
+// OnServerSide functions get it. With the in-memory adapter there are none.
+func (ns *Namespace) ServerSideEmit(event string, args ...any) error {
+	msg, err := ns.srv.encodeEvent(ns.name, event, args, noAck)
+	if err != nil {
+		return err
+	}
+	msg.Release()
+	return nil
+}

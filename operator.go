@@ -2,16 +2,21 @@ package sockeye
 
 import (
 	"slices"
+	"time"
 
 	"github.com/sockeye-io/sockeye/broadcast"
+	"github.com/sockeye-io/sockeye/engine"
 )
 
-// Operator addresses sockets of a namespace. It is immutable: each method
-// returns a new one, so that one may be kept and used again. Its methods may
-// be called from any goroutine.
+// Operator addresses sockets of a namespace, or of a parent's children. It is
+// immutable: each method returns a new one, so that one may be kept and used
+// again. Its methods may be called from any goroutine.
 type Operator struct {
-	ns *Namespace
-	o  broadcast.Options
+	ns         *Namespace
+	parent     *ParentNamespace // instead of ns
+	o          broadcast.Options
+	noCompress bool
+	timeout    time.Duration
 }
 
 // To adds rooms: the operator addresses the sockets of any of them, each
@@ -42,17 +47,63 @@ func (op Operator) Local() Operator {
 	return op
 }
 
+// Compress tells whether transports may compress the messages; they may by
+// default.
+func (op Operator) Compress(on bool) Operator {
+	op.noCompress = !on
+	return op
+}
+
+// Timeout sets how long EmitWithAck waits. Default: Config.AckTimeout.
+func (op Operator) Timeout(d time.Duration) Operator {
+	op.timeout = d
+	return op
+}
+
+// namespaces are those addressed.
+func (op Operator) namespaces() []*Namespace {
+	if op.parent != nil {
+		return op.parent.Children()
+	}
+	return []*Namespace{op.ns}
+}
+
 // Emit sends an event to the sockets addressed. It is encoded once. See
 // Socket.Emit for the arguments. Emit waits when the server is far behind with
 // earlier broadcasts.
 func (op Operator) Emit(event string, args ...any) error {
-	msg, err := op.ns.srv.encodeEvent(op.ns.name, event, args, noAck)
+	if op.parent == nil {
+		return op.ns.broadcast(op, event, args)
+	}
+	for _, ns := range op.parent.Children() {
+		if err := ns.broadcast(op, event, args); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// broadcast emits to sockets of the namespace.
+func (ns *Namespace) broadcast(op Operator, event string, args []any) error {
+	for _, f := range ns.onAnyOutgoing.get() {
+		f(nil, event, args)
+	}
+	if ns.history != nil && !op.o.Volatile {
+		return ns.broadcastRecorded(op, event, args)
+	}
+	msg, err := ns.srv.encodeEvent(ns.name, event, args, noAck)
 	if err != nil {
 		return err
 	}
-	op.ns.adapter.Broadcast(msg, op.o)
-	msg.Release()
+	op.send(ns, msg)
 	return nil
+}
+
+// send sends msg to the sockets addressed, and takes over its reference.
+func (op Operator) send(ns *Namespace, msg *engine.Message) {
+	msg.NoCompress = op.noCompress
+	ns.adapter.Broadcast(msg, op.o)
+	msg.Release()
 }
 
 // Send emits the "message" event to the sockets addressed.
@@ -60,26 +111,27 @@ func (op Operator) Send(args ...any) error { return op.Emit("message", args...) 
 
 // Sockets are the sockets addressed that are connected to this server.
 func (op Operator) Sockets() []*Socket {
-	members := op.ns.rooms.Members(op.o)
-	sockets := make([]*Socket, len(members))
-	for i, m := range members {
-		sockets[i] = m.Owner.(*Socket)
+	var sockets []*Socket
+	for _, ns := range op.namespaces() {
+		for _, m := range ns.rooms.Members(op.o) {
+			sockets = append(sockets, m.Owner.(*Socket))
+		}
 	}
 	return sockets
 }
 
 // Join puts the sockets addressed into rooms.
 func (op Operator) Join(rooms ...string) {
-	for _, m := range op.ns.rooms.Members(op.o) {
-		op.ns.adapter.Join(m, rooms...)
+	for _, s := range op.Sockets() {
+		_ = s.Join(rooms...)
 	}
 }
 
 // Leave takes the sockets addressed out of rooms.
 func (op Operator) Leave(rooms ...string) {
-	for _, m := range op.ns.rooms.Members(op.o) {
+	for _, s := range op.Sockets() {
 		for _, room := range rooms {
-			op.ns.adapter.Leave(m, room)
+			s.Leave(room)
 		}
 	}
 }

@@ -7,31 +7,36 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
-// Server is a Socket.IO server. Its methods may be called from any goroutine;
-// those that a Namespace also has are for the default namespace, "/".
+// Server is a Socket.IO server. Its methods may be called from any goroutine.
 type Server struct {
+	// Namespace is the default namespace, "/": its methods are the server's, too.
+	*Namespace
+
 	// Immutable after New.
 	cfg     Config
 	engine  *engine.Engine
 	group   *netpoll.Group
 	err     error // why group is nil
 	workers *workers
-	root    *Namespace
 
 	// Guarded by mu.
 	mu         sync.RWMutex
 	namespaces map[string]*Namespace
-	closed     chan struct{} // closed by Close
+	parents    []*ParentNamespace // replaced as a whole
+	dynamic    int                // namespaces that have a parent
+	closed     chan struct{}      // closed by Close
 	closing    bool
 
 	// Any goroutine (atomic).
-	onError callback[func(s *Socket, event string, err error)]
-	stats   counters
+	onError     callback[func(s *Socket, event string, err error)]
+	onNamespace callback[func(ns *Namespace)]
+	stats       counters
 }
 
 // New makes a server. Register handlers, then let it listen.
@@ -41,34 +46,48 @@ func New(cfg Config) *Server {
 	srv.engine = engine.New(cfg.Engine, (*sessionHandler)(srv))
 	srv.group, srv.err = engine.Start(cfg.Net, append([]*engine.Engine{srv.engine}, cfg.Engines...)...)
 	srv.workers = newWorkers(cfg.MaxWorkers)
-	srv.root = srv.Of("/")
+	srv.Namespace = srv.Of("/")
 	return srv
 }
 
-// Of returns the namespace of that name and makes it if there is none. A
-// missing slash in front is added.
+// Of returns the namespace of that name and makes it if there is none: as a
+// parent's child, if one admits the name. A missing slash in front is added.
 func (srv *Server) Of(name string) *Namespace {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name
 	}
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
+	srv.mu.RLock()
 	ns := srv.namespaces[name]
-	if ns == nil {
-		ns = newNamespace(srv, name)
+	srv.mu.RUnlock()
+	if ns != nil {
+		return ns
+	}
+	if ns := srv.makeChild(name, nil); ns != nil {
+		return ns
+	}
+	srv.mu.Lock()
+	ns = srv.namespaces[name]
+	made := ns == nil
+	if made {
+		ns = newNamespace(srv, name, nil)
 		srv.namespaces[name] = ns
+	}
+	srv.mu.Unlock()
+	if made {
+		srv.announce(ns)
 	}
 	return ns
 }
 
-// find returns the namespace of that name, or nil.
-func (srv *Server) find(name []byte) *Namespace {
-	if len(name) == 1 {
-		return srv.root
+// OnNamespace registers what is called for each namespace that is made later. It
+// must not block: a child is made on an event loop.
+func (srv *Server) OnNamespace(f func(ns *Namespace)) { srv.onNamespace.set(f) }
+
+func (srv *Server) announce(ns *Namespace) {
+	if f := srv.onNamespace.get(); f != nil {
+		defer srv.recoverCallback("OnNamespace", nil)
+		f(ns)
 	}
-	srv.mu.RLock()
-	defer srv.mu.RUnlock()
-	return srv.namespaces[string(name)]
 }
 
 // Listen listens on a network ("tcp", "tcp4", "tcp6" or "unix") and serves it
@@ -83,6 +102,10 @@ func (srv *Server) Listen(network, address string) (net.Addr, error) {
 		return nil, fmt.Errorf("sockeye: %w", err)
 	}
 	return addr, nil
+}
+
+type counters struct {
+	events, panics, decodeErrors, protocolErrors, unhandled, dropped, paused, refused atomic.Uint64
 }
 
 // ErrServerClosed is what ListenAndServe returns after Close.
@@ -125,6 +148,9 @@ func (srv *Server) Close(ctx context.Context) error {
 	defer srv.mu.RUnlock()
 	for _, ns := range srv.namespaces {
 		ns.adapter.Close()
+		if ns.history != nil {
+			ns.history.close()
+		}
 	}
 	return err
 }
@@ -164,36 +190,3 @@ func (srv *Server) Stats() Stats {
 // handlers that panicked or returned an error, with the event's name. Default:
 // panics are logged, the rest is counted.
 func (srv *Server) OnError(f func(s *Socket, event string, err error)) { srv.onError.set(f) }
-
-// OnConnect is Namespace.OnConnect for "/".
-func (srv *Server) OnConnect(f func(s *Socket) error) { srv.root.OnConnect(f) }
-
-// OnDisconnect is Namespace.OnDisconnect for "/".
-func (srv *Server) OnDisconnect(f func(s *Socket, reason Reason)) { srv.root.OnDisconnect(f) }
-
-// On is Namespace.On for "/".
-func (srv *Server) On(event string, handler any) { srv.root.On(event, handler) }
-
-// Use is Namespace.Use for "/".
-func (srv *Server) Use(middleware func(s *Socket) error) { srv.root.Use(middleware) }
-
-// Emit is Namespace.Emit for "/".
-func (srv *Server) Emit(event string, args ...any) error { return srv.root.Emit(event, args...) }
-
-// Send is Namespace.Send for "/".
-func (srv *Server) Send(args ...any) error { return srv.root.Emit("message", args...) }
-
-// To is Namespace.To for "/".
-func (srv *Server) To(rooms ...string) Operator { return srv.root.To(rooms...) }
-
-// In is Namespace.In for "/".
-func (srv *Server) In(rooms ...string) Operator { return srv.root.To(rooms...) }
-
-// Except is Namespace.Except for "/".
-func (srv *Server) Except(rooms ...string) Operator { return srv.root.Except(rooms...) }
-
-// Volatile is Namespace.Volatile for "/".
-func (srv *Server) Volatile() Operator { return srv.root.Volatile() }
-
-// Sockets are the connected sockets of "/".
-func (srv *Server) Sockets() []*Socket { return srv.root.Sockets() }

@@ -17,7 +17,9 @@ type Socket struct {
 	// Immutable after the CONNECT packet.
 	ns      *Namespace
 	session *engine.Session
-	auth    []byte // JSON object, or nil
+	auth    []byte       // JSON object, or nil
+	saved   *savedSocket // what it was before, if it has been recovered; or nil
+	pid     string       // names it to connection state recovery; a secret, or ""
 	member  broadcast.Member
 	box     mailbox
 
@@ -32,24 +34,40 @@ type Socket struct {
 	// Guarded by mu.
 	mu     sync.Mutex
 	acks   map[uint64]*pendingAck
-	nextID uint64
 	data   any
+	extras *socketExtras
+
+	// Immutable after the session's end: for OnDisconnecting.
+	lastRooms []string
 
 	// Any goroutine (atomic).
-	gone atomic.Bool
+	gone    atomic.Bool
+	entered atomic.Bool // it is in the namespace's index
 }
 
 type socketState uint8
 
 const (
-	socketConnecting socketState = iota // the namespace has not answered yet
+	socketAsking     socketState = iota // middlewares are being asked
+	socketConnecting                    // ... and OnConnect; the namespace has not answered yet
 	socketConnected
 	socketClosed
 )
 
 func newSocket(ns *Namespace, session *engine.Session, auth []byte) *Socket {
 	s := &Socket{ns: ns, session: session, auth: auth}
-	s.member = broadcast.Member{ID: socketID(ns, session), Session: session, Owner: s}
+	id := ""
+	if ns.history != nil && session.Version() == 4 {
+		if s.saved = ns.history.restore(auth); s.saved != nil {
+			id, s.pid, s.data = s.saved.id, s.saved.pid, s.saved.data
+		} else {
+			s.pid = engine.NewID()
+		}
+	}
+	if id == "" {
+		id = socketID(ns, session)
+	}
+	s.member = broadcast.Member{ID: id, Session: session, Owner: s}
 	s.box.socket = s
 	return s
 }
@@ -86,20 +104,6 @@ func (s *Socket) Auth(v any) error {
 // changed.
 func (s *Socket) AuthJSON() []byte { return s.auth }
 
-// SetData keeps a value of the application's with the socket.
-func (s *Socket) SetData(v any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.data = v
-}
-
-// Data is what SetData has kept, or nil.
-func (s *Socket) Data() any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.data
-}
-
 // Join puts the socket into rooms; they exist while somebody is in them. It
 // takes effect before Join returns. The error is ErrDisconnected.
 func (s *Socket) Join(rooms ...string) error {
@@ -113,10 +117,14 @@ func (s *Socket) Join(rooms ...string) error {
 // Leave takes the socket out of a room.
 func (s *Socket) Leave(room string) { s.ns.adapter.Leave(&s.member, room) }
 
+// Recovered tells whether the socket is one that was away: it has the ID, the
+// rooms and the data that it had, and the peer gets what it has missed.
+func (s *Socket) Recovered() bool { return s.saved != nil }
+
 // Rooms are the rooms that the socket is in, its own first.
 func (s *Socket) Rooms() []string {
 	if s.gone.Load() {
-		return nil
+		return s.lastRooms
 	}
 	return append([]string{s.member.ID}, s.ns.rooms.In(&s.member)...)
 }
@@ -129,28 +137,34 @@ func (s *Socket) Rooms() []string {
 // Emit waits when the server is far behind. Its error is ErrReservedEvent,
 // ErrDisconnected or the Codec's.
 func (s *Socket) Emit(event string, args ...any) error {
-	return s.emit(event, args, false)
-}
-
-// EmitVolatile sends an event that is dropped if the peer cannot take it at
-// once: it has not read what was sent before, or waits in no poll.
-func (s *Socket) EmitVolatile(event string, args ...any) error {
-	return s.emit(event, args, true)
+	return s.emit(event, args, emission{})
 }
 
 // Send emits the "message" event.
 func (s *Socket) Send(args ...any) error { return s.Emit("message", args...) }
 
-func (s *Socket) emit(event string, args []any, volatile bool) error {
+func (s *Socket) emit(event string, args []any, em emission) error {
 	if s.gone.Load() {
 		return ErrDisconnected
+	}
+	s.outgoing(event, args)
+	if s.ns.history != nil && !em.volatile {
+		return s.emitRecorded(event, args, em)
 	}
 	msg, err := s.ns.srv.encodeEvent(s.ns.name, event, args, noAck)
 	if err != nil {
 		return err
 	}
-	s.post(msg, volatile)
+	msg.NoCompress = em.noCompress
+	s.post(msg, em.volatile)
 	return nil
+}
+
+// outgoing tells those who watch what is emitted.
+func (s *Socket) outgoing(event string, args []any) {
+	for _, f := range s.ns.onAnyOutgoing.get() {
+		f(s, event, args)
+	}
 }
 
 // post sends msg and takes over its reference.
@@ -179,6 +193,8 @@ func (s *Socket) sendOwn(msg *engine.Message, volatile bool) {
 // answered. Loop-owned.
 func (s *Socket) deliver(msg *engine.Message, volatile bool) {
 	switch {
+	case s.state == socketAsking && !volatile:
+		s.session.Send(msg) // a middleware's: before the answer
 	case s.state == socketConnecting && !volatile && s.heldN <= s.ns.srv.cfg.MailboxBytes:
 		s.held = append(s.held, msg.Retain())
 		s.heldN += msg.Size()
@@ -229,51 +245,90 @@ func disconnectPosted(a, b any) {
 // handleConnect asks middlewares and OnConnect. It runs on the mailbox's
 // goroutine.
 func (s *Socket) handleConnect() {
-	err := s.guard("connect", func() error {
-		for _, m := range s.ns.middlewares.get() {
-			if err := m(s); err != nil {
-				return err
+	loop := s.session.Loop()
+	err, _ := s.guard("connect", func() error {
+		if s.saved == nil || !s.ns.srv.cfg.Recovery.skipMiddlewares() {
+			for _, m := range s.ns.middlewares.get() {
+				if err := m(s); err != nil {
+					return err
+				}
 			}
 		}
 		if s.gone.Load() {
 			return ErrDisconnected
 		}
-		s.ns.adapter.Add(&s.member)
+		loop.Post(holdPosted, s, nil, 0)
+		s.enter()
 		if f := s.ns.onConnect.get(); f != nil {
 			return f(s)
 		}
 		return nil
 	})
 	if err != nil {
-		s.session.Loop().Post(refusePosted, s, err, 0)
+		loop.Post(refusePosted, s, err, 0)
 		return
 	}
 	s.accepted = true
-	s.session.Loop().Post(acceptPosted, s, nil, 0)
+	loop.Post(acceptPosted, s, nil, 0)
+}
+
+// enter puts the socket into the namespace's index.
+func (s *Socket) enter() {
+	if s.ns.history != nil {
+		s.ns.history.enter(s)
+		return
+	}
+	s.ns.adapter.Add(&s.member)
+}
+
+// holdPosted: what is sent from now on waits for the answer.
+func holdPosted(a, _ any) {
+	if s := a.(*Socket); s.state == socketAsking {
+		s.state = socketConnecting
+	}
 }
 
 // handleDisconnect is the last mail.
 func (s *Socket) handleDisconnect(reason Reason) {
 	s.failAcks()
-	if !s.accepted {
-		return
+	if s.accepted {
+		if f := s.ns.onDisconnecting.get(); f != nil {
+			_, _ = s.guard("disconnecting", func() error { f(s, reason); return nil })
+		}
+		s.lastRooms = nil
+		if f := s.ns.onDisconnect.get(); f != nil {
+			_, _ = s.guard("disconnect", func() error { f(s, reason); return nil })
+		}
 	}
-	if f := s.ns.onDisconnect.get(); f != nil {
-		_ = s.guard("disconnect", func() error { f(s, reason); return nil })
-	}
+	s.ns.srv.leave(s.ns)
 }
 
 // guard calls a handler; a panic costs that event only.
-func (s *Socket) guard(event string, f func() error) (err error) {
+func (s *Socket) guard(event string, f func() error) (err error, panicked bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			s.ns.srv.stats.panics.Add(1)
-			err = fmt.Errorf("sockeye: handler of %q panicked: %v", event, v)
-			s.ns.srv.cfg.Logger.Error("sockeye: panic in a handler", "event", event, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err, panicked = fmt.Errorf("sockeye: handler of %q panicked: %v", event, v), true
+			s.ns.srv.panicked(event, v)
 			s.report(event, err)
 		}
 	}()
-	return f()
+	return f(), false
+}
+
+// panicked counts and logs the panic of a callback.
+func (srv *Server) panicked(event string, v any) {
+	srv.stats.panics.Add(1)
+	srv.cfg.Logger.Error("sockeye: panic in a handler", "event", event, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+}
+
+// recoverCallback is deferred around a callback that belongs to no socket.
+func (srv *Server) recoverCallback(event string, then func()) {
+	if v := recover(); v != nil {
+		srv.panicked(event, v)
+		if then != nil {
+			then()
+		}
+	}
 }
 
 // report tells OnError, whose own panic is only logged.
@@ -282,12 +337,7 @@ func (s *Socket) report(event string, err error) {
 	if f == nil {
 		return
 	}
-	defer func() {
-		if v := recover(); v != nil {
-			s.ns.srv.stats.panics.Add(1)
-			s.ns.srv.cfg.Logger.Error("sockeye: panic in OnError", "event", event, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-		}
-	}()
+	defer s.ns.srv.recoverCallback("OnError", nil)
 	f(s, event, err)
 }
 

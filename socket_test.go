@@ -56,7 +56,9 @@ func TestTypedHandlers(t *testing.T) {
 	w.WriteBinary([]byte("12345"))
 	w.Expect(`439[5]`)
 	w.Write(`429["sum","x",2]`) // does not fit: not called, reported
-	if err := within(t, failures); err == nil || srv.Stats().DecodeErrors != 1 {
+	w.Expect(`439[{"error":"argument 0 does not fit"}]`)
+	var misfit *sockeye.ArgumentError
+	if err := within(t, failures); !errors.As(err, &misfit) || misfit.Index != 0 || misfit.Event != "sum" || srv.Stats().DecodeErrors != 1 {
 		t.Errorf("err %v, %d decode errors", err, srv.Stats().DecodeErrors)
 	}
 	w.Write(`429["unknown",1]`) // ignored
@@ -69,14 +71,14 @@ func TestOnRefusesWrongSignatures(t *testing.T) {
 	defer srv.Close(context.Background())
 	for name, h := range map[string]any{
 		"not a function":   1,
-		"no socket":        func(string) {},
+		"socket is late":   func(string, *sockeye.Socket) {},
 		"channel":          func(*sockeye.Socket, chan int) {},
 		"event among args": func(*sockeye.Socket, string, *sockeye.Event) {},
 		"nil":              nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
-				if v := recover(); v == nil || !strings.Contains(fmt.Sprint(v), "func(*Socket, args...)") {
+				if v := recover(); v == nil || !strings.Contains(fmt.Sprint(v), "a handler is func(") {
 					t.Errorf("panicked with %v; want a message that says what is allowed", v)
 				}
 			}()
@@ -531,7 +533,7 @@ func TestVolatile(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, nil)
 	p := wire.ConnectPoll(t, addr)
 	s := srv.Sockets()[0]
-	_ = s.EmitVolatile("lost") // no poll waits
+	_ = s.Volatile().Emit("lost") // no poll waits
 	_ = srv.Volatile().Emit("lost, too")
 	eventually(t, func() bool { return srv.Stats().VolatileDropped == 2 })
 	_ = s.Emit("kept")

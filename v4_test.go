@@ -18,7 +18,9 @@ func TestSocketIOv4(t *testing.T) {
 		srv.Of("/a").OnConnect(func(s *sockeye.Socket) error { auths <- string(s.AuthJSON()); return nil })
 		srv.Of("/a").On("id", func(s *sockeye.Socket) string { return s.ID() })
 		srv.Of("/no").Use(func(*sockeye.Socket) error { return &sockeye.ConnectError{Message: "not you"} })
-		srv.Of("/data").Use(func(*sockeye.Socket) error { return &sockeye.ConnectError{Message: "not you", Data: map[string]int{"x": 1}} })
+		srv.Of("/data").Use(func(*sockeye.Socket) error {
+			return &sockeye.ConnectError{Message: "not you", Data: map[string]int{"x": 1}}
+		})
 	})
 	w := wire.DialWS(t, addr, "/socket.io/?EIO=3&transport=websocket")
 	var open struct{ SID string }

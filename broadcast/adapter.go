@@ -16,6 +16,9 @@ type Options struct {
 	Volatile bool
 	// Local keeps the message on this server.
 	Local bool
+	// NoWait never waits: for those who hold a lock, and have called
+	// Rooms.WaitForRoom before they took it.
+	NoWait bool
 }
 
 // Adapter decides where the rooms of a namespace live. Its methods may be

@@ -45,10 +45,32 @@ func (r *Rooms) Broadcast(msg *engine.Message, o Options) {
 	for _, sh := range r.shards {
 		if f := sh.prepare(o); f != nil {
 			f.msg = msg.Retain()
-			if !sh.loop.Post(startFanout, f, nil, msg.Size()) {
+			posted := false
+			if o.NoWait {
+				posted = sh.loop.PostNow(startFanout, f, nil, msg.Size())
+			} else {
+				posted = sh.loop.Post(startFanout, f, nil, msg.Size())
+			}
+			if !posted {
 				f.release()
 			}
 		}
+	}
+}
+
+// WaitForRoom waits until no loop is far behind with earlier broadcasts, unless
+// the caller is one.
+func (r *Rooms) WaitForRoom() {
+	if r.shards[0].loop.Group().OnLoop() {
+		return
+	}
+	for _, sh := range r.shards {
+		sh.loop.WaitForRoom()
+		sh.mu.Lock()
+		for sh.pending >= maxPending && !sh.closed {
+			sh.done.Wait()
+		}
+		sh.mu.Unlock()
 	}
 }
 
@@ -56,7 +78,7 @@ func (r *Rooms) Broadcast(msg *engine.Message, o Options) {
 func (sh *shard) prepare(o Options) *fanout {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.pending >= maxPending && !sh.loop.Group().OnLoop() {
+	if sh.pending >= maxPending && !o.NoWait && !sh.loop.Group().OnLoop() {
 		for sh.pending >= maxPending && !sh.closed {
 			sh.done.Wait()
 		}

@@ -48,6 +48,8 @@ type Rooms struct {
 	// Immutable after New.
 	shards  []*shard
 	deliver func(m *Member, msg *engine.Message, volatile bool)
+
+	observer observer
 }
 
 // shard is the part of the index that belongs to one loop.
@@ -130,6 +132,7 @@ func (r *Rooms) Join(m *Member, names ...string) {
 			continue
 		}
 		rm.add(m)
+		r.observer.joined(name, m.ID)
 	}
 }
 
@@ -271,6 +274,9 @@ func (rm *room) add(m *Member) {
 // leave takes m out of its i-th room: the last member takes its place.
 func (sh *shard) leave(m *Member, i int) {
 	rm, at := m.rooms[i].room, m.rooms[i].at
+	if rm != &sh.all {
+		defer sh.rooms.observer.left(rm.name, m.ID)
+	}
 	last := len(m.rooms) - 1
 	m.rooms[i] = m.rooms[last]
 	m.rooms[last] = membership{}

@@ -25,6 +25,13 @@ type Handler interface {
 	OnClose(s *Session, reason CloseReason)
 }
 
+// UpgradeHandler may be implemented by a Handler.
+type UpgradeHandler interface {
+	// OnUpgrade is called when a session has gone over from polling to
+	// WebSocket.
+	OnUpgrade(s *Session)
+}
+
 // Engine serves Engine.IO on one path. Its methods may be called from any
 // goroutine.
 type Engine struct {

@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/sockeye-io/sockeye/netpoll"
@@ -42,6 +44,21 @@ func (r *Request) URL() string {
 		return string(r.r.Path)
 	}
 	return string(r.r.Path) + "?" + string(r.r.RawQuery)
+}
+
+// Address is the peer's address without the port.
+func (r *Request) Address() string {
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
+	}
+	return r.RemoteAddr
+}
+
+// Secure tells whether a proxy in front says that it has ended TLS
+// (X-Forwarded-Proto).
+func (r *Request) Secure() bool {
+	proto, _, _ := strings.Cut(r.Header("X-Forwarded-Proto"), ",")
+	return strings.EqualFold(strings.TrimSpace(proto), "https")
 }
 
 // Query parses the query.

@@ -85,6 +85,9 @@ func (s *Session) completeUpgrade() {
 	if s.paused {
 		c.Pause()
 	}
+	if h, ok := s.engine.handler.(UpgradeHandler); ok {
+		h.OnUpgrade(s)
+	}
 }
 
 // abandonUpgrade closes the probing WebSocket, if there is one.

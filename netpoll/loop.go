@@ -105,6 +105,25 @@ func (l *Loop) Post(run func(a, b any), a, b any, bytes int) bool {
 	if len(l.posted) >= l.cfg.MaxPostedJobs || l.bytes >= l.cfg.MaxPostedBytes {
 		l.waitForRoom()
 	}
+	return l.post(run, a, b, bytes)
+}
+
+// PostNow is Post that never waits: for those who hold a lock, and have called
+// WaitForRoom before they took it.
+func (l *Loop) PostNow(run func(a, b any), a, b any, bytes int) bool {
+	l.mu.Lock()
+	return l.post(run, a, b, bytes)
+}
+
+// WaitForRoom waits as Post does.
+func (l *Loop) WaitForRoom() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waitForRoom()
+}
+
+// post adds a job. mu is held, and given back.
+func (l *Loop) post(run func(a, b any), a, b any, bytes int) bool {
 	if l.closed {
 		l.mu.Unlock()
 		return false
@@ -118,10 +137,11 @@ func (l *Loop) Post(run func(a, b any), a, b any, bytes int) bool {
 
 // waitForRoom blocks a caller outside the loops until the loop has caught up.
 func (l *Loop) waitForRoom() {
-	if l.group.OnLoop() {
+	full := func() bool { return len(l.posted) >= l.cfg.MaxPostedJobs || l.bytes >= l.cfg.MaxPostedBytes }
+	if !full() || l.group.OnLoop() {
 		return // a loop that waited for another could wait for ever
 	}
-	for !l.closed && (len(l.posted) >= l.cfg.MaxPostedJobs || l.bytes >= l.cfg.MaxPostedBytes) {
+	for !l.closed && full() {
 		l.room.Wait()
 	}
 }

@@ -1,0 +1,32 @@
+package sockeye
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Handshake is how a socket's session began: a copy, the caller's own.
+type Handshake struct {
+	Headers http.Header     // of the session's first request
+	Query   url.Values      // ... its query
+	URL     string          // ... its path and query
+	Time    time.Time       // ... when it arrived
+	Address string          // the peer's address, without the port
+	Secure  bool            // TLS ends here or, by X-Forwarded-Proto, in front
+	XDomain bool            // it had an Origin header
+	Auth    json.RawMessage // what the peer gave for its auth option, or nil
+}
+
+// Handshake tells how the socket's session began. Behind a proxy, Address is
+// the proxy's; see Headers for what it says.
+func (s *Socket) Handshake() Handshake {
+	r := s.session.Request()
+	h := Handshake{
+		Headers: r.Headers(), Query: r.Query(), URL: r.URL(), Time: r.Time,
+		Address: r.Address(), Secure: r.Secure(), Auth: append(json.RawMessage(nil), s.auth...),
+	}
+	h.XDomain = h.Headers.Get("Origin") != ""
+	return h
+}

@@ -1,0 +1,94 @@
+package sockeye
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// EventNames may be implemented by what is given to Handlers.Register, to name
+// the events of methods otherwise than by their names.
+type EventNames interface {
+	// EventNames returns the event of each method that it has one for.
+	EventNames() map[string]string
+}
+
+// Register registers the methods of a value, as a class-based namespace of
+// Flask-SocketIO does: OnConnect, OnDisconnecting, OnDisconnect, OnUpgrade,
+// OnUnhandled, OnAny, Use and UseEvents as what the Handlers' methods of the
+// same names take, and every other On<Event> as the handler of an event: the
+// name behind On with its first letter in lower case, unless EventNames says
+// otherwise. Methods with other names are left alone.
+//
+// Register panics if a method's signature is wrong, or if there is none.
+func (h *Handlers) Register(v any) {
+	t := reflect.TypeOf(v)
+	value := reflect.ValueOf(v)
+	var names map[string]string
+	if n, ok := v.(EventNames); ok {
+		names = n.EventNames()
+	}
+	count := 0
+	for i := range t.NumMethod() {
+		name := t.Method(i).Name
+		m := value.Method(i).Interface()
+		event, named := names[name]
+		switch suffix, isOn := strings.CutPrefix(name, "On"); {
+		case named:
+			h.On(event, m)
+		case h.registerLife(name, m):
+		case isOn && suffix != "":
+			h.On(lowerFirst(suffix), m)
+		default:
+			continue
+		}
+		count++
+	}
+	if count == 0 {
+		panic(fmt.Sprintf("sockeye: Register: %T has no method On<Event>; if its methods have pointer receivers, give a pointer", v))
+	}
+}
+
+// registerLife registers a method that is no event's handler.
+func (h *Handlers) registerLife(name string, m any) bool {
+	ok := true
+	switch name {
+	case "OnConnect":
+		ok = give(m, h.OnConnect)
+	case "OnDisconnecting":
+		ok = give(m, h.OnDisconnecting)
+	case "OnDisconnect":
+		ok = give(m, h.OnDisconnect)
+	case "OnUpgrade":
+		ok = give(m, h.OnUpgrade)
+	case "OnUnhandled":
+		ok = give(m, h.OnUnhandled)
+	case "OnAny":
+		ok = give(m, h.OnAny)
+	case "Use":
+		ok = give(m, h.Use)
+	case "UseEvents":
+		ok = give(m, h.UseEvents)
+	default:
+		return false
+	}
+	if !ok {
+		panic(fmt.Sprintf("sockeye: Register: %s is a %T; see Handlers.%s for what it must be", name, m, name))
+	}
+	return true
+}
+
+func give[T any](m any, to func(T)) bool {
+	f, ok := m.(T)
+	if ok {
+		to(f)
+	}
+	return ok
+}
+
+func lowerFirst(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToLower(r)) + s[n:]
+}
