@@ -54,8 +54,21 @@ type Config struct {
 	// and may block. Nil allows all.
 	AllowRequest func(r *Request) error
 
-	// MaxDeciding bounds the calls of AllowRequest under way; a further
-	// handshake is answered 503. Default 1,024.
+	// Middleware wraps the handling of handshakes, polling or WebSocket, as it
+	// would an http.Handler: it may refuse by answering instead of calling next,
+	// add header fields to the answer, and pass values on in the request's
+	// context (see Request.Context). It is called before AllowRequest, on a
+	// goroutine of its own, and may block. Later requests of a session do not go
+	// through it.
+	Middleware func(next http.Handler) http.Handler
+
+	// Headers adds header fields to the answers to a session's requests; initial
+	// tells the handshake's from later ones. It is called on an event loop and
+	// must not block.
+	Headers func(h http.Header, r *Request, initial bool)
+
+	// MaxDeciding bounds the handshakes that are in Middleware or AllowRequest; a
+	// further one is answered 503. Default 1,024.
 	MaxDeciding int
 
 	// CORS answers browsers of other origins. The zero value gives no headers:

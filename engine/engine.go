@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"slices"
 	"sync/atomic"
 
@@ -39,6 +40,7 @@ type Engine struct {
 	cfg      Config
 	handler  Handler
 	path     []byte
+	gate     http.Handler // Config.Middleware around admit; nil if there is none
 	polling  bool
 	ws       bool
 	sessions sessions
@@ -69,12 +71,16 @@ type counters struct {
 // New makes an engine. Start serves it.
 func New(cfg Config, h Handler) *Engine {
 	cfg = cfg.withDefaults()
-	return &Engine{
+	e := &Engine{
 		cfg: cfg, handler: h, path: []byte(cfg.Path),
 		polling:  slices.Contains(cfg.Transports, "polling"),
 		ws:       slices.Contains(cfg.Transports, "websocket"),
 		deciding: make(chan struct{}, cfg.MaxDeciding), compressing: make(chan struct{}, maxCompressing),
 	}
+	if cfg.Middleware != nil {
+		e.gate = cfg.Middleware(http.HandlerFunc(e.admit))
+	}
+	return e
 }
 
 // Start starts loops that serve the engines, each on its own path. The caller

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"net/http"
+
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/eio"
 )
@@ -13,24 +15,27 @@ func (e *Engine) serveHandshake(c *netpoll.Conn, r *netpoll.Request, q query) {
 	case e.closing.Load():
 		c.CloseAfterResponse()
 		e.respond(c, r, 503, "text/plain", []byte("shutting down"))
-	case e.cfg.AllowRequest != nil:
+	case e.cfg.AllowRequest != nil || e.gate != nil:
 		e.decide(c, r)
 	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
 		e.refuse(c, r, errVersion)
 	default:
-		e.open(c, r, newRequest(c, r), q)
+		e.open(c, r, newRequest(c, r), q, nil)
 	}
 }
 
-// decision is a handshake that waits for AllowRequest.
+// decision is a handshake that waits for Middleware and AllowRequest.
 type decision struct {
 	e   *Engine
 	c   *netpoll.Conn
 	req *Request
-	err error
+
+	admitted bool // the middleware has let it through
+	answer   recorder
+	err      error // AllowRequest's
 }
 
-// decide has AllowRequest called on a goroutine of its own.
+// decide has Middleware and AllowRequest called on a goroutine of its own.
 func (e *Engine) decide(c *netpoll.Conn, r *netpoll.Request) {
 	select {
 	case e.deciding <- struct{}{}:
@@ -43,19 +48,9 @@ func (e *Engine) decide(c *netpoll.Conn, r *netpoll.Request) {
 	loop := c.Loop()
 	go func() {
 		defer func() { <-e.deciding }()
-		d.err = e.callAllowRequest(d.req)
+		d.ask()
 		loop.Post(decided, d, nil, 0)
 	}()
-}
-
-func (e *Engine) callAllowRequest(r *Request) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			e.cfg.Logger.Error("engine: panic in AllowRequest; the handshake is refused", "panic", v)
-			err = errForbidden
-		}
-	}()
-	return e.cfg.AllowRequest(r)
 }
 
 func decided(a, _ any) {
@@ -63,6 +58,8 @@ func decided(a, _ any) {
 	e, c, r := d.e, d.c, d.req.r
 	switch q := parseQuery(r.RawQuery); {
 	case !c.Open():
+	case !d.admitted:
+		e.respondRecorded(c, r, &d.answer)
 	case d.err != nil:
 		message := d.err.Error()
 		if message == "" {
@@ -72,12 +69,13 @@ func decided(a, _ any) {
 	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
 		e.refuse(c, r, errVersion)
 	default:
-		e.open(c, r, d.req, q)
+		e.open(c, r, d.req, q, d.answer.header)
 	}
 }
 
-// open makes the session and answers its handshake.
-func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request, q query) {
+// open makes the session and answers its handshake, with header fields of the
+// middleware's.
+func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request, q query, extra http.Header) {
 	id := ""
 	if e.cfg.GenerateID != nil {
 		id = e.cfg.GenerateID(req)
@@ -94,7 +92,7 @@ func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request, q query
 	if r.UpgradeWebSocket {
 		s.setTransport(transportWebSocket)
 		var room [256]byte
-		if err := c.Upgrade(r, e.cfg.CORS.appendHeaders(room[:0], r)); err != nil {
+		if err := c.Upgrade(r, s.appendHeaders(room[:0], r, extra)); err != nil {
 			e.sessions.remove(s) // Upgrade has answered
 			return
 		}
@@ -111,7 +109,8 @@ func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request, q query
 	s.startHeartbeat()
 	e.handler.OnOpen(s)
 	if !r.UpgradeWebSocket {
-		s.cookieDue = e.cfg.Cookie != nil
+		s.initial = true
+		s.initialHeaders = extra
 		s.handlePoll(c, r, q)
 	}
 }

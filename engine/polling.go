@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"net/http"
 
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/eio"
@@ -30,7 +31,7 @@ func (s *Session) handlePoll(c *netpoll.Conn, r *netpoll.Request, q query) {
 		s.handleClosingPoll()
 	case len(s.queue) > 0:
 		s.flushSoon()
-	case s.upgrade != nil && s.upgrade.probed:
+	case s.upgrade != nil && s.upgrade.urgent:
 		s.answerPollWithNoop()
 	}
 }
@@ -101,20 +102,48 @@ func (s *Session) clearQueue() {
 	s.queued = 0
 }
 
-// pollHeaders are the extra header lines of an answer to a poll. Its Origin is
-// that of the handshake: the same page sends both.
+// pollHeaders are the extra header lines of an answer to a poll. The poll is
+// gone by now; CORS takes the Origin of the handshake: the same page sends both.
 func (s *Session) pollHeaders() []byte {
-	h := s.engine.cfg.CORS.appendHeaders(make([]byte, 0, 128), s.request.r)
+	var extra http.Header
+	extra, s.initialHeaders = s.initialHeaders, nil
+	h := s.appendHeaders(make([]byte, 0, 128), s.request.r, extra)
 	h = append(h, "Cache-Control: no-store\r\n"...)
-	if s.cookieDue {
-		s.cookieDue = false
+	if s.initial && s.engine.cfg.Cookie != nil {
 		h = append(h, "Set-Cookie: "...)
 		cookie := *s.engine.cfg.Cookie
 		cookie.Value = s.sid
 		h = append(h, cookie.String()...)
 		h = append(h, "\r\n"...)
 	}
+	s.initial = false
 	return h
+}
+
+// appendHeaders appends the header lines that every answer to the session's
+// requests has: CORS, those of the middleware, if any, and of Config.Headers.
+func (s *Session) appendHeaders(dst []byte, r *netpoll.Request, extra http.Header) []byte {
+	e := s.engine
+	dst = e.cfg.CORS.appendHeaders(dst, r)
+	if e.cfg.Headers != nil {
+		if extra == nil {
+			extra = http.Header{}
+		}
+		e.callHeaders(extra, s.request, s.initial || s.state == sessionOpening)
+	}
+	if len(extra) > 0 {
+		dst = appendHeaders(dst, extra)
+	}
+	return dst
+}
+
+func (e *Engine) callHeaders(h http.Header, r *Request, initial bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			e.cfg.Logger.Error("engine: panic in Headers", "panic", v)
+		}
+	}()
+	e.cfg.Headers(h, r, initial)
 }
 
 // post is a POST whose packets are being handled.
@@ -189,6 +218,21 @@ func (s *Session) endPost() {
 	s.post = nil
 	p.conn.Context = nil
 	if p.conn.Open() {
-		s.engine.respond(p.conn, p.req, 200, "text/html", ok)
+		buf := netpoll.NewBuffer(256)
+		buf.B = netpoll.AppendResponseHead(buf.B, 200, "text/html", len(ok), p.conn.KeepAlive(), s.appendHeaders(nil, p.req, nil))
+		buf.B = append(buf.B, ok...)
+		p.conn.Respond(buf)
+		buf.Release()
 	}
+}
+
+// PostHeaders copies the header fields of the POST whose message is being
+// handled; nil if it did not come by a POST. Loop-owned.
+func (s *Session) PostHeaders() http.Header {
+	if s.post == nil {
+		return nil
+	}
+	h := http.Header{}
+	s.post.req.EachHeader(func(name, value []byte) { h.Add(string(name), string(value)) })
+	return h
 }

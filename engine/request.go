@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/url"
@@ -18,7 +19,32 @@ type Request struct {
 	// Time is when the request arrived.
 	Time time.Time
 
-	r *netpoll.Request
+	r   *netpoll.Request
+	ctx context.Context //nolint:containedctx // the middleware's values; nil without
+}
+
+// Context has what Config.Middleware has put into the request's context.
+func (r *Request) Context() context.Context {
+	if r.ctx == nil {
+		return context.Background()
+	}
+	return r.ctx
+}
+
+// HTTP makes a request for code that takes net/http's: without a body.
+func (r *Request) HTTP() *http.Request {
+	h := &http.Request{
+		Method: r.Method(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: r.r.Minor, Header: r.Headers(),
+		Body: http.NoBody, Host: string(r.r.Host), RemoteAddr: r.RemoteAddr, RequestURI: r.URL(),
+	}
+	if r.r.Minor == 0 {
+		h.Proto = "HTTP/1.0"
+	}
+	var err error
+	if h.URL, err = url.ParseRequestURI(r.URL()); err != nil {
+		h.URL = &url.URL{Path: string(r.r.Path), RawQuery: string(r.r.RawQuery)}
+	}
+	return h
 }
 
 func newRequest(c *netpoll.Conn, r *netpoll.Request) *Request {

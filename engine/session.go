@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/http"
 	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/netpoll"
@@ -30,16 +31,18 @@ type Session struct {
 	awaiting   bool     // a ping has not been answered yet
 	refreshed  bool     // ... and its deadline has been put off once
 	flushing   bool     // Flush is due
-	cookieDue  bool     // the next answer sets the cookie
+	initial    bool     // the next answer is the handshake's
 	encoding   encoding // that the waiting poll accepts
 	answerLate bool     // closed by the peer: a poll may still be on its way
 
-	conn    *netpoll.Conn // the WebSocket, or the poll that waits; nil for none
-	post    *post         // the POST that is being worked through
-	upgrade *upgrade      // the WebSocket that probes
-	queue   []*Message    // polling: what waits for a poll
-	queued  int           // bytes in queue
-	timer   netpoll.Timer // heartbeat, or the end of closing
+	conn           *netpoll.Conn // the WebSocket, or the poll that waits; nil for none
+	post           *post         // the POST that is being worked through
+	upgrade        *upgrade      // the WebSocket that probes
+	initialHeaders http.Header   // the middleware's, for the handshake's answer
+
+	queue  []*Message    // polling: what waits for a poll
+	queued int           // bytes in queue
+	timer  netpoll.Timer // heartbeat, or the end of closing
 
 	// Any goroutine (atomic).
 	kind atomic.Uint32 // transport, for Transport

@@ -8,7 +8,7 @@ import (
 // handleFrame is given each WebSocket message of the session's connections.
 func (s *Session) handleFrame(c *netpoll.Conn, data []byte, binary bool) {
 	if len(data) > s.engine.cfg.MaxPayload {
-		c.CloseWebSocket(1009, "message too big")
+		c.CloseWebSocket(1009, "") // engine.io-client expects no reason
 		return
 	}
 	if u := s.upgrade; u != nil && u.conn == c {

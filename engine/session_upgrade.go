@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"time"
+
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -9,8 +11,9 @@ import (
 //	state       event                          action                                  next
 //	----------  -----------------------------  --------------------------------------  --------
 //	polling     WebSocket request with sid     101                                     probing
-//	probing     "2probe"                       "3probe"; a waiting poll gets a noop    probed
-//	probed      a poll arrives                 it gets what is queued, or a noop       probed
+//	probing     "2probe"                       "3probe"                                probed
+//	probed      100 ms later                   a waiting poll gets a noop              probed
+//	probed      later, a poll arrives          it gets what is queued, or a noop       probed
 //	probed      "5"                            a waiting poll gets a noop; what is     upgraded
 //	                                           queued goes out on the WebSocket
 //	probing, probed
@@ -29,14 +32,21 @@ type upgrade struct {
 	s      *Session
 	conn   *netpoll.Conn
 	probed bool
-	timer  netpoll.Timer
+	urgent bool          // polls are sent home
+	timer  netpoll.Timer // the noop's, then UpgradeTimeout
+	until  time.Duration // when UpgradeTimeout ends, on the loop's clock
 }
+
+// noopDelay is how long a poll may wait on while the peer probes. The peer cannot
+// go on until it is answered, but most are, with a message, by then; the
+// reference server looks every 100 ms.
+const noopDelay = 100 * time.Millisecond
 
 // handleUpgrade answers a WebSocket request that names the session.
 func (s *Session) handleUpgrade(c *netpoll.Conn, r *netpoll.Request, q query) {
 	e := s.engine
 	var room [256]byte
-	if err := c.Upgrade(r, e.cfg.CORS.appendHeaders(room[:0], r)); err != nil {
+	if err := c.Upgrade(r, s.appendHeaders(room[:0], r, nil)); err != nil {
 		return // Upgrade has answered
 	}
 	if s.state != sessionOpen || s.transport != transportPolling || s.upgrade != nil {
@@ -44,13 +54,21 @@ func (s *Session) handleUpgrade(c *netpoll.Conn, r *netpoll.Request, q query) {
 		return
 	}
 	s.setLegacy(q)
-	s.upgrade = &upgrade{s: s, conn: c}
+	s.upgrade = &upgrade{s: s, conn: c, until: s.loop.Now() + e.cfg.UpgradeTimeout}
 	c.Context = s
 	s.loop.Arm(&s.upgrade.timer, s.upgrade, e.cfg.UpgradeTimeout)
 }
 
 // Expire is for the loop's timers only.
-func (u *upgrade) Expire(*netpoll.Timer) { u.s.abandonUpgrade() }
+func (u *upgrade) Expire(*netpoll.Timer) {
+	if !u.probed || u.urgent {
+		u.s.abandonUpgrade()
+		return
+	}
+	u.urgent = true
+	u.s.loop.Arm(&u.timer, u, u.until-u.s.loop.Now())
+	u.s.answerPollWithNoop()
+}
 
 // handleProbe is given what arrives on the probing WebSocket.
 func (s *Session) handleProbe(data []byte, binary bool) {
@@ -59,7 +77,7 @@ func (s *Session) handleProbe(data []byte, binary bool) {
 	case !binary && !u.probed && string(data) == "2probe":
 		u.probed = true
 		u.conn.Send(probePongPacket.buf, probePongPacket.frame)
-		s.answerPollWithNoop()
+		s.loop.Arm(&u.timer, u, min(noopDelay, u.until-s.loop.Now()))
 	case !binary && u.probed && string(data) == "5":
 		s.completeUpgrade()
 	default:

@@ -32,7 +32,7 @@ import (
 const maxEmptyFragments = 1000
 
 var (
-	errMessageTooBig  = &wsError{closeTooBig, "the message is too large"}
+	errMessageTooBig  = &wsError{closeTooBig, ""} // engine.io-client wants no reason
 	errEmptyFragments = &wsError{closePolicy, "the message has too many empty fragments"}
 	errTextUTF8       = &wsError{closeInvalidData, "the text is not UTF-8"}
 )

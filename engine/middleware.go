@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+
+	"github.com/sockeye-io/sockeye/netpoll"
+)
+
+// decisionKey finds, in the context of the request that Config.Middleware is
+// given, the handshake that is being decided on.
+type decisionKey struct{}
+
+// admit is what Config.Middleware wraps.
+func (e *Engine) admit(_ http.ResponseWriter, r *http.Request) {
+	d, ok := r.Context().Value(decisionKey{}).(*decision)
+	if !ok {
+		return // the middleware has replaced the context: nobody knows whom it admits
+	}
+	d.admitted = true
+	d.req.ctx = r.Context()
+	if e.cfg.AllowRequest != nil {
+		d.err = e.cfg.AllowRequest(d.req)
+	}
+}
+
+// ask has the middleware and AllowRequest decide. It is on a goroutine of the
+// handshake's own.
+func (d *decision) ask() {
+	e := d.e
+	defer func() {
+		if v := recover(); v != nil {
+			e.cfg.Logger.Error("engine: panic while deciding on a handshake, which is refused", "panic", v)
+			d.admitted, d.err = true, errForbidden
+		}
+	}()
+	if e.gate == nil {
+		d.admitted = true
+		d.err = e.cfg.AllowRequest(d.req)
+		return
+	}
+	ctx := context.WithValue(context.Background(), decisionKey{}, d)
+	d.answer.header = http.Header{}
+	e.gate.ServeHTTP(&d.answer, d.req.HTTP().WithContext(ctx))
+}
+
+// maxMiddlewareAnswer bounds the body of a middleware's own answer.
+const maxMiddlewareAnswer = 64 << 10
+
+// recorder is what a middleware has answered.
+type recorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (w *recorder) Header() http.Header { return w.header }
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 {
+		w.status = status
+	}
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	if w.body.Len()+len(b) > maxMiddlewareAnswer {
+		return 0, http.ErrBodyNotAllowed
+	}
+	return w.body.Write(b)
+}
+
+// respondRecorded answers a handshake with what a middleware has written; one
+// that has neither written nor gone on has refused.
+func (e *Engine) respondRecorded(c *netpoll.Conn, r *netpoll.Request, w *recorder) {
+	if w.status == 0 {
+		e.refuse(c, r, errForbidden)
+		return
+	}
+	e.stats.refused.Add(1)
+	contentType := w.header.Get("Content-Type")
+	w.header.Del("Content-Type")
+	w.header.Del("Content-Length")
+	w.header.Del("Connection")
+	if r.UpgradeWebSocket {
+		c.CloseAfterResponse()
+	}
+	extra := appendHeaders(e.cfg.CORS.appendHeaders(nil, r), w.header)
+	buf := netpoll.NewBuffer(256 + len(extra) + w.body.Len())
+	buf.B = netpoll.AppendResponseHead(buf.B, w.status, contentType, w.body.Len(), c.KeepAlive(), extra)
+	buf.B = append(buf.B, w.body.Bytes()...)
+	c.Respond(buf)
+	buf.Release()
+}
+
+// appendHeaders appends header lines. Line ends in values become spaces.
+func appendHeaders(dst []byte, h http.Header) []byte {
+	b := bytes.NewBuffer(dst)
+	_ = h.Write(b) // a bytes.Buffer takes everything
+	return b.Bytes()
+}

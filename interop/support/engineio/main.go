@@ -1,0 +1,102 @@
+// Command engineio is the server that the test suite of npm's engine.io-client
+// runs against: what that suite expects of its own support server, in Go.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net/http"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/netpoll"
+)
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:3710", "`address` to listen on")
+	flag.Parse()
+	if err := run(*addr); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(addr string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	e := engine.New(engine.Config{
+		PingInterval: 500 * time.Millisecond,
+		MaxPayload:   100,
+		CORS:         engine.CORS{Origins: []string{"*"}},
+		AllowRequest: func(r *engine.Request) error {
+			if r.Query().Has("deny") {
+				return errors.New("")
+			}
+			return nil
+		},
+		Headers: func(h http.Header, r *engine.Request, initial bool) {
+			if !initial {
+				return
+			}
+			for _, cookie := range []string{
+				"1=1; Max-Age=86400", "2=2; Path=/; HttpOnly; Secure; SameSite=Strict", "3=3; Max-Age=0",
+				"4=4; Expires=" + time.Now().UTC().Format(http.TimeFormat),
+			} {
+				h.Add("Set-Cookie", cookie)
+			}
+		},
+	}, support{})
+	group, err := engine.Start(netpoll.Config{}, e)
+	if err != nil {
+		return err
+	}
+	bound, err := group.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening on", bound)
+	<-ctx.Done()
+	ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	return errors.Join(e.Close(ending), group.Close(ending))
+}
+
+// support echoes, with some exceptions.
+type support struct{}
+
+func send(s *engine.Session, binary bool, data []byte) {
+	m := engine.NewMessage(binary)
+	m.B = append(m.B, data...)
+	s.Send(m.Seal())
+	m.Release()
+}
+
+func (support) OnOpen(s *engine.Session) { send(s, false, []byte("hi")) }
+
+func (support) OnMessage(s *engine.Session, data []byte, binary bool) {
+	switch text := string(data); {
+	case binary:
+		send(s, true, data)
+	case text == "give binary":
+		send(s, true, []byte{0, 1, 2, 3, 4})
+	case text == "give utf8":
+		send(s, false, []byte("пойду спать всем спокойной ночи"))
+	case text == "sendHeaders":
+		headers := map[string]string{}
+		for k, v := range s.PostHeaders() {
+			headers[strings.ToLower(k)] = v[0]
+		}
+		b, _ := json.Marshal(headers) // cannot fail
+		send(s, false, b)
+	default:
+		send(s, false, data)
+	}
+}
+
+func (support) OnClose(*engine.Session, engine.CloseReason) {}
