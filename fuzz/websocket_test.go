@@ -121,7 +121,7 @@ func readPlainly(b []byte, maxBytes int) (events []netpoll.WebSocketEvent) {
 		}
 
 		if h.Length > int64(maxBytes-len(message)) {
-			return fail(1009, "the message is too large")
+			return fail(1009, "")
 		}
 		fragmented := kind != "" || !h.Fin
 		if kind == "" {

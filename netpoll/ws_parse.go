@@ -3,6 +3,7 @@ package netpoll
 import (
 	"bytes"
 	"strconv"
+	"strings"
 )
 
 // WebSocketEvent is one thing that a stream of frames says.
@@ -23,7 +24,7 @@ type WebSocketEvent struct {
 func (e WebSocketEvent) String() string {
 	switch {
 	case e.Kind == "error":
-		return "error " + strconv.Itoa(int(e.Code)) + " " + e.Reason
+		return strings.TrimRight("error "+strconv.Itoa(int(e.Code))+" "+e.Reason, " ")
 	case e.Kind == "close":
 		return "close " + strconv.Itoa(int(e.Code)) + " " + strconv.Quote(e.Reason)
 	case len(e.Data) > 99:
