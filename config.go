@@ -81,6 +81,10 @@ type Config struct {
 	// has gone.
 	CleanupEmptyChildNamespaces bool
 
+	// Parser is another wire form of packets than Socket.IO's own; the Codec is
+	// not used then. Default: nil.
+	Parser Parser
+
 	// Codec encodes and decodes arguments. Default: encoding/json.
 	Codec Codec
 

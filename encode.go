@@ -28,8 +28,11 @@ func (srv *Server) encodeEvent(namespace, event string, args []any, ackID int64)
 
 // encode encodes an event, or, with no event name, an answer.
 func (srv *Server) encode(p sio.Packet, namespace, event string, args []any) (*engine.Message, error) {
-	msg := engine.NewMessage(false)
 	p.Namespace = []byte(namespace)
+	if srv.cfg.Parser != nil {
+		return srv.encodeByParser(p, event, args)
+	}
+	msg := engine.NewMessage(false)
 	enc := encoder{codec: srv.cfg.Codec}
 	if !hasBinary(args) {
 		msg.B = sio.AppendHeader(msg.B, p)
@@ -53,6 +56,22 @@ func (srv *Server) encode(p sio.Packet, namespace, event string, args []any) (*e
 		msg.Seal().Release()
 		return nil, fmt.Errorf("sockeye: encode %q: %w", event, enc.err)
 	}
+	return msg.Seal(), nil
+}
+
+// encodeByParser is encode for Config.Parser.
+func (srv *Server) encodeByParser(p sio.Packet, event string, args []any) (*engine.Message, error) {
+	data := args
+	if p.Type == sio.Event {
+		data = append([]any{event}, args...)
+	}
+	msg := engine.NewMessage(srv.cfg.Parser.Binary())
+	b, err := srv.cfg.Parser.Append(msg.B, p, data)
+	if err != nil {
+		msg.Seal().Release()
+		return nil, fmt.Errorf("sockeye: encode %q: %w", event, err)
+	}
+	msg.B = b
 	return msg.Seal(), nil
 }
 

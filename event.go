@@ -13,7 +13,7 @@ import (
 // handler returns; see Args.Clone.
 type Argument struct {
 	// JSON is the argument's JSON text, in which a placeholder object stands
-	// for each binary attachment.
+	// for each binary attachment. With a Parser it is in that one's form.
 	JSON []byte
 
 	attachments [][]byte
@@ -62,6 +62,13 @@ func (a *Args) Decode(dst ...any) error {
 
 func (a *Args) decode(i int, dst any) error {
 	arg := a.list[i]
+	if a.srv.cfg.Parser != nil {
+		if p, ok := dst.(*Argument); ok {
+			*p = Argument{JSON: bytes.Clone(arg)}
+			return nil
+		}
+		return a.srv.cfg.Parser.Unmarshal(arg, dst)
+	}
 	switch p := dst.(type) {
 	case *[]byte:
 		if num, ok := sio.IsPlaceholder(arg); ok {
@@ -144,10 +151,10 @@ func (e *Event) AckLater() func(args ...any) error {
 func (s *Socket) handleEvent(m *mail) {
 	srv := s.ns.srv
 	var room [8][]byte
-	list, err := sio.SplitArray(m.payload.B, room[:0], srv.cfg.MaxJSONDepth)
+	list, err := srv.split(m.payload.B, room[:0])
 	var name []byte
 	if err == nil {
-		name, err = eventName(list, len(m.attachments), m.payload.B)
+		name, err = srv.eventName(list, len(m.attachments), m.payload.B)
 	}
 	if err != nil {
 		srv.stats.protocolErrors.Add(1)
@@ -200,11 +207,15 @@ func (e *Event) ackError(err error) {
 //
 // Socket.IO v5, "Sending and receiving data": the payload is a non-empty array
 // that begins with the name, and the reserved names are the protocol's own.
-func eventName(list [][]byte, attachments int, payload []byte) ([]byte, error) {
-	if len(list) == 0 {
+func (srv *Server) eventName(list [][]byte, attachments int, payload []byte) (name []byte, err error) {
+	switch {
+	case len(list) == 0:
 		return nil, errUnexpected
+	case srv.cfg.Parser != nil:
+		name, err = srv.cfg.Parser.EventName(list[0])
+	default:
+		name, err = sio.EventName(list[0])
 	}
-	name, err := sio.EventName(list[0])
 	switch {
 	case err != nil:
 		return nil, err

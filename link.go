@@ -53,9 +53,12 @@ func (h *sessionHandler) OnOpen(s *engine.Session) {
 func (h *sessionHandler) OnMessage(s *engine.Session, data []byte, binary bool) {
 	l := linkOf(s)
 	var err error
-	if binary {
+	switch parser := h.cfg.Parser; {
+	case parser != nil && binary != parser.Binary():
+		err = errUnexpected
+	case parser == nil && binary:
 		err = l.handleAttachment(data)
-	} else {
+	default:
 		err = l.handlePacket(data)
 	}
 	if err != nil {
@@ -108,7 +111,7 @@ func (l *link) handlePacket(data []byte) error {
 		return errUnexpected // text while attachments are missing
 	}
 	cfg := &l.srv.cfg
-	p, err := sio.Limits{MaxAttachments: cfg.MaxAttachments}.ConsumePacket(data)
+	p, err := l.srv.consume(data)
 	if err != nil {
 		return err
 	}
@@ -203,7 +206,7 @@ func (l *link) pushAck(s *Socket, p sio.Packet, payload *netpoll.Buffer, attachm
 		return
 	}
 	if call.now { // Call waits for it: the handler's own mailbox may be blocked by it
-		args, err := sio.SplitArray(payload.B, nil, l.srv.cfg.MaxJSONDepth)
+		args, err := l.srv.split(payload.B, nil)
 		if err != nil {
 			call.finish(Args{}, ErrDisconnected)
 			l.session.CloseNow(ForcedClose)
@@ -241,7 +244,7 @@ func (l *link) find(namespace []byte) *Socket {
 // Socket.IO v5, "Connection to a namespace".
 func (l *link) handleConnect(p sio.Packet) error {
 	srv := l.srv
-	if len(p.Data) > 0 {
+	if len(p.Data) > 0 && srv.cfg.Parser == nil {
 		if err := sio.ScanObject(p.Data, srv.cfg.MaxJSONDepth); err != nil {
 			return err
 		}
@@ -298,6 +301,12 @@ func socketID(ns *Namespace, s *engine.Session) string {
 	return ns.name + "#" + s.ID()
 }
 
+// connectAnswer is the data of the packet that answers CONNECT.
+type connectAnswer struct {
+	SID string `json:"sid"`
+	PID string `json:"pid,omitempty"`
+}
+
 func acceptPosted(a, _ any) {
 	s := a.(*Socket)
 	if s.state != socketConnecting {
@@ -317,14 +326,11 @@ func acceptPosted(a, _ any) {
 		}
 		s.saved.release()
 	}
-	answer := sio.Packet{Type: sio.Connect}
-	switch {
-	case s.pid != "":
-		answer.Data = []byte(`{"sid":"` + s.member.ID + `","pid":"` + s.pid + `"}`)
-	case s.session.Version() == 4:
-		answer.Data = []byte(`{"sid":"` + s.member.ID + `"}`)
+	var answer any
+	if s.session.Version() == 4 {
+		answer = connectAnswer{s.member.ID, s.pid}
 	}
-	s.sendPacket(answer)
+	s.sendPacket(sio.Connect, answer)
 	held := s.held
 	s.held, s.heldN = nil, 0
 	for _, msg := range held {
@@ -363,13 +369,8 @@ func (l *link) sendConnectError(namespace string, refusal *ConnectError) {
 	default:
 		body = map[string]any{"message": refusal.Message}
 	}
-	data, err := l.srv.cfg.Codec.Marshal(body)
-	if err != nil {
-		data, _ = json.Marshal(map[string]string{"message": refusal.Message})
-	}
-	msg := engine.NewMessage(false)
-	msg.B = append(sio.AppendHeader(msg.B, sio.Packet{Type: sio.ConnectError, Namespace: []byte(namespace)}), data...)
-	l.session.Send(msg.Seal())
+	msg := l.srv.encodePacket(sio.Packet{Type: sio.ConnectError, Namespace: []byte(namespace)}, body)
+	l.session.Send(msg)
 	msg.Release()
 }
 
@@ -380,7 +381,7 @@ func (l *link) disconnect(s *Socket) {
 	}
 	s.ns.rooms.Settle(&s.member)
 	if s.state == socketConnected {
-		s.sendPacket(sio.Packet{Type: sio.Disconnect})
+		s.sendPacket(sio.Disconnect, nil)
 	}
 	l.remove(s, ServerNamespaceDisconnect)
 }

@@ -4,7 +4,6 @@ import (
 	"sync"
 
 	"github.com/sockeye-io/sockeye/netpoll"
-	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
 // mailbox holds what a socket's handlers have still to see, in order. It is
@@ -125,7 +124,7 @@ func (s *Socket) handle(m *mail) {
 	case mailEvent:
 		s.handleEvent(m)
 	case mailAck:
-		args, err := sio.SplitArray(m.payload.B, nil, s.ns.srv.cfg.MaxJSONDepth)
+		args, err := s.ns.srv.split(m.payload.B, nil)
 		if err != nil {
 			s.session.Close(ForcedClose)
 			return

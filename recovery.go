@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"slices"
 	"sync"
 	"time"
@@ -203,9 +202,12 @@ func (h *history) save(s *savedSocket) {
 
 // restore finds the socket that a CONNECT packet's auth object asks for: the pid
 // of the connection before, and the offset of the last event that came.
-func (h *history) restore(auth []byte) *savedSocket {
-	var asked struct{ PID, Offset string }
-	if len(auth) == 0 || json.Unmarshal(auth, &asked) != nil || asked.PID == "" {
+func (h *history) restore(auth []byte, unmarshal func([]byte, any) error) *savedSocket {
+	var asked struct {
+		PID    string `json:"pid"`
+		Offset string `json:"offset"`
+	}
+	if len(auth) == 0 || unmarshal(auth, &asked) != nil || asked.PID == "" {
 		return nil
 	}
 	h.mu.Lock()

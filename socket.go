@@ -58,7 +58,7 @@ func newSocket(ns *Namespace, session *engine.Session, auth []byte) *Socket {
 	s := &Socket{ns: ns, session: session, auth: auth}
 	id := ""
 	if ns.history != nil && session.Version() == 4 {
-		if s.saved = ns.history.restore(auth); s.saved != nil {
+		if s.saved = ns.history.restore(auth, ns.srv.unmarshal); s.saved != nil {
 			id, s.pid, s.data = s.saved.id, s.saved.pid, s.saved.data
 		} else {
 			s.pid = engine.NewID()
@@ -97,11 +97,11 @@ func (s *Socket) Auth(v any) error {
 	if s.auth == nil {
 		return nil
 	}
-	return s.ns.srv.cfg.Codec.Unmarshal(s.auth, v)
+	return s.ns.srv.unmarshal(s.auth, v)
 }
 
-// AuthJSON is the peer's auth object as it was sent, or nil. It must not be
-// changed.
+// AuthJSON is the peer's auth object as it was sent (with a Parser, in its form),
+// or nil. It must not be changed.
 func (s *Socket) AuthJSON() []byte { return s.auth }
 
 // Join puts the socket into rooms; they exist while somebody is in them. It
@@ -341,11 +341,9 @@ func (s *Socket) report(event string, err error) {
 	f(s, event, err)
 }
 
-// sendHeader sends a packet without a payload of arguments.
-func (s *Socket) sendPacket(p sio.Packet) {
-	msg := engine.NewMessage(false)
-	p.Namespace = []byte(s.ns.name)
-	msg.B = append(sio.AppendHeader(msg.B, p), p.Data...)
-	s.session.Send(msg.Seal())
+// sendPacket sends a packet that is neither an event nor an answer.
+func (s *Socket) sendPacket(t sio.PacketType, data any) {
+	msg := s.ns.srv.encodePacket(sio.Packet{Type: t, Namespace: []byte(s.ns.name)}, data)
+	s.session.Send(msg)
 	msg.Release()
 }

@@ -1,0 +1,86 @@
+package sockeye
+
+import (
+	"encoding/json"
+
+	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/proto/sio"
+)
+
+// Parser is another wire form of packets than Socket.IO's own, which peers must
+// have as well: each packet is one message. Its methods are called from any
+// goroutine; those that read must not recurse over, nor allocate by, a number
+// of the peer's, and return errors for what they cannot read, which end the
+// session.
+type Parser interface {
+	// Binary tells whether messages are binary; the others are refused.
+	Binary() bool
+
+	// Append appends a packet: the header of p, and data: for an event a []any
+	// of its name and arguments, for an answer a []any of its arguments, else a
+	// struct with json tags, a map[string]any, any value of the application's (a
+	// ConnectError's data) or, for no data, nil. Arguments of received events
+	// come as Argument, whose JSON field is in the parser's own form.
+	Append(dst []byte, p sio.Packet, data any) ([]byte, error)
+
+	// Consume reads a packet's header from a message. Data is a view of what the
+	// packet has for data, nil if it has none.
+	Consume(message []byte) (sio.Packet, error)
+
+	// Split appends views of the elements of an array to dst.
+	Split(data []byte, dst [][]byte) ([][]byte, error)
+
+	// EventName returns the name that the first element of an event stands for.
+	EventName(element []byte) ([]byte, error)
+
+	// Unmarshal decodes an element, or a packet's data, into what v points to.
+	Unmarshal(data []byte, v any) error
+}
+
+// split returns views of the elements of an event's or answer's data.
+func (srv *Server) split(data []byte, dst [][]byte) ([][]byte, error) {
+	if p := srv.cfg.Parser; p != nil {
+		return p.Split(data, dst)
+	}
+	return sio.SplitArray(data, dst, srv.cfg.MaxJSONDepth)
+}
+
+// unmarshal decodes one of those elements, which has no attachments.
+func (srv *Server) unmarshal(data []byte, v any) error {
+	if p := srv.cfg.Parser; p != nil {
+		return p.Unmarshal(data, v)
+	}
+	return srv.cfg.Codec.Unmarshal(data, v)
+}
+
+// consume reads a packet.
+func (srv *Server) consume(message []byte) (sio.Packet, error) {
+	if p := srv.cfg.Parser; p != nil {
+		return p.Consume(message)
+	}
+	return sio.Limits{MaxAttachments: srv.cfg.MaxAttachments}.ConsumePacket(message)
+}
+
+// encodePacket encodes a packet that is neither an event nor an answer. If data
+// cannot be encoded its message is left, which can.
+func (srv *Server) encodePacket(p sio.Packet, data any) *engine.Message {
+	if parser := srv.cfg.Parser; parser != nil {
+		msg := engine.NewMessage(parser.Binary())
+		b, err := parser.Append(msg.B, p, data)
+		if m, ok := data.(map[string]any); err != nil && ok {
+			b, _ = parser.Append(msg.B, p, map[string]any{"message": m["message"]})
+		}
+		msg.B = b
+		return msg.Seal()
+	}
+	msg := engine.NewMessage(false)
+	msg.B = sio.AppendHeader(msg.B, p)
+	if data != nil {
+		b, err := srv.cfg.Codec.Marshal(data)
+		if m, ok := data.(map[string]any); err != nil && ok {
+			b, _ = json.Marshal(map[string]any{"message": m["message"]})
+		}
+		msg.B = append(msg.B, b...)
+	}
+	return msg.Seal()
+}
