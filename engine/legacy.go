@@ -14,11 +14,11 @@ import (
 // in its heartbeat: the client pings.
 type legacy struct {
 	v3    bool
-	b64   bool   // the client takes no binary: "b64" in its query
+	b64   bool   // the transport takes no binary: "b64" in its query
 	jsonp []byte // the number of the callback that the waiting poll names, or nil
 }
 
-// setLegacy notes what the query of a handshake, or of an upgrade, says.
+// setLegacy notes what the query of a handshake says.
 func (s *Session) setLegacy(q query) {
 	if !s.engine.cfg.AllowEIO3 {
 		return

@@ -33,6 +33,7 @@ type upgrade struct {
 	conn   *netpoll.Conn
 	probed bool
 	urgent bool          // polls are sent home
+	b64    bool          // see legacy; until the upgrade is complete the polls' counts
 	timer  netpoll.Timer // the noop's, then UpgradeTimeout
 	until  time.Duration // when UpgradeTimeout ends, on the loop's clock
 }
@@ -53,8 +54,7 @@ func (s *Session) handleUpgrade(c *netpoll.Conn, r *netpoll.Request, q query) {
 		c.CloseWebSocket(0, "") // as the reference does; clients expect no HTTP error
 		return
 	}
-	s.setLegacy(q)
-	s.upgrade = &upgrade{s: s, conn: c, until: s.loop.Now() + e.cfg.UpgradeTimeout}
+	s.upgrade = &upgrade{s: s, conn: c, b64: q.b64, until: s.loop.Now() + e.cfg.UpgradeTimeout}
 	c.Context = s
 	s.loop.Arm(&s.upgrade.timer, s.upgrade, e.cfg.UpgradeTimeout)
 }
@@ -89,8 +89,11 @@ func (s *Session) handleProbe(data []byte, binary bool) {
 func (s *Session) completeUpgrade() {
 	c := s.upgrade.conn
 	s.loop.Stop(&s.upgrade.timer)
-	s.upgrade = nil
 	s.answerPollWithNoop()
+	if s.legacy != nil {
+		s.legacy.b64 = s.upgrade.b64
+	}
+	s.upgrade = nil
 	s.setTransport(transportWebSocket)
 	s.conn = c
 	s.engine.stats.upgraded.Add(1)

@@ -38,6 +38,24 @@ func TestLimits(t *testing.T) {
 	p.stop(t, 0)
 }
 
+// TestVersions is what all versions of the clients can do, those of Socket.IO 1
+// and 2 included.
+func TestVersions(t *testing.T) {
+	p := start(t, "server", "-eio3")
+	x := startProxy(t, p.addr)
+	for _, version := range []string{"socket.io-client", "socket.io-client-3", "socket.io-client-2", "socket.io-client-1"} {
+		for _, mode := range modes {
+			t.Run(version+"/"+mode, func(t *testing.T) {
+				need(t, nodeModules)
+				drive(t, append(clients[0].command("compat", p.url(), mode), "client="+version,
+					"via=http://"+x.front.Addr().String(), "control="+x.control.Addr().String()),
+					expected(t, "compat", "js", mode))
+			})
+		}
+	}
+	p.stop(t, 0)
+}
+
 // TestEngine is the bare Engine.IO echo.
 func TestEngine(t *testing.T) {
 	p := start(t, "server", "-eio-path", "/engine.io/")

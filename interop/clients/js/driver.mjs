@@ -1,4 +1,4 @@
-// Usage: node driver.mjs <group> <url> <mode> [via=<url>] [control=<host:port>] [pid=<pid>]
+// Usage: node driver.mjs <group> <url> <mode> [client=<package>] [via=<url>] [control=<host:port>] [pid=<pid>]
 //
 // group is a file of cases; mode is websocket, polling or upgrade. via is the
 // same server behind a proxy, control the proxy's control port, pid the
