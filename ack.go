@@ -6,26 +6,37 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
 // pendingAck is an answer that is waited for.
 type pendingAck struct {
-	done  atomic.Bool
-	now   bool                         // then may be called by whoever has the answer, at once
-	then  func(answer Args, err error) // else in the order of the socket's events
-	timer *time.Timer
+	done atomic.Bool
+	now  bool                         // then may be called by whoever has the answer, at once
+	then func(answer Args, err error) // else in the order of the socket's events
+
+	// Loop-owned.
+	timer netpoll.Timer
+
+	// Immutable after emitAsking.
+	s       *Socket // nil without a deadline
+	id      uint64
+	timeout time.Duration
 }
 
 // finish gives the answer to who waits for it, once.
 func (p *pendingAck) finish(args Args, err error) {
-	if !p.done.CompareAndSwap(false, true) {
-		return
+	if p.done.CompareAndSwap(false, true) {
+		p.then(args, err)
 	}
-	if p.timer != nil {
-		p.timer.Stop()
+}
+
+// Expire is for the loop's timers only: no answer came in time.
+func (p *pendingAck) Expire(*netpoll.Timer) {
+	if p.s.takeAck(p.id) == p {
+		p.s.box.push(mail{kind: mailNoAck, call: p})
 	}
-	p.then(args, err)
 }
 
 type ackAnswer struct {
@@ -64,17 +75,20 @@ func (s *Socket) emitWithAck(then func(answer Args, err error), em emission, eve
 	p := &pendingAck{then: func(answer Args, err error) {
 		_, _ = s.guard(event, func() error { then(answer, err); return nil })
 	}}
-	var id atomic.Uint64
-	p.timer = time.AfterFunc(s.ns.srv.ackTimeout(em.timeout), func() {
-		s.takeAck(id.Load())
-		p.finish(Args{}, ErrAckTimeout)
-	})
-	n, err := s.emitAsking(p, em, event, args)
-	id.Store(n)
-	if err != nil {
-		p.timer.Stop()
-	}
+	p.s = s
+	_, err := s.emitAsking(p, em, event, args)
 	return err
+}
+
+// startAck starts an answer's deadline, unless the answer is here already.
+func startAck(a, b any) {
+	s, p := a.(*Socket), b.(*pendingAck)
+	s.mu.Lock()
+	waiting := s.acks[p.id] == p
+	s.mu.Unlock()
+	if waiting {
+		s.session.Loop().Arm(&p.timer, p, p.timeout)
+	}
 }
 
 func (srv *Server) ackTimeout(d time.Duration) time.Duration {
@@ -86,6 +100,7 @@ func (srv *Server) ackTimeout(d time.Duration) time.Duration {
 
 func (s *Socket) emitAsking(p *pendingAck, em emission, event string, args []any) (id uint64, err error) {
 	id = s.ns.ackID.Add(1) - 1
+	p.id, p.timeout = id, s.ns.srv.ackTimeout(em.timeout)
 	if err := s.addAck(id, p); err != nil {
 		return 0, err
 	}
@@ -97,6 +112,9 @@ func (s *Socket) emitAsking(p *pendingAck, em emission, event string, args []any
 	}
 	msg.NoCompress = em.noCompress
 	s.post(msg, em.volatile)
+	if p.s != nil {
+		s.session.Loop().Post(startAck, s, p, 0)
+	}
 	return id, nil
 }
 
@@ -126,6 +144,15 @@ func (s *Socket) takeAck(id uint64) *pendingAck {
 		s.acks = nil
 	}
 	return p
+}
+
+// stopAcks stops the deadlines of all waits. Loop-owned.
+func (s *Socket) stopAcks() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.acks {
+		s.session.Loop().Stop(&p.timer)
+	}
 }
 
 // failAcks ends every wait: the socket is gone.

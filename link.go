@@ -205,6 +205,7 @@ func (l *link) pushAck(s *Socket, p sio.Packet, payload *netpoll.Buffer, attachm
 		payload.Release()
 		return
 	}
+	l.session.Loop().Stop(&call.timer)
 	if call.now { // Call waits for it: the handler's own mailbox may be blocked by it
 		args, err := l.srv.split(payload.B, nil)
 		if err != nil {
@@ -388,19 +389,22 @@ func (l *link) disconnect(s *Socket) {
 
 // remove ends a socket; its handlers see that as their last mail.
 func (l *link) remove(s *Socket, reason Reason) {
+	var rooms []string
 	if s.ns.onDisconnecting.get() != nil || s.pid != "" {
-		s.lastRooms = s.Rooms()
+		rooms = s.Rooms()
+		s.setLastRooms(rooms)
 	}
 	s.ns.adapter.Remove(&s.member) // delivers what is under way first
 	if s.saved != nil {
 		s.saved.release()
 	}
 	if s.pid != "" && recoverable(reason) && (s.state == socketConnected || s.saved != nil) {
-		s.remember()
+		s.remember(rooms)
 	}
 	s.state = socketClosed
 	s.gone.Store(true)
 	s.endContext()
+	s.stopAcks()
 	for _, msg := range s.held {
 		msg.Release()
 	}

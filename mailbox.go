@@ -40,6 +40,7 @@ type mailKind uint8
 const (
 	mailEvent mailKind = iota
 	mailAck
+	mailNoAck
 	mailConnect
 	mailUpgrade
 	mailDisconnect
@@ -130,6 +131,8 @@ func (s *Socket) handle(m *mail) {
 			return
 		}
 		m.call.finish(newArgs(s.ns.srv, args, m.attachments), nil)
+	case mailNoAck:
+		m.call.finish(Args{}, ErrAckTimeout)
 	case mailConnect:
 		s.handleConnect()
 	case mailUpgrade:

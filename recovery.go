@@ -308,9 +308,9 @@ func (s *savedSocket) release() {
 	s.missed = nil
 }
 
-// remember lets the socket come back. It is on its loop, and in no room any more.
-func (s *Socket) remember() {
-	rooms := s.lastRooms
+// remember lets the socket come back, to the rooms that it was in, its own first.
+// It is on its loop.
+func (s *Socket) remember(rooms []string) {
 	if len(rooms) > 0 {
 		rooms = rooms[1:] // its own comes with the ID
 	}

@@ -3,6 +3,7 @@ package sockeye
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -32,13 +33,11 @@ type Socket struct {
 	accepted bool // OnConnect has let it in
 
 	// Guarded by mu.
-	mu     sync.Mutex
-	acks   map[uint64]*pendingAck
-	data   any
-	extras *socketExtras
-
-	// Immutable after the session's end: for OnDisconnecting.
-	lastRooms []string
+	mu        sync.Mutex
+	acks      map[uint64]*pendingAck
+	data      any
+	extras    *socketExtras
+	lastRooms []string // when it has gone: for OnDisconnecting
 
 	// Any goroutine (atomic).
 	gone    atomic.Bool
@@ -124,7 +123,9 @@ func (s *Socket) Recovered() bool { return s.saved != nil }
 // Rooms are the rooms that the socket is in, its own first.
 func (s *Socket) Rooms() []string {
 	if s.gone.Load() {
-		return s.lastRooms
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.Clone(s.lastRooms)
 	}
 	return append([]string{s.member.ID}, s.ns.rooms.In(&s.member)...)
 }
@@ -295,12 +296,18 @@ func (s *Socket) handleDisconnect(reason Reason) {
 		if f := s.ns.onDisconnecting.get(); f != nil {
 			_, _ = s.guard("disconnecting", func() error { f(s, reason); return nil })
 		}
-		s.lastRooms = nil
+		s.setLastRooms(nil)
 		if f := s.ns.onDisconnect.get(); f != nil {
 			_, _ = s.guard("disconnect", func() error { f(s, reason); return nil })
 		}
 	}
 	s.ns.srv.leave(s.ns)
+}
+
+func (s *Socket) setLastRooms(rooms []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastRooms = rooms
 }
 
 // guard calls a handler; a panic costs that event only.

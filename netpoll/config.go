@@ -68,6 +68,10 @@ type Config struct {
 	// answered 503. Default: 1,024.
 	MaxFallback int
 
+	// Systems, if not nil, are the kernels of the loops, one for each, which then
+	// turn only by Loop.Turn and Loop.Deliver. It is for package netpolltest.
+	Systems []System
+
 	// Logger receives what went wrong on this side: panics, accept errors.
 	// Peers' faults are counted (see Stats), not logged. Default:
 	// slog.Default.

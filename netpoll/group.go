@@ -71,6 +71,15 @@ type counters struct {
 
 // New starts a group of loops. It serves nothing until Listen.
 func New(cfg Config, h Handler) (*Group, error) {
+	if cfg.Systems != nil {
+		g := NewManual(cfg, h, cfg.Systems...)
+		for _, s := range cfg.Systems {
+			if a, ok := s.(interface{ Attach(g *Group) }); ok {
+				a.Attach(g)
+			}
+		}
+		return g, nil
+	}
 	g := newGroup(cfg, h)
 	start := time.Now()
 	pollers := make([]*poller, g.cfg.Loops)

@@ -34,15 +34,28 @@ type Net struct {
 
 // New makes a net of so many loops, which turn only in Run and Advance.
 func New(cfg netpoll.Config, h netpoll.Handler, loops int) *Net {
+	n := NewNet(loops)
+	n.Group = netpoll.NewManual(cfg, h, n.Systems()...)
+	return n
+}
+
+// NewNet makes a net without a group: netpoll.New makes it, with Systems in its
+// Config. Connections are Dialed after that.
+func NewNet(loops int) *Net {
 	n := &Net{woken: make(chan struct{}, 1), peers: make([]*Peer, 1)}
-	systems := make([]netpoll.System, loops)
-	for i := range systems {
-		s := &system{net: n}
-		n.loops = append(n.loops, s)
+	for range loops {
+		n.loops = append(n.loops, &system{net: n})
+	}
+	return n
+}
+
+// Systems are the kernels of the net's loops, for netpoll.Config.Systems.
+func (n *Net) Systems() []netpoll.System {
+	systems := make([]netpoll.System, len(n.loops))
+	for i, s := range n.loops {
 		systems[i] = s
 	}
-	n.Group = netpoll.NewManual(cfg, h, systems...)
-	return n
+	return systems
 }
 
 // Peer is the other end of a connection.
@@ -177,6 +190,9 @@ type system struct {
 	alarmAt  time.Duration
 	alarmSet bool
 }
+
+// Attach is for netpoll.New.
+func (s *system) Attach(g *netpoll.Group) { s.net.Group = g }
 
 func (s *system) takeWake(now time.Duration) bool {
 	s.mu.Lock()
