@@ -108,7 +108,7 @@ func add[T any](h *Handlers, list *callback[[]T], f T) {
 //	func(s *Socket, e *Event) error
 //
 // Each argument is decoded by the Codec into its parameter's type: []byte and
-// io.Reader take binary, missing arguments are zero, further ones are dropped,
+// io.Reader take binary, any has it as []byte, missing arguments are zero, further ones are dropped,
 // and a variadic parameter takes the rest. The context is the socket's. Results
 // answer the peer's acknowledgement; an error answers it with {"error": text},
 // and is reported to OnError. Both may be left out. The last form gets the

@@ -66,6 +66,7 @@ func (b *mailbox) push(m mail) (full bool) {
 	b.active = true
 	b.mu.Unlock()
 	if start {
+		b.socket.ns.srv.workers.active.Add(1)
 		b.socket.ns.srv.workers.lend(b)
 	}
 	return full
@@ -89,6 +90,7 @@ func (b *mailbox) run() (again bool) {
 				b.mails, b.next = nil, 0
 			}
 			b.mu.Unlock()
+			b.socket.ns.srv.workers.active.Add(-1)
 			return false
 		}
 		m := b.mails[b.next]

@@ -90,6 +90,9 @@ func (srv *Server) announce(ns *Namespace) {
 	}
 }
 
+// Path is the path that the server serves, with a slash at either end.
+func (srv *Server) Path() string { return srv.engine.Config().Path }
+
 // Listen listens on a network ("tcp", "tcp4", "tcp6" or "unix") and serves it
 // in the background. It returns the address, with the port that the kernel
 // chose for port 0. It may be called several times.
@@ -167,6 +170,7 @@ type Stats struct {
 	UnhandledEvents   uint64 // events without a handler
 	VolatileDropped   uint64 // volatile messages that were dropped
 	Workers           int    // goroutines that run handlers, now
+	ActiveSockets     int    // sockets whose handlers have something to do, now
 	PausedForMailbox  uint64 // times that a session was not read because a mailbox was full
 	RefusedNamespaces uint64 // connects that were answered with an error
 }
@@ -177,7 +181,7 @@ func (srv *Server) Stats() Stats {
 	s := Stats{
 		Engine: srv.engine.Stats(), EventsIn: c.events.Load(), HandlerPanics: c.panics.Load(),
 		DecodeErrors: c.decodeErrors.Load(), ProtocolErrors: c.protocolErrors.Load(), UnhandledEvents: c.unhandled.Load(),
-		VolatileDropped: c.dropped.Load(), Workers: srv.workers.running(), PausedForMailbox: c.paused.Load(),
+		VolatileDropped: c.dropped.Load(), Workers: srv.workers.running(), ActiveSockets: int(srv.workers.active.Load()), PausedForMailbox: c.paused.Load(),
 		RefusedNamespaces: c.refused.Load(),
 	}
 	if srv.group != nil {

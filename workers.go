@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +27,9 @@ type workers struct {
 	watching   bool     // watch is running
 	drained    sync.Cond
 	closed     bool
+
+	// Any goroutine (atomic).
+	active atomic.Int64 // mailboxes that have something in them, or are being run
 }
 
 // stallTime is how long mailboxes may wait, none being taken, before another

@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"/netpoll/netpolltest": {"/netpoll"},
 	"/engine":              {"/proto/eio", "/netpoll"},
 	"/broadcast":           {"/engine", "/proto/sio", "/netpoll"},
+	"/sockeyetest":         {"", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"":                     {"/broadcast", "/engine", "/proto/sio", "/netpoll", "github.com/valyala/bytebufferpool"},
 }
 

@@ -141,6 +141,19 @@ func (n *Net) RunUntil(limit time.Duration, cond func() bool) bool {
 	}
 }
 
+// Idle tells whether no loop has been woken and no connection is ready.
+func (n *Net) Idle() bool {
+	for _, s := range n.loops {
+		s.mu.Lock()
+		woken := s.wake
+		s.mu.Unlock()
+		if woken {
+			return false
+		}
+	}
+	return true
+}
+
 func (n *Net) step() (worked bool) {
 	for i, s := range n.loops {
 		if s.takeWake(n.now) {
