@@ -2,6 +2,7 @@ package sockeye
 
 import (
 	"encoding/json"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"time"
@@ -22,6 +23,12 @@ type Config struct {
 
 	// Fallback serves the requests for other paths. Default: Net.Fallback.
 	Fallback http.Handler
+
+	// Client, if not nil, has the browser client's files at its root, as npm's
+	// socket.io-client has them in dist: those of socket.io.js, socket.io.min.js,
+	// socket.io.esm.min.js, socket.io.msgpack.min.js and their maps that are there
+	// are served beside the path, as /socket.io/socket.io.js.
+	Client fs.FS
 
 	// Engines are further Engine.IO endpoints on the same listeners, each on
 	// its own path.

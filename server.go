@@ -43,6 +43,10 @@ type Server struct {
 func New(cfg Config) *Server {
 	cfg = cfg.withDefaults()
 	srv := &Server{cfg: cfg, namespaces: map[string]*Namespace{}, closed: make(chan struct{})}
+	if cfg.Client != nil {
+		files := newBundle(cfg.Client, cfg.Engine.Path, cfg.Net.Fallback, cfg.Logger)
+		cfg.Net.Fallback, cfg.Engine.Unclaimed = files, append(cfg.Engine.Unclaimed, files.paths()...)
+	}
 	srv.engine = engine.New(cfg.Engine, (*sessionHandler)(srv))
 	srv.group, srv.err = engine.Start(cfg.Net, append([]*engine.Engine{srv.engine}, cfg.Engines...)...)
 	srv.workers = newWorkers(cfg.MaxWorkers)

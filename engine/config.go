@@ -3,6 +3,7 @@ package engine
 import (
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -12,6 +13,19 @@ type Config struct {
 	// Path is the prefix of the request paths that the engine serves. Default
 	// "/engine.io/". A missing slash at either end is added.
 	Path string
+
+	// NoTrailingSlash serves Path as it is, without a slash at its end; paths that
+	// begin with it still belong to the engine.
+	NoTrailingSlash bool
+
+	// Unclaimed are paths below Path that are not the engine's: requests for them
+	// go to netpoll.Config.Fallback.
+	Unclaimed []string
+
+	// OnRefused, if not nil, is told of requests that are answered with an error
+	// of the protocol: its code and message. It is called on an event loop and must
+	// not block; r is a copy.
+	OnRefused func(r *Request, code int, message string)
 
 	// PingInterval is the time from a pong, or the handshake, to the server's
 	// next ping; PingTimeout the time that the peer has to answer it. Defaults:
@@ -108,7 +122,8 @@ func (c Config) withDefaults() Config {
 	if c.Path[0] != '/' {
 		c.Path = "/" + c.Path
 	}
-	if c.Path[len(c.Path)-1] != '/' {
+	c.Path = strings.TrimRight(c.Path, "/")
+	if !c.NoTrailingSlash || c.Path == "" {
 		c.Path += "/"
 	}
 	def := func(p *time.Duration, v time.Duration) {

@@ -150,7 +150,7 @@ func (m Mux) Claims(path []byte) bool { return m.find(path) != nil }
 
 func (m Mux) find(path []byte) *Engine {
 	for _, e := range m {
-		if bytes.HasPrefix(path, e.path) {
+		if bytes.HasPrefix(path, e.path) && !slices.Contains(e.cfg.Unclaimed, string(path)) {
 			return e
 		}
 	}
@@ -284,6 +284,7 @@ func (e *Engine) refuse(c *netpoll.Conn, r *netpoll.Request, err *protocolError)
 
 func (e *Engine) refuseText(c *netpoll.Conn, r *netpoll.Request, err *protocolError, message string) {
 	e.stats.refused.Add(1)
+	e.tellRefused(c, r, err.code, message)
 	if r.UpgradeWebSocket {
 		// The reference server refuses a WebSocket with 400 and plain text.
 		c.CloseAfterResponse()
@@ -295,6 +296,18 @@ func (e *Engine) refuseText(c *netpoll.Conn, r *netpoll.Request, err *protocolEr
 		Message string `json:"message"`
 	}{err.code, message})
 	e.respond(c, r, err.status, "application/json", body)
+}
+
+func (e *Engine) tellRefused(c *netpoll.Conn, r *netpoll.Request, code int, message string) {
+	if e.cfg.OnRefused == nil {
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			e.cfg.Logger.Error("engine: panic in OnRefused", "panic", v)
+		}
+	}()
+	e.cfg.OnRefused(newRequest(c, r), code, message)
 }
 
 // respond answers a request with a whole body.
