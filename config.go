@@ -134,6 +134,9 @@ func (c Config) withDefaults() Config {
 			*p = v
 		}
 	}
+	if c.Net.Deflate != nil {
+		c.Net.Deflate = c.Net.Deflate.WithDefaults()
+	}
 	if c.Recovery != nil {
 		c.Recovery = c.Recovery.withDefaults()
 	}

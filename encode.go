@@ -59,6 +59,13 @@ func (srv *Server) encode(p sio.Packet, namespace, event string, args []any) (*e
 	return msg.Seal(), nil
 }
 
+// deflate compresses a large message on the goroutine that emits it.
+func (srv *Server) deflate(msg *engine.Message) {
+	if !msg.NoCompress {
+		msg.Deflate(srv.cfg.Net.Deflate)
+	}
+}
+
 // encodeByParser is encode for Config.Parser.
 func (srv *Server) encodeByParser(p sio.Packet, event string, args []any) (*engine.Message, error) {
 	data := args

@@ -102,6 +102,7 @@ func (ns *Namespace) broadcast(op Operator, event string, args []any) error {
 // send sends msg to the sockets addressed, and takes over its reference.
 func (op Operator) send(ns *Namespace, msg *engine.Message) {
 	msg.NoCompress = op.noCompress
+	ns.srv.deflate(msg)
 	ns.adapter.Broadcast(msg, op.o)
 	msg.Release()
 }

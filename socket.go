@@ -170,6 +170,7 @@ func (s *Socket) outgoing(event string, args []any) {
 
 // post sends msg and takes over its reference.
 func (s *Socket) post(msg *engine.Message, volatile bool) {
+	s.ns.srv.deflate(msg)
 	run := sendPosted
 	if volatile {
 		run = sendPostedVolatile

@@ -102,7 +102,7 @@ func (m *Message) packet() eio.Packet {
 // sendFrame sends one message on a WebSocket, in the session's version.
 func (s *Session) sendFrame(c *netpoll.Conn, m *Message) {
 	if s.legacy == nil || !s.legacy.v3 || !m.binary {
-		c.Send(m.buf, m.frame)
+		m.sendOn(c)
 		return
 	}
 	buf := netpoll.NewBuffer(netpoll.FrameRoom + 2 + len(m.B)*4/3)

@@ -31,7 +31,9 @@ type Message struct {
 
 	buf    *netpoll.Buffer
 	base64 atomic.Pointer[netpoll.Buffer]
-	refs   atomic.Int32
+
+	deflated atomic.Pointer[netpoll.Buffer] // the compressed WebSocket frame
+	refs     atomic.Int32
 }
 
 var messages = sync.Pool{New: func() any { return new(Message) }}
@@ -99,6 +101,9 @@ func (m *Message) Release() {
 		if b := m.base64.Swap(nil); b != nil {
 			b.Release()
 		}
+		if b := m.deflated.Swap(nil); b != nil {
+			b.Release()
+		}
 		m.B, m.buf, m.next, m.frame, m.record, m.size, m.NoCompress = nil, nil, nil, nil, nil, 0, false
 		messages.Put(m)
 		m = next
@@ -124,6 +129,57 @@ func (m *Message) pollingRecord() []byte {
 		}
 	}
 	return b.B
+}
+
+// deflateLater is the size up to which messages are compressed when a session
+// first needs it, on its loop, in well under a millisecond. Larger ones have to be
+// compressed by whoever makes them: Message.Deflate.
+const deflateLater = 64 << 10
+
+// Deflate compresses the large ones among m and what is attached to it for
+// WebSockets with permessage-deflate, if cfg wants that, so that no loop has to. m
+// must be sealed.
+func (m *Message) Deflate(cfg *netpoll.DeflateConfig) {
+	if cfg == nil {
+		return
+	}
+	for p := m; p != nil; p = p.next {
+		if len(p.B)-messageRoom > deflateLater {
+			p.deflate(cfg)
+		}
+	}
+}
+
+// deflate compresses m, once.
+func (m *Message) deflate(cfg *netpoll.DeflateConfig) *netpoll.Buffer {
+	if b := m.deflated.Load(); b != nil {
+		return b
+	}
+	payload := m.B[messageRoom-1:]
+	if m.binary {
+		payload = m.B[messageRoom:]
+	}
+	b := netpoll.NewBuffer(64 + len(payload)/2)
+	b.B = netpoll.AppendDeflatedFrame(b.B, payload, m.binary, cfg.Level)
+	if !m.deflated.CompareAndSwap(nil, b) {
+		b.Release() // another loop was faster
+		b = m.deflated.Load()
+	}
+	return b
+}
+
+// sendOn sends m on a WebSocket, compressed if that was agreed and is of use.
+func (m *Message) sendOn(c *netpoll.Conn) {
+	if c.Deflates() && !m.NoCompress {
+		cfg := c.Loop().Group().Config().Deflate
+		size := len(m.B) - messageRoom
+		if size >= cfg.Threshold && (size <= deflateLater || m.deflated.Load() != nil) {
+			b := m.deflate(cfg)
+			c.Send(b, b.B)
+			return
+		}
+	}
+	c.Send(m.buf, m.frame)
 }
 
 // A packet without data, or with the data of a probe, made once.

@@ -56,6 +56,22 @@ func TestVersions(t *testing.T) {
 	p.stop(t, 0)
 }
 
+// TestCompressed is TestEvents with permessage-deflate on every message, both
+// ways.
+func TestCompressed(t *testing.T) {
+	p := start(t, "server", "-deflate")
+	js := clients[0]
+	panics := 0
+	for _, mode := range []string{"websocket", "upgrade"} {
+		t.Run(mode, func(t *testing.T) {
+			need(t, js.needs)
+			drive(t, append(js.command("events", p.url(), mode), "deflate=1"), expected(t, "events", js.language, mode))
+			panics++
+		})
+	}
+	p.stop(t, panics)
+}
+
 // TestEngine is the bare Engine.IO echo.
 func TestEngine(t *testing.T) {
 	p := start(t, "server", "-eio-path", "/engine.io/")

@@ -68,6 +68,10 @@ type Config struct {
 	// answered 503. Default: 1,024.
 	MaxFallback int
 
+	// Deflate, if not nil, compresses WebSocket messages for peers that offer
+	// permessage-deflate.
+	Deflate *DeflateConfig
+
 	// Systems, if not nil, are the kernels of the loops, one for each, which then
 	// turn only by Loop.Turn and Loop.Deliver. It is for package netpolltest.
 	Systems []System
@@ -104,6 +108,9 @@ func (c Config) withDefaults() Config {
 	defTime(&c.BodyTimeout, 30*time.Second)
 	defTime(&c.IdleTimeout, time.Minute)
 	defTime(&c.CloseTimeout, 5*time.Second)
+	if c.Deflate != nil {
+		c.Deflate = c.Deflate.WithDefaults()
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

@@ -60,6 +60,7 @@ const (
 	connMoving                          // on its way to another loop
 	connHead                            // the request under way is a HEAD
 	connTCP                             // a TCP socket
+	connDeflate                         // a WebSocket with permessage-deflate
 )
 
 func (c *Conn) is(f connFlags) bool { return c.flags&f != 0 }

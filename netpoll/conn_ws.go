@@ -31,6 +31,10 @@ func (c *Conn) Upgrade(r *Request, extra []byte) error {
 		c.fail(err)
 		return err
 	}
+	if c.loop.cfg.Deflate != nil && offersDeflate(r) {
+		extra = append(extra, deflateResponse...)
+		c.flags |= connDeflate
+	}
 	buf := NewBuffer(256 + len(extra))
 	buf.B = appendUpgradeResponse(buf.B, r.Header("Sec-WebSocket-Key"), extra)
 	c.send(buf, buf.B)
@@ -88,7 +92,7 @@ const maxControls = 1000
 // consumeFrames consumes what it can of b, and handles at most one message.
 func (c *Conn) consumeFrames(b []byte) int {
 	l := c.loop
-	ev, n, err := c.ws.consume(b, l.cfg.MaxMessageBytes)
+	ev, n, err := c.ws.consumeExtended(b, l.cfg.MaxMessageBytes, c.is(connDeflate))
 	if err != nil {
 		l.group.stats.badFrames.Add(1)
 		c.closeWebSocket(err.Code, err.Reason, &CloseError{Code: err.Code, Reason: err.Reason})

@@ -17,20 +17,16 @@ const (
 // maxControlBytes bounds the payload of a control frame (RFC 6455 section 5.5).
 const maxControlBytes = ws.MaxControlFramePayloadSize
 
-// frameExtensions is ws.StateExtended if an extension is in use that gives the
-// RSV bits a meaning. None is negotiated. One that is (permessage-deflate uses
-// RSV1) makes this a state of the connection, and must then itself refuse the
-// bit on control frames and continuations: ws.CheckHeader lets it pass there.
-const frameExtensions ws.State = 0
-
-// The states of ws.CheckHeader in which a frame of a client may arrive.
+// The states of ws.CheckHeader in which a frame of a client may arrive; with
+// ws.StateExtended if RSV1 has a meaning.
 const (
-	betweenMessages = ws.StateServerSide | frameExtensions
+	betweenMessages = ws.StateServerSide
 	betweenFrames   = betweenMessages | ws.StateFragmented // of one message
 )
 
 // What is refused in a frame header besides what ws.CheckHeader knows.
 var (
+	errFrameRSV      = &wsError{closeProtocolError, "a reserved bit is set"}
 	errFrameLength   = &wsError{closeProtocolError, "the payload length is not in its shortest form"}
 	errFrameLengthHi = &wsError{closeProtocolError, "the payload length is above 2^63-1"}
 )
@@ -51,6 +47,11 @@ func consumeFrameHeader(b []byte, state ws.State) (h ws.Header, n int, err *wsEr
 	h.Length = int64(b[1] & 0x7f)
 	if err := ws.CheckHeader(h, state); err != nil {
 		return h, 0, &wsError{closeProtocolError, err.Error()}
+	}
+	// RFC 7692, section 6: RSV1 is for the first frame of a message. CheckHeader
+	// lets everything pass.
+	if first := h.OpCode == opText || h.OpCode == opBinary; h.Rsv != 0 && (h.Rsv != rsv1>>4 || !first) {
+		return h, 0, errFrameRSV
 	}
 
 	// Section 5.2, "Payload length". A control frame has none of the long forms:

@@ -71,13 +71,19 @@ type wsReader struct {
 // error or a close, consume is not called again. maxBytes, at least 0, bounds a
 // message, all its fragments together.
 func (r *wsReader) consume(b []byte, maxBytes int) (ev wsEvent, n int, err *wsError) {
+	return r.consumeExtended(b, maxBytes, false)
+}
+
+// consumeExtended is consume for a connection on which permessage-deflate may
+// have been agreed.
+func (r *wsReader) consumeExtended(b []byte, maxBytes int, deflate bool) (ev wsEvent, n int, err *wsError) {
 	state := betweenMessages
 	length := int64(0) // of the message so far
 	m := r.m
 	if m != nil {
 		switch m.state {
 		case inFrame:
-			return m.fill(b, maxBytes)
+			return r.fill(b, maxBytes)
 		case afterFragment:
 			state = betweenFrames
 			length = int64(m.len())
@@ -85,6 +91,9 @@ func (r *wsReader) consume(b []byte, maxBytes int) (ev wsEvent, n int, err *wsEr
 			r.messageDone()
 			m = nil
 		}
+	}
+	if deflate {
+		state |= ws.StateExtended
 	}
 	h, n, err := consumeFrameHeader(b, state)
 	if n == 0 {
@@ -107,6 +116,10 @@ func (r *wsReader) consume(b []byte, maxBytes int) (ev wsEvent, n int, err *wsEr
 	}
 	if m == nil && h.Fin && whole {
 		payload := unmask(b[:h.Length:h.Length], h.Mask)
+		if h.Rsv != 0 {
+			ev, err = r.inflated(payload, h.OpCode == opText, maxBytes)
+			return ev, n + len(payload), err
+		}
 		if h.OpCode == opText && !utf8.Valid(payload) {
 			return ev, 0, errTextUTF8
 		}
@@ -116,12 +129,13 @@ func (r *wsReader) consume(b []byte, maxBytes int) (ev wsEvent, n int, err *wsEr
 	if m == nil {
 		m = assemblies.Get().(*assembly)
 		m.text = h.OpCode == opText
+		m.deflated = h.Rsv != 0
 		r.m = m
 	}
 	if err := m.begin(h); err != nil {
 		return ev, 0, err
 	}
-	ev, k, err := m.fill(b, maxBytes)
+	ev, k, err := r.fill(b, maxBytes)
 	return ev, n + k, err
 }
 
@@ -165,15 +179,16 @@ func controlEvent(op ws.OpCode, payload []byte) (ev wsEvent, err *wsError) {
 
 // assembly is a message that arrives in more than one piece.
 type assembly struct {
-	buf     *bytebufferpool.ByteBuffer // the payload so far, unmasked; nil before its first byte
-	valid   int                        // of text: buf.B[:valid] is whole characters; len - valid < 4
-	missing int64                      // of the frame's payload; above 0 in state inFrame only
-	mask    [4]byte                    // of the frame
-	masked  int                        // payload bytes of the frame so far, modulo 4
-	empty   int                        // fragments without payload so far
-	state   assemblyState
-	final   bool // the frame ends the message
-	text    bool
+	buf      *bytebufferpool.ByteBuffer // the payload so far, unmasked; nil before its first byte
+	valid    int                        // of text: buf.B[:valid] is whole characters; len - valid < 4
+	missing  int64                      // of the frame's payload; above 0 in state inFrame only
+	mask     [4]byte                    // of the frame
+	masked   int                        // payload bytes of the frame so far, modulo 4
+	empty    int                        // fragments without payload so far
+	state    assemblyState
+	final    bool // the frame ends the message
+	text     bool
+	deflated bool // it is compressed
 }
 
 type assemblyState uint8
@@ -216,11 +231,20 @@ func (m *assembly) begin(h ws.Header) *wsError {
 }
 
 // fill takes what b has of the frame's payload.
+func (r *wsReader) fill(b []byte, maxBytes int) (ev wsEvent, n int, err *wsError) {
+	m := r.m
+	ev, n, err = m.fill(b, maxBytes)
+	if err == nil && m.state == delivered && m.deflated {
+		ev, err = r.inflated(ev.data, m.text, maxBytes)
+	}
+	return ev, n, err
+}
+
 func (m *assembly) fill(b []byte, maxBytes int) (ev wsEvent, n int, err *wsError) {
 	n = int(min(m.missing, int64(len(b))))
 	if n > 0 {
 		m.append(b[:n], maxBytes)
-		if m.text {
+		if m.text && !m.deflated {
 			k, ok := validUTF8Prefix(m.buf.B[m.valid:])
 			if !ok {
 				return ev, 0, errTextUTF8
@@ -234,7 +258,7 @@ func (m *assembly) fill(b []byte, maxBytes int) (ev wsEvent, n int, err *wsError
 	case !m.final:
 		m.state = afterFragment
 		return ev, n, nil
-	case m.text && m.valid != m.len():
+	case m.text && !m.deflated && m.valid != m.len():
 		return ev, 0, errTextUTF8
 	}
 	m.state = delivered

@@ -18,6 +18,7 @@ import (
 
 	sockeye "github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 func main() {
@@ -30,8 +31,12 @@ func main() {
 	flag.DurationVar(&cfg.ConnectTimeout, "connect-timeout", 0, "time to join a namespace (default 45s)")
 	flag.IntVar(&e.MaxPayload, "max-payload", 0, "largest request body or message, in `bytes` (default 1000000)")
 	flag.BoolVar(&e.AllowEIO3, "eio3", false, "serve clients of Socket.IO 1 and 2 as well")
+	deflate := flag.Bool("deflate", false, "compress all WebSocket messages of peers that can")
 	eioPath := flag.String("eio-path", "", "if set, a bare Engine.IO echo is served on this `path`")
 	flag.Parse()
+	if *deflate {
+		cfg.Net.Deflate = &netpoll.DeflateConfig{Threshold: -1}
+	}
 	if err := run(*addr, *eioPath, cfg); err != nil {
 		log.Fatal(err)
 	}

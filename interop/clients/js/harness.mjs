@@ -30,7 +30,8 @@ export class Case {
   open(namespace = '/', options = {}) {
     const { url = this.url, ...rest } = options;
     const s = this.io(url + namespace, {
-      transports: transports[this.mode], forceNew: true, reconnection: false, ...rest,
+      transports: transports[this.mode], forceNew: true, reconnection: false,
+      ...(this.deflate && { perMessageDeflate: { threshold: 0 } }), ...rest,
     });
     this.sockets.push(s);
     return s;
