@@ -31,6 +31,15 @@ if changed "$clients/.venv" "${from[@]}"; then
 	cat "${from[@]}" | sha256sum >"$clients/.venv/.installed-from"
 fi
 
+command -v java >/dev/null && command -v mvn >/dev/null || debian default-jdk-headless maven
+from=("$clients/java/pom.xml")
+if changed "$clients/java/lib" "${from[@]}"; then
+	step "mvn dependency:copy-dependencies"
+	rm -rf "$clients/java/lib"
+	(cd "$clients/java" && mvn --quiet --batch-mode dependency:copy-dependencies -DoutputDirectory=lib)
+	cat "${from[@]}" | sha256sum >"$clients/java/lib/.installed-from"
+fi
+
 if [ -f interop/browser/go.mod ]; then
 	command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null || debian chromium
 fi

@@ -53,6 +53,14 @@ func TestVersions(t *testing.T) {
 			})
 		}
 	}
+	for _, mode := range modes {
+		t.Run("java/"+mode, func(t *testing.T) {
+			need(t, javaLib)
+			drive(t, []string{"java", "-cp", javaLib + "/*", "clients/java/Driver.java", "compat", p.url(), mode,
+				"via=http://" + x.front.Addr().String(), "control=" + x.control.Addr().String()},
+				expected(t, "compat", "java", mode))
+		})
+	}
 	p.stop(t, 0)
 }
 

@@ -1,6 +1,6 @@
 // Package interop_test drives interop/server and interop/wsecho, as processes
 // of their own, with the clients that users have: socket.io-client for
-// JavaScript, python-socketio, and a WebSocket conformance suite.
+// JavaScript and Java, python-socketio, and a WebSocket conformance suite.
 //
 // The clients are installed by ci/clients.sh. Without them the tests are
 // skipped, unless CI or SOCKEYE_INTEROP is set: then they fail.
@@ -21,6 +21,7 @@ import (
 const (
 	nodeModules = "clients/node_modules/socket.io-client"
 	venv        = "clients/.venv/bin"
+	javaLib     = "clients/java/lib"
 )
 
 // binaries is the folder that the servers under test are built into.
