@@ -56,9 +56,31 @@ func TestVersions(t *testing.T) {
 	for _, mode := range modes {
 		t.Run("java/"+mode, func(t *testing.T) {
 			need(t, javaLib)
-			drive(t, []string{"java", "-cp", javaLib + "/*", "clients/java/Driver.java", "compat", p.url(), mode,
-				"via=http://" + x.front.Addr().String(), "control=" + x.control.Addr().String()},
+			drive(t, []string{
+				"java", "-cp", javaLib + "/*", "clients/java/Driver.java", "compat", p.url(), mode,
+				"via=http://" + x.front.Addr().String(), "control=" + x.control.Addr().String(),
+			},
 				expected(t, "compat", "java", mode))
+		})
+	}
+	p.stop(t, 0)
+}
+
+// TestMsgpack is the packets of parser/msgpack, with JavaScript's parser of them
+// and Python's.
+func TestMsgpack(t *testing.T) {
+	p := start(t, "msgpack")
+	x := startProxy(t, p.addr)
+	for _, mode := range modes {
+		t.Run("js/"+mode, func(t *testing.T) {
+			need(t, nodeModules)
+			drive(t, append(clients[0].command("compat", p.url(), mode), "parser=socket.io-msgpack-parser",
+				"via=http://"+x.front.Addr().String(), "control="+x.control.Addr().String()),
+				expected(t, "compat", "js", mode))
+		})
+		t.Run("python/"+mode, func(t *testing.T) {
+			need(t, venv)
+			drive(t, append(pythonCommand("sync")("msgpack", p.url(), mode), "serializer=msgpack"), expected(t, "msgpack", "python", mode))
 		})
 	}
 	p.stop(t, 0)

@@ -47,6 +47,12 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "building the servers:", err)
 		return 1
 	}
+	build = exec.Command("go", "build", "-C", "../parser/msgpack", "-o", filepath.Join(dir, "msgpack"), "./internal/server")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building the msgpack server:", err)
+		return 1
+	}
 	return m.Run()
 }
 

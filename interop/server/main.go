@@ -1,6 +1,6 @@
 // Command server is the server that the interoperability tests drive with real
 // clients, and that the public protocol suites can be pointed at. What it does
-// is in events.go.
+// is in package events.
 //
 // Its first line of output is "listening on <address>"; at SIGINT or SIGTERM it
 // ends and prints its counters as a last line, "stats <JSON>".
@@ -18,6 +18,7 @@ import (
 
 	sockeye "github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/interop/events"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -53,9 +54,9 @@ func run(addr, eioPath string, cfg sockeye.Config) error {
 	}
 	srv := sockeye.New(cfg)
 	for _, name := range []string{"/", "/custom"} {
-		register(srv.Of(name))
+		events.Register(srv.Of(name))
 	}
-	registerRefused(srv.Of("/refused"))
+	events.RegisterRefused(srv.Of("/refused"))
 
 	bound, err := srv.Listen("tcp", addr)
 	if err != nil {

@@ -31,6 +31,7 @@ export class Case {
     const { url = this.url, ...rest } = options;
     const s = this.io(url + namespace, {
       transports: transports[this.mode], forceNew: true, reconnection: false,
+      ...(this.parser && { parser: require(this.parser) }),
       ...(this.deflate && { perMessageDeflate: { threshold: 0 } }), ...rest,
     });
     this.sockets.push(s);

@@ -34,7 +34,8 @@ class Peer:
         self.namespace = namespace
         self.queues = {}
         self.lock = threading.Lock()
-        self.client = self.make(reconnection=False, handle_sigint=False, **options)
+        serializer = getattr(case, "serializer", "default")
+        self.client = self.make(reconnection=False, handle_sigint=False, serializer=serializer, **options)
         self.hear(namespace)
 
     def hear(self, namespace):

@@ -57,10 +57,10 @@ func namespaces(srv *sockeye.Server) {
 	}
 	srv.Of("/foo").On("getId", func(s *sockeye.Socket) string { return s.ID() })
 	srv.Of("/abc").OnConnect(func(s *sockeye.Socket) error { return s.Emit("handshake", handshake(s)) })
-	srv.Of("/no").Use(func(*sockeye.Socket) error { return errors.New("Auth failed (custom namespace)") })
+	srv.Of("/no").Use(func(*sockeye.Socket) error { return &sockeye.ConnectError{Message: "Auth failed (custom namespace)"} })
 	srv.Use(func(s *sockeye.Socket) error {
 		if s.Handshake().Query.Get("fail") != "" {
-			return errors.New("Auth failed (main namespace)")
+			return &sockeye.ConnectError{Message: "Auth failed (main namespace)"}
 		}
 		return nil
 	})

@@ -1,8 +1,8 @@
-package main
+// Package events is what the servers of the interoperability tests do.
+package events
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	sockeye "github.com/sockeye-io/sockeye"
@@ -11,14 +11,14 @@ import (
 // oddName is an event name that needs every kind of JSON escape.
 const oddName = "odd \"name\"\n\\ é\u2028😀"
 
-// register gives a namespace the events that the tests use.
-func register(ns *sockeye.Namespace) {
+// Register gives a namespace the events that the tests use.
+func Register(ns *sockeye.Namespace) {
 	ns.OnConnect(func(s *sockeye.Socket) error {
-		auth := s.AuthJSON()
-		if auth == nil {
-			auth = []byte("{}")
+		auth := map[string]any{}
+		if err := s.Auth(&auth); err != nil {
+			return err
 		}
-		return s.Emit("auth", json.RawMessage(auth))
+		return s.Emit("auth", auth)
 	})
 	ns.OnDisconnect(func(s *sockeye.Socket, reason sockeye.Reason) {
 		_ = ns.To("watch:"+s.ID()).Emit("gone", s.ID(), string(reason))
@@ -109,8 +109,8 @@ func registerFaults(ns *sockeye.Namespace) {
 	ns.On("panic", func(*sockeye.Socket, *sockeye.Event) error { panic("as the test asked") })
 }
 
-// registerRefused lets in only who knows the word.
-func registerRefused(ns *sockeye.Namespace) {
+// RegisterRefused lets in only who knows the word.
+func RegisterRefused(ns *sockeye.Namespace) {
 	ns.Use(func(s *sockeye.Socket) error {
 		var auth struct{ Word string }
 		if err := s.Auth(&auth); err != nil {
