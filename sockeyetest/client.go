@@ -14,6 +14,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/internal/binary"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 	"github.com/sockeye-io/sockeye/proto/eio"
 	"github.com/sockeye-io/sockeye/proto/sio"
@@ -205,52 +206,12 @@ func (c *Client) Break() {
 func (c *Client) emit(p sio.Packet, values []any) {
 	c.t.Helper()
 	var attachments [][]byte
-	data, err := json.Marshal(extract(values, &attachments))
+	data, err := json.Marshal(binary.Extract(values, &attachments))
 	if err != nil {
 		c.t.Fatalf("sockeyetest: %v", err)
 	}
 	c.sendPacket(p, data, attachments)
 	c.srv.Settle()
-}
-
-// extract puts placeholders in the place of binary.
-func extract(v any, attachments *[][]byte) any {
-	switch v := v.(type) {
-	case []byte:
-		*attachments = append(*attachments, v)
-		return json.RawMessage(sio.AppendPlaceholder(nil, len(*attachments)-1))
-	case []any:
-		list := make([]any, len(v))
-		for i, x := range v {
-			list[i] = extract(x, attachments)
-		}
-		return list
-	case map[string]any:
-		m := make(map[string]any, len(v))
-		for k, x := range v {
-			m[k] = extract(x, attachments)
-		}
-		return m
-	}
-	return v
-}
-
-// restore puts binary in the place of placeholders.
-func restore(v any, attachments [][]byte) any {
-	switch v := v.(type) {
-	case []any:
-		for i, x := range v {
-			v[i] = restore(x, attachments)
-		}
-	case map[string]any:
-		if num, ok := v["num"].(float64); ok && v["_placeholder"] == true && int(num) < len(attachments) {
-			return attachments[int(num)]
-		}
-		for k, x := range v {
-			v[k] = restore(x, attachments)
-		}
-	}
-	return v
 }
 
 func (c *Client) sendPacket(p sio.Packet, data []byte, attachments [][]byte) {
@@ -323,7 +284,7 @@ func (c *Client) handlePacket(p sio.Packet, attachments [][]byte) {
 		if err := json.Unmarshal(p.Data, &data); err != nil {
 			c.t.Fatalf("sockeyetest: the server sent %q: %v", p.Data, err)
 		}
-		data = restore(data, attachments)
+		data = binary.Restore(data, attachments)
 	}
 	switch p.Type {
 	case sio.Connect:
