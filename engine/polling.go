@@ -22,7 +22,6 @@ func (s *Session) handlePoll(c *netpoll.Conn, r *netpoll.Request, q query) {
 	c.Context = s
 	if s.legacy != nil {
 		s.legacy.jsonp = callbackIndex(q.jsonp)
-		s.legacy.b64 = q.b64
 	}
 	if e.cfg.HTTPCompressionThreshold > 0 {
 		s.encoding = acceptedEncoding(r.Header("Accept-Encoding"))
