@@ -1,0 +1,414 @@
+package sockeye_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	sockeye "github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/sockeyetest"
+)
+
+// The tests of this file are the cases of the reference server's own suites
+// (socket.io 4.8, test/*.ts), written afresh for the in-memory server.
+
+// inMemory makes a server and a function that connects clients to it.
+func inMemory(t *testing.T, cfg sockeye.Config) (*sockeyetest.Server, func(namespace ...string) *sockeyetest.Client) {
+	srv := sockeyetest.NewServer(t, cfg)
+	return srv, func(namespace ...string) *sockeyetest.Client {
+		t.Helper()
+		return srv.Connect(t, sockeyetest.Options{Namespace: strings.Join(namespace, "")})
+	}
+}
+
+// names are the events that a client has received, with their arguments.
+func names(c *sockeyetest.Client) string {
+	var all []string
+	for _, e := range c.Received() {
+		all = append(all, fmt.Sprint(e.Name, e.Args))
+	}
+	return strings.Join(all, " ")
+}
+
+func expectNames(t *testing.T, want string, clients ...*sockeyetest.Client) {
+	t.Helper()
+	for i, c := range clients {
+		if got := names(c); got != want {
+			t.Errorf("client %d got %q, want %q", i, got, want)
+		}
+	}
+}
+
+// namespaces.ts
+func TestReferenceNamespaces(t *testing.T) {
+	t.Run(`"" and "/" are the same, on the server and on the client`, func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		if srv.Of("") != srv.Of("/") || srv.Of("abc") != srv.Of("/abc") || srv.Of("/") != srv.Namespace {
+			t.Error("other namespaces")
+		}
+		if connect("").Socket() == nil || connect("/").Socket() == nil || srv.Len() != 2 {
+			t.Error("not in /")
+		}
+	})
+	t.Run("the connect function is called once for each socket", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		var seen []string
+		for _, name := range []string{"/", "/chat", "/news"} {
+			srv.Of(name).OnConnect(func(s *sockeye.Socket) error { seen = append(seen, s.Namespace().Name()); return nil })
+		}
+		connect("/chat")
+		connect("/news")
+		connect()
+		if !slices.Equal(seen, []string{"/chat", "/news", "/"}) {
+			t.Errorf("%q", seen)
+		}
+	})
+	t.Run("all namespaces are left when the transport goes", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		var seen notes
+		srv.Of("/a").OnDisconnect(func(_ *sockeye.Socket, r sockeye.Reason) { seen.add("%s", r) })
+		c := connect("/a")
+		c.Break()
+		seen.expect(t, "transport error")
+		if srv.Of("/a").Len() != 0 {
+			t.Error("still there")
+		}
+	})
+	t.Run("disconnecting comes before the rooms are left", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		var seen notes
+		srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("a") })
+		srv.OnDisconnecting(func(s *sockeye.Socket, _ sockeye.Reason) { seen.add("disconnecting %d", len(s.Rooms())) })
+		srv.OnDisconnect(func(s *sockeye.Socket, _ sockeye.Reason) { seen.add("disconnect %d", len(s.Rooms())) })
+		connect().Disconnect()
+		seen.expect(t, "disconnecting 2", "disconnect 0")
+	})
+	t.Run("a namespace that does not exist is refused", func(t *testing.T) {
+		srv, _ := inMemory(t, sockeye.Config{})
+		var refusal *sockeye.ConnectError
+		if _, err := srv.Dial(t, sockeyetest.Options{Namespace: "/doesnotexist"}); !errors.As(err, &refusal) || refusal.Message != "Invalid namespace" {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("sockets of a namespace, of a room, and across rooms", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		chat := srv.Of("/chat")
+		rooms := []string{"foo", "foo", "bar"}
+		chat.OnConnect(func(s *sockeye.Socket) error { room := rooms[0]; rooms = rooms[1:]; return s.Join(room) })
+		a, b, c := connect("/chat"), connect("/chat"), connect("/chat")
+		connect()
+		ids := func(sockets []*sockeye.Socket) []string {
+			var list []string
+			for _, s := range sockets {
+				list = append(list, s.ID())
+			}
+			slices.Sort(list)
+			return list
+		}
+		sorted := func(clients ...*sockeyetest.Client) []string {
+			var list []string
+			for _, c := range clients {
+				list = append(list, c.ID())
+			}
+			slices.Sort(list)
+			return list
+		}
+		if !slices.Equal(ids(chat.Sockets()), sorted(a, b, c)) || !slices.Equal(ids(chat.To("foo").Sockets()), sorted(a, b)) ||
+			!slices.Equal(ids(chat.To("foo").To("bar").Sockets()), sorted(a, b, c)) || !slices.Equal(ids(chat.Except("foo").Sockets()), sorted(c)) {
+			t.Error("other sockets")
+		}
+	})
+	t.Run("reserved events cannot be emitted", func(t *testing.T) {
+		srv, _ := inMemory(t, sockeye.Config{})
+		if err := srv.Emit("connect"); !errors.Is(err, sockeye.ErrReservedEvent) {
+			t.Error(err)
+		}
+	})
+	t.Run("a client that joins no namespace is closed", func(t *testing.T) {
+		srv, _ := inMemory(t, sockeye.Config{ConnectTimeout: 10 * time.Millisecond})
+		silent := srv.Connect(t, sockeyetest.Options{Silent: true})
+		srv.Advance(20 * time.Millisecond)
+		if silent.Connected() {
+			t.Error("still connected")
+		}
+	})
+	t.Run("a socket, or a room, is left out", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		for _, name := range []string{"/", "/nsp"} {
+			srv.Of(name)
+			a, b := connect(name), connect(name)
+			_ = srv.Of(name).Except(a.ID()).Emit("a")
+			expectNames(t, "", a)
+			expectNames(t, "a[]", b)
+			_ = b.Socket().Join("quiet")
+			_ = srv.Of(name).Except("quiet").Emit("b")
+			expectNames(t, "b[]", a)
+			expectNames(t, "", b)
+		}
+	})
+	t.Run("new namespaces are told of", func(t *testing.T) {
+		srv, _ := inMemory(t, sockeye.Config{})
+		var seen notes
+		srv.OnNamespace(func(ns *sockeye.Namespace) { seen.add("%s", ns.Name()) })
+		srv.Of("/nsp")
+		srv.Of("/nsp")
+		seen.expect(t, "/nsp")
+	})
+}
+
+// namespaces.ts, "dynamic namespaces"
+func TestReferenceDynamicNamespaces(t *testing.T) {
+	t.Run("by a pattern, and emitted to through the parent", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		p := srv.OfPattern(regexp.MustCompile(`/dynamic-\d+`))
+		asked := 0
+		p.Use(func(*sockeye.Socket) error { asked++; return nil })
+		p.OnConnect(func(s *sockeye.Socket) error {
+			if s.Namespace().Name() != "/dynamic-101" {
+				t.Error(s.Namespace().Name())
+			}
+			_ = p.Emit("hello", 1)
+			return s.Join("some-room")
+		})
+		c := connect("/dynamic-101")
+		expectNames(t, "hello[1]", c)
+		_ = p.To("some-room").Emit("room")
+		expectNames(t, "room[]", c)
+		if asked != 1 {
+			t.Errorf("%d middlewares", asked)
+		}
+		if _, err := srv.Dial(t, sockeyetest.Options{Namespace: "/anotherns"}); err == nil {
+			t.Error("another name was let in")
+		}
+	})
+	t.Run("by a function", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		srv.OfFunc(func(name string, _ json.RawMessage) bool { return name == "/dynamic-101" })
+		connect("/dynamic-101")
+	})
+	for _, cleanup := range []bool{true, false} {
+		t.Run(fmt.Sprint("cleaned up when empty, or refused: ", cleanup), func(t *testing.T) {
+			srv, connect := inMemory(t, sockeye.Config{CleanupEmptyChildNamespaces: cleanup})
+			p := srv.OfPattern(regexp.MustCompile(`/dynamic-.*`))
+			refuse := false
+			p.Use(func(*sockeye.Socket) error {
+				if refuse {
+					return errors.New("no")
+				}
+				return nil
+			})
+			left := map[bool]int{true: 0, false: 1}[cleanup]
+			c := connect("/dynamic-1")
+			c.Disconnect()
+			eventually(t, func() bool { return len(p.Children()) == left })
+			c = connect("/dynamic-1") // again
+			refuse = true
+			if _, err := srv.Dial(t, sockeyetest.Options{Namespace: "/dynamic-1"}); err == nil {
+				t.Fatal("not refused")
+			}
+			if len(p.Children()) != 1 || !c.Connected() {
+				t.Error("gone although somebody is in it")
+			}
+			c.Disconnect()
+			if _, err := srv.Dial(t, sockeyetest.Options{Namespace: "/dynamic-1"}); err == nil {
+				t.Fatal("not refused")
+			}
+			eventually(t, func() bool { return len(p.Children()) == left })
+		})
+	}
+	t.Run("others are never cleaned up", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{CleanupEmptyChildNamespaces: true})
+		ns := srv.Of("/static")
+		connect("/static").Disconnect()
+		if srv.Of("/static") != ns {
+			t.Error("another namespace")
+		}
+	})
+	t.Run("a child made by hand belongs to its parent", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		p := srv.OfPattern(regexp.MustCompile(`/dynamic-.*`))
+		p.On("who", func(s *sockeye.Socket) string { return s.Namespace().Name() })
+		child := srv.Of("/dynamic-1")
+		if got := p.Children(); len(got) != 1 || got[0] != child {
+			t.Errorf("%v", got)
+		}
+		if got := connect("/dynamic-1").Call("who"); got[0] != "/dynamic-1" {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// messaging-many.ts
+func TestReferenceMessagingMany(t *testing.T) {
+	bin := []byte{1, 2}
+	t.Run("to a namespace, with binary", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		srv.Of("/test")
+		a, b, c := connect(), connect(), connect("/test")
+		_ = srv.Emit("a", "b")
+		_ = srv.Emit("bin", bin)
+		expectNames(t, "a[b] bin[[1 2]]", a, b)
+		expectNames(t, "", c)
+	})
+	t.Run("to the rest", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		srv.Of("/test")
+		a, b, c := connect(), connect(), connect("/test")
+		srv.On("broadcast", func(s *sockeye.Socket) error { return s.Broadcast().Emit("a", "b") })
+		a.Emit("broadcast")
+		expectNames(t, "", a, c)
+		expectNames(t, "a[b]", b)
+	})
+	t.Run("to rooms, everyone once", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		a, b, c := connect(), connect(), connect()
+		_ = a.Socket().Join("woot", "woot2") // several at once
+		_ = b.Socket().Join("woot2")
+		_ = srv.In("woot").In("woot2").Emit("a")
+		expectNames(t, "a[]", a, b)
+		expectNames(t, "", c)
+		_ = a.Socket().To("woot2").Emit("b", bin)
+		expectNames(t, "", a, c)
+		expectNames(t, "b[[1 2]]", b)
+	})
+	t.Run("rooms are kept track of, and end when they are empty", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		a := connect()
+		s := a.Socket()
+		_ = s.Join("a", "b")
+		s.Leave("a")
+		s.Leave("never joined")
+		if got := s.Rooms(); !slices.Equal(got, []string{s.ID(), "b"}) {
+			t.Errorf("%q", got)
+		}
+		s.Leave("b")
+		if got := len(srv.To("b").Sockets()); got != 0 || len(a.Rooms()) != 0 {
+			t.Errorf("%d sockets", got)
+		}
+		_ = s.Join("c")
+		a.Disconnect()
+		if len(srv.To("c").Sockets()) != 0 || s.Join("d") == nil {
+			t.Error("still there")
+		}
+	})
+	t.Run("sockets and rooms are left out", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		a, b, c := connect(), connect(), connect()
+		srv.On("exclude", func(s *sockeye.Socket, id string) error { return s.Except(id).Emit("a") })
+		a.Emit("exclude", b.ID())
+		expectNames(t, "", a, b)
+		expectNames(t, "a[]", c)
+		_ = b.Socket().Join("room1")
+		a.Emit("exclude", "room1")
+		expectNames(t, "", a, b)
+		expectNames(t, "a[]", c)
+	})
+	t.Run("operators do not change", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		a, b := connect(), connect()
+		_ = a.Socket().Join("room1")
+		_ = b.Socket().Join("room2")
+		one := srv.To("room1")
+		_ = one.To("room2").Except("room1").Volatile().Compress(false)
+		_ = one.Emit("x")
+		expectNames(t, "x[]", a)
+		expectNames(t, "", b)
+	})
+	t.Run("with acknowledgements of all, of some, of nobody", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		if got, err := srv.All().Call(context.Background(), "some event"); len(got) != 0 || err != nil {
+			t.Errorf("%v, %v", got, err)
+		}
+		clients := []*sockeyetest.Client{connect(), connect(), connect()}
+		for i, c := range clients {
+			c.Answer(func(sockeyetest.Event) []any { return []any{i} })
+		}
+		ask := func(ctx context.Context) (got []sockeye.Answer, err error) {
+			done := make(chan struct{})
+			go func() { got, err = srv.All().Call(ctx, "some event"); close(done) }()
+			for range 10_000 {
+				for _, c := range clients {
+					c.Received()
+				}
+				select {
+				case <-done:
+					return got, err
+				case <-time.After(100 * time.Microsecond):
+				}
+			}
+			t.Fatal("no answer")
+			return nil, nil
+		}
+		if got, err := ask(context.Background()); len(got) != 3 || err != nil {
+			t.Errorf("%v, %v", got, err)
+		}
+		clients[1].Answer(nil)
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		if got, err := ask(ctx); len(got) != 2 || !errors.Is(err, sockeye.ErrAckTimeout) {
+			t.Errorf("%v, %v", got, err)
+		}
+	})
+}
+
+// socket-middleware.ts
+func TestReferenceSocketMiddleware(t *testing.T) {
+	srv, connect := inMemory(t, sockeye.Config{})
+	var seen notes
+	srv.UseEvents(func(s *sockeye.Socket, e *sockeye.Event) error {
+		var arg string
+		_ = e.Decode(&arg)
+		seen.add("first %s %s", e.Name(), arg)
+		return nil
+	})
+	srv.UseEvents(func(s *sockeye.Socket, e *sockeye.Event) error {
+		seen.add("second")
+		if e.Name() == "bad" {
+			return errors.New("authentication error")
+		}
+		return nil
+	})
+	srv.On("join", func(arg string) string { seen.add("handler"); return "joined " + arg })
+	srv.On("bad", func() { t.Error("called") })
+	srv.OnError(func(_ *sockeye.Socket, event string, err error) { seen.add("error %s %v", event, err) })
+	c := connect()
+	if got := c.Call("join", "woot"); got[0] != "joined woot" {
+		t.Errorf("%v", got)
+	}
+	seen.expect(t, "first join woot", "second", "handler")
+	c.Emit("bad", "x")
+	seen.expect(t, "first bad x", "second", "error bad authentication error")
+}
+
+// connection-state-recovery.ts, the parts that TestRecovery does not have.
+func TestReferenceRecoveryMiddlewares(t *testing.T) {
+	for _, ask := range []bool{false, true} {
+		_, srv, join := recoverable(t, sockeye.Recovery{AskMiddlewares: ask})
+		asked := make(chan struct{}, 10)
+		srv.Use(func(*sockeye.Socket) error { asked <- struct{}{}; return nil })
+		w, _, sid, pid := join("")
+		<-asked
+		_ = srv.Emit("x")
+		offset := offsetOf(t, w.Expect(`42["x",*`))
+		w.Conn.Close()
+		eventually(t, func() bool { return srv.Socket(sid) == nil })
+		if _, _, again, _ := join(`{"pid":"` + pid + `","offset":"` + offset + `"}`); again != sid {
+			t.Error("not recovered")
+		}
+		if (len(asked) == 1) != ask {
+			t.Errorf("AskMiddlewares %v: %d were asked", ask, len(asked))
+		}
+	}
+	// Disabled: no pid, no offset.
+	addr, srv := serve(t, sockeye.Config{}, nil)
+	w := wire.Connect(t, addr)
+	_ = srv.Emit("x", 1)
+	w.Expect(`42["x",1]`)
+}
