@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"/netpoll/netpolltest": {"/netpoll"},
 	"/engine":              {"/proto/eio", "/netpoll"},
 	"/broadcast":           {"/engine", "/proto/sio", "/netpoll"},
+	"/docs":                {},
 	"/client":              {"/internal/binary", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"/sockeyetest":         {"", "/internal/binary", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"":                     {"/broadcast", "/engine", "/proto/sio", "/netpoll", "github.com/valyala/bytebufferpool"},
