@@ -46,6 +46,7 @@ func TestVersions(t *testing.T) {
 	for _, version := range []string{"socket.io-client", "socket.io-client-3", "socket.io-client-2", "socket.io-client-1"} {
 		for _, mode := range modes {
 			t.Run(version+"/"+mode, func(t *testing.T) {
+				record(t, version, mode)
 				need(t, nodeModules)
 				drive(t, append(clients[0].command("compat", p.url(), mode), "client="+version,
 					"via=http://"+x.front.Addr().String(), "control="+x.control.Addr().String()),
@@ -55,6 +56,7 @@ func TestVersions(t *testing.T) {
 	}
 	for _, mode := range modes {
 		t.Run("java/"+mode, func(t *testing.T) {
+			record(t, "java", mode)
 			need(t, javaLib)
 			drive(t, []string{
 				"java", "-cp", javaLib + "/*", "clients/java/Driver.java", "compat", p.url(), mode,
@@ -73,12 +75,14 @@ func TestMsgpack(t *testing.T) {
 	x := startProxy(t, p.addr)
 	for _, mode := range modes {
 		t.Run("js/"+mode, func(t *testing.T) {
+			record(t, "js-msgpack", mode)
 			need(t, nodeModules)
 			drive(t, append(clients[0].command("compat", p.url(), mode), "parser=socket.io-msgpack-parser",
 				"via=http://"+x.front.Addr().String(), "control="+x.control.Addr().String()),
 				expected(t, "compat", "js", mode))
 		})
 		t.Run("python/"+mode, func(t *testing.T) {
+			record(t, "python-msgpack", mode)
 			need(t, venv)
 			drive(t, append(pythonCommand("sync")("msgpack", p.url(), mode), "serializer=msgpack"), expected(t, "msgpack", "python", mode))
 		})

@@ -48,6 +48,7 @@ func eachClient(t *testing.T, group, url string, extra ...string) map[string]int
 				continue
 			}
 			t.Run(c.name+"/"+mode, func(t *testing.T) {
+				record(t, c.name, mode)
 				need(t, c.needs)
 				drive(t, append(c.command(group, url, mode), extra...), want)
 				for _, name := range want {

@@ -53,7 +53,12 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "building the msgpack server:", err)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if err := checkTable(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // need skips the test if a client is not installed, or fails it where nothing
