@@ -68,8 +68,11 @@ type Config struct {
 	// answered 503. Default: 1,024.
 	MaxFallback int
 
-	// Deflate, if not nil, compresses WebSocket messages for peers that offer
-	// permessage-deflate.
+	// Deflate, if not nil, has WebSocket messages compressed in both directions with
+	// peers that offer permessage-deflate (RFC 7692). MaxMessageBytes bounds what
+	// they become when they are inflated. A request whose Sec-WebSocket-Extensions
+	// is malformed is then refused with 400. Nil, the default: off, extensions are
+	// not looked at.
 	Deflate *DeflateConfig
 
 	// Systems, if not nil, are the kernels of the loops, one for each, which then

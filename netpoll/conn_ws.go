@@ -21,22 +21,27 @@ func PutFrameHeader(b []byte, from int, binary bool) (start int) {
 
 // Upgrade answers a WebSocket request: with 101, after which messages come to
 // Handler.HandleMessage, or, if the request is not right, with an error, which
-// is also returned. extra are complete header lines.
+// is also returned. extra are complete header lines. With Config.Deflate an
+// offer of permessage-deflate is accepted; see Deflates.
 //
 // RFC 6455, section 4.2.
 func (c *Conn) Upgrade(r *Request, extra []byte) error {
 	c.loop.Check()
-	if err := checkUpgrade(r); err != nil {
+	err := checkUpgrade(r)
+	extensions := ""
+	if err == nil && c.loop.cfg.Deflate != nil {
+		extensions, err = acceptExtensions(r)
+	}
+	if err != nil {
 		c.flags &^= connBusy
 		c.fail(err)
 		return err
 	}
-	if c.loop.cfg.Deflate != nil && offersDeflate(r) {
-		extra = append(extra, deflateResponse...)
+	if extensions != "" {
 		c.flags |= connDeflate
 	}
-	buf := NewBuffer(256 + len(extra))
-	buf.B = appendUpgradeResponse(buf.B, r.Header("Sec-WebSocket-Key"), extra)
+	buf := NewBuffer(256 + len(extensions) + len(extra))
+	buf.B = appendUpgradeResponse(buf.B, r.Header("Sec-WebSocket-Key"), extensions, extra)
 	c.send(buf, buf.B)
 	buf.Release()
 	c.flags = c.flags&^(connBusy|connKeepAlive) | connWS

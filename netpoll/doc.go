@@ -37,7 +37,8 @@
 //
 // # What it does not do
 //
-// No TLS, HTTP/2 or compression: terminate TLS in front. Requests that the
+// No TLS, HTTP/2 or compression of HTTP: terminate TLS in front. WebSocket
+// messages are compressed with Config.Deflate, each by itself. Requests that the
 // Handler does not claim are served by net/http handlers on goroutines of their
 // own, for as long as each lasts.
 package netpoll

@@ -65,7 +65,7 @@ func TestCloseReasonSent(t *testing.T) {
 func TestErrorsCanBeSent(t *testing.T) {
 	for _, err := range []*wsError{
 		errFrameLength, errFrameLengthHi, errClosePayload, errCloseCode, errCloseReason,
-		errMessageTooBig, errEmptyFragments, errTextUTF8,
+		errMessageTooBig, errEmptyFragments, errTextUTF8, errFrameRSV, errInflate, errFinalBlocks,
 	} {
 		frame := appendCloseFrame(nil, err.Code, err.Reason)
 		if code, reason, _ := parseClosePayload(frame[2:]); code != err.Code || reason != err.Reason {

@@ -48,8 +48,8 @@ func consumeFrameHeader(b []byte, state ws.State) (h ws.Header, n int, err *wsEr
 	if err := ws.CheckHeader(h, state); err != nil {
 		return h, 0, &wsError{closeProtocolError, err.Error()}
 	}
-	// RFC 7692, section 6: RSV1 is for the first frame of a message. CheckHeader
-	// lets everything pass.
+	// RFC 7692 section 6: RSV1 is for the first frame of a data message only. In
+	// ws.StateExtended CheckHeader lets all bits pass everywhere.
 	if first := h.OpCode == opText || h.OpCode == opBinary; h.Rsv != 0 && (h.Rsv != rsv1>>4 || !first) {
 		return h, 0, errFrameRSV
 	}

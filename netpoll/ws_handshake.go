@@ -72,12 +72,13 @@ func validKey(key []byte) bool {
 }
 
 // appendUpgradeResponse appends the complete response to a handshake with that
-// key (section 4.2.2): no subprotocol. extra is any number of complete and
-// already valid lines "Name: value\r\n".
-func appendUpgradeResponse(dst, key, extra []byte) []byte {
+// key (section 4.2.2): no subprotocol. extensions and extra are any number of
+// complete and already valid lines "Name: value\r\n".
+func appendUpgradeResponse(dst, key []byte, extensions string, extra []byte) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
 	dst = appendAccept(dst, key)
 	dst = append(dst, "\r\n"...)
+	dst = append(dst, extensions...)
 	dst = append(dst, extra...)
 	return append(dst, "\r\n"...)
 }

@@ -100,7 +100,7 @@ func TestUpgradeVersionRefused(t *testing.T) {
 // TestUpgradeResponse: section 4.2.2, with the example of section 1.3.
 func TestUpgradeResponse(t *testing.T) {
 	r := parseUpgrade(t, upgradeGET)
-	b := appendUpgradeResponse(nil, r.Header("Sec-WebSocket-Key"), []byte("X-Extra: 1\r\n"))
+	b := appendUpgradeResponse(nil, r.Header("Sec-WebSocket-Key"), "", []byte("X-Extra: 1\r\n"))
 	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(append(b, "rest"...))), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func TestUpgradeAllocations(t *testing.T) {
 		if checkUpgrade(r) != nil {
 			panic("refused")
 		}
-		appendUpgradeResponse(room, r.Header("Sec-WebSocket-Key"), nil)
+		appendUpgradeResponse(room, r.Header("Sec-WebSocket-Key"), "", nil)
 	}); n != 0 {
 		t.Errorf("a handshake allocates %v times", n)
 	}

@@ -40,7 +40,16 @@ func (e WebSocketEvent) String() string {
 // It is for tests and tools: pieces stay as they are, and the events own their
 // bytes.
 func ParseFrames(maxMessageBytes int, pieces ...[]byte) (events []WebSocketEvent) {
-	var r WebSocketReader
+	return new(WebSocketReader).parse(maxMessageBytes, pieces)
+}
+
+// ParseDeflatedFrames is ParseFrames for a connection that has agreed to
+// permessage-deflate.
+func ParseDeflatedFrames(maxMessageBytes int, pieces ...[]byte) (events []WebSocketEvent) {
+	return (&WebSocketReader{Deflate: true}).parse(maxMessageBytes, pieces)
+}
+
+func (r *WebSocketReader) parse(maxMessageBytes int, pieces [][]byte) (events []WebSocketEvent) {
 	defer r.Release()
 	var kept []byte
 	for _, piece := range pieces {
@@ -67,14 +76,20 @@ func ParseFrames(maxMessageBytes int, pieces ...[]byte) (events []WebSocketEvent
 // WebSocketReader reads the frames of one client as a connection does, without
 // the connection. The zero value stands at the beginning of a stream. It is for
 // tests and tools, and for one goroutine.
-type WebSocketReader struct{ r wsReader }
+type WebSocketReader struct {
+	// Deflate says that permessage-deflate has been agreed. Set it before the first
+	// Consume.
+	Deflate bool
+
+	r wsReader
+}
 
 // Consume reads at most one frame, or part of one, from b, in which it removes
 // the mask. n is how much of b has been used; 0 means that more is needed, and
 // that b must be given again with it. The event's Data is a view, good until the
 // next call. After a close or an error Consume is not called again.
 func (r *WebSocketReader) Consume(b []byte, maxMessageBytes int) (e WebSocketEvent, n int) {
-	ev, n, err := r.r.consume(b, maxMessageBytes)
+	ev, n, err := r.r.consumeExtended(b, maxMessageBytes, r.Deflate)
 	if err != nil {
 		return WebSocketEvent{Kind: "error", Code: err.Code, Reason: err.Reason}, n
 	}

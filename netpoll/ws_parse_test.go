@@ -26,24 +26,31 @@ func TestRFC6455(t *testing.T) {
 	for _, c := range wsVectors(t) {
 		file, _, _ := strings.Cut(filepath.Base(c.Pos), ".txt")
 		t.Run(strings.TrimPrefix(file, "rfc6455-")+"/"+c.Name, func(t *testing.T) {
-			checkPieces(t, c, "whole", c.Input)
-			step := 1 + len(c.Input)/200 // one by one about the headers of all but a few cases
-			for at := 1; at < len(c.Input); at += step {
-				checkPieces(t, c, fmt.Sprintf("cut at %d", at), c.Input[:at], c.Input[at:])
-			}
-			checkPieces(t, c, "byte by byte", slices.Collect(slices.Chunk(c.Input, 1))...)
-			for seed := range uint64(20) {
-				rnd := rand.New(rand.NewPCG(seed, 6455))
-				checkPieces(t, c, fmt.Sprintf("in random pieces, seed %d", seed), randomPieces(rnd, c.Input)...)
-			}
+			checkInPieces(t, c, ParseFrames)
 		})
 	}
 }
 
-func checkPieces(t *testing.T, c wsvectors.Case, how string, pieces ...[]byte) {
+type parseFunc = func(maxMessageBytes int, pieces ...[]byte) []WebSocketEvent
+
+func checkInPieces(t *testing.T, c wsvectors.Case, parse parseFunc) {
+	t.Helper()
+	checkPieces(t, c, parse, "whole", c.Input)
+	step := 1 + len(c.Input)/200 // one by one about the headers of all but a few cases
+	for at := 1; at < len(c.Input); at += step {
+		checkPieces(t, c, parse, fmt.Sprintf("cut at %d", at), c.Input[:at], c.Input[at:])
+	}
+	checkPieces(t, c, parse, "byte by byte", slices.Collect(slices.Chunk(c.Input, 1))...)
+	for seed := range uint64(20) {
+		rnd := rand.New(rand.NewPCG(seed, 6455))
+		checkPieces(t, c, parse, fmt.Sprintf("in random pieces, seed %d", seed), randomPieces(rnd, c.Input)...)
+	}
+}
+
+func checkPieces(t *testing.T, c wsvectors.Case, parse parseFunc, how string, pieces ...[]byte) {
 	t.Helper()
 	var got []string
-	for _, e := range ParseFrames(c.Max, pieces...) {
+	for _, e := range parse(c.Max, pieces...) {
 		got = append(got, e.String())
 	}
 	if got == nil {

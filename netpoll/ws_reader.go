@@ -74,8 +74,9 @@ func (r *wsReader) consume(b []byte, maxBytes int) (ev wsEvent, n int, err *wsEr
 	return r.consumeExtended(b, maxBytes, false)
 }
 
-// consumeExtended is consume for a connection on which permessage-deflate may
-// have been agreed.
+// consumeExtended is consume for a connection that has agreed to
+// permessage-deflate, or not. maxBytes bounds a message before it is compressed,
+// too; its compressed form has maxDeflated.
 func (r *wsReader) consumeExtended(b []byte, maxBytes int, deflate bool) (ev wsEvent, n int, err *wsError) {
 	state := betweenMessages
 	length := int64(0) // of the message so far
@@ -111,13 +112,18 @@ func (r *wsReader) consumeExtended(b []byte, maxBytes int, deflate bool) (ev wsE
 	}
 
 	// Before any memory is taken.
-	if h.Length > int64(maxBytes)-length {
+	deflated := h.Rsv != 0 || m != nil && m.deflated
+	limit := maxBytes
+	if deflated {
+		limit = maxDeflated(maxBytes)
+	}
+	if h.Length > int64(limit)-length {
 		return ev, 0, errMessageTooBig
 	}
 	if m == nil && h.Fin && whole {
 		payload := unmask(b[:h.Length:h.Length], h.Mask)
-		if h.Rsv != 0 {
-			ev, err = r.inflated(payload, h.OpCode == opText, maxBytes)
+		if deflated {
+			ev, err = r.deliverInflated(payload, h.OpCode == opText, maxBytes)
 			return ev, n + len(payload), err
 		}
 		if h.OpCode == opText && !utf8.Valid(payload) {
@@ -129,7 +135,7 @@ func (r *wsReader) consumeExtended(b []byte, maxBytes int, deflate bool) (ev wsE
 	if m == nil {
 		m = assemblies.Get().(*assembly)
 		m.text = h.OpCode == opText
-		m.deflated = h.Rsv != 0
+		m.deflated = deflated
 		r.m = m
 	}
 	if err := m.begin(h); err != nil {
@@ -188,7 +194,7 @@ type assembly struct {
 	state    assemblyState
 	final    bool // the frame ends the message
 	text     bool
-	deflated bool // it is compressed
+	deflated bool // it is compressed (RFC 7692), and inflated when it is complete
 }
 
 type assemblyState uint8
@@ -204,12 +210,17 @@ var assemblies = sync.Pool{New: func() any { return new(assembly) }}
 // release puts the assembly, and its buffer unless that is large, into their
 // pools.
 func (m *assembly) release() {
-	if m.buf != nil && cap(m.buf.B) <= maxPooledBytes {
-		poison(m.buf.B)
-		bytebufferpool.Put(m.buf)
-	}
+	releaseMessage(m.buf)
 	*m = assembly{}
 	assemblies.Put(m)
+}
+
+// releaseMessage puts a buffer, which may be nil, into its pool unless it is large.
+func releaseMessage(b *bytebufferpool.ByteBuffer) {
+	if b != nil && cap(b.B) <= maxPooledBytes {
+		poison(b.B)
+		bytebufferpool.Put(b)
+	}
 }
 
 func (m *assembly) len() int {
@@ -230,16 +241,21 @@ func (m *assembly) begin(h ws.Header) *wsError {
 	return nil
 }
 
-// fill takes what b has of the frame's payload.
+// fill takes what b has of the frame's payload, and inflates the message if that
+// completes it.
 func (r *wsReader) fill(b []byte, maxBytes int) (ev wsEvent, n int, err *wsError) {
 	m := r.m
-	ev, n, err = m.fill(b, maxBytes)
-	if err == nil && m.state == delivered && m.deflated {
-		ev, err = r.inflated(ev.data, m.text, maxBytes)
+	if !m.deflated {
+		return m.fill(b, maxBytes)
+	}
+	ev, n, err = m.fill(b, maxDeflated(maxBytes))
+	if ev.kind == wsMessage {
+		ev, err = r.deliverInflated(ev.data, m.text, maxBytes)
 	}
 	return ev, n, err
 }
 
+// fill takes what b has of the frame's payload.
 func (m *assembly) fill(b []byte, maxBytes int) (ev wsEvent, n int, err *wsError) {
 	n = int(min(m.missing, int64(len(b))))
 	if n > 0 {
