@@ -132,9 +132,9 @@ func (m *Message) pollingRecord() []byte {
 }
 
 // deflateLater is the size up to which messages are compressed when a session
-// first needs it, on its loop, in well under a millisecond. Larger ones have to be
+// first needs it, on its loop, in under a millisecond at any level. Larger ones have to be
 // compressed by whoever makes them: Message.Deflate.
-const deflateLater = 64 << 10
+const deflateLater = 16 << 10
 
 // Deflate compresses the large ones among m and what is attached to it for
 // WebSockets with permessage-deflate, if cfg wants that, so that no loop has to. m
@@ -174,9 +174,10 @@ func (m *Message) sendOn(c *netpoll.Conn) {
 		cfg := c.Loop().Group().Config().Deflate
 		size := len(m.B) - messageRoom
 		if size >= cfg.Threshold && (size <= deflateLater || m.deflated.Load() != nil) {
-			b := m.deflate(cfg)
-			c.Send(b, b.B)
-			return
+			if b := m.deflate(cfg); len(b.B) < len(m.frame) {
+				c.Send(b, b.B)
+				return
+			}
 		}
 	}
 	c.Send(m.buf, m.frame)
