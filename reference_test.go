@@ -412,3 +412,126 @@ func TestReferenceRecoveryMiddlewares(t *testing.T) {
 	_ = srv.Emit("x", 1)
 	w.Expect(`42["x",1]`)
 }
+
+// socket.ts and middleware.ts: the end of a socket, and what may not outlive it.
+func TestReferenceSocketEnds(t *testing.T) {
+	t.Run("rooms of a refused socket are left", func(t *testing.T) {
+		srv, _ := inMemory(t, sockeye.Config{})
+		var refused *sockeye.Socket
+		srv.Use(func(s *sockeye.Socket) error { refused = s; return s.Join("room1") })
+		srv.Use(func(*sockeye.Socket) error { return errors.New("nope") })
+		_, err := srv.Dial(t, sockeyetest.Options{})
+		if e, ok := errors.AsType[*sockeye.ConnectError](err); !ok || e.Message != "nope" {
+			t.Fatalf("%v", err)
+		}
+		if got := srv.In("room1").Sockets(); len(got) != 0 || refused.Connected() {
+			t.Errorf("%d left in the room", len(got))
+		}
+	})
+	t.Run("no rooms are joined after the end", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		c := connect()
+		s := c.Socket()
+		c.Disconnect()
+		if err := s.Join("room1"); err == nil || len(srv.In("room1").Sockets()) != 0 || len(s.Rooms()) != 0 {
+			t.Errorf("%v, in %v", err, s.Rooms())
+		}
+	})
+	t.Run("packets after the end are not handled", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		srv.On("end", func(s *sockeye.Socket) { s.Disconnect(false) })
+		srv.On("test", func() { t.Error("called") })
+		c := connect()
+		c.Emit("end")
+		c.Emit("test")
+	})
+	t.Run("all namespaces, with the session", func(t *testing.T) {
+		addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) { srv.Of("/a"); srv.Of("/b") })
+		w := wire.Connect(t, addr)
+		for _, name := range []string{"/a", "/b"} {
+			w.Write("40" + name + ",")
+			w.Expect("40" + name + `,{"sid":"*`)
+		}
+		srv.Of("/a").Sockets()[0].Disconnect(true)
+		w.ExpectClosed()
+		eventually(t, func() bool { return srv.Len()+srv.Of("/a").Len()+srv.Of("/b").Len() == 0 })
+	})
+	t.Run("a socket that goes while a middleware runs is never connected", func(t *testing.T) {
+		entered, release := make(chan *sockeye.Socket), make(chan struct{})
+		addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
+			srv.Use(func(s *sockeye.Socket) error { entered <- s; <-release; return nil })
+			srv.OnConnect(func(*sockeye.Socket) error { t.Error("connected"); return nil })
+		})
+		w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+		w.Expect("0{*")
+		w.Write("40")
+		s := within(t, entered)
+		if s.Connected() {
+			t.Error("connected before its middleware has returned")
+		}
+		w.Conn.Close()
+		eventually(t, func() bool { return errors.Is(s.Emit("anyone?"), sockeye.ErrDisconnected) })
+		close(release)
+		eventually(t, func() bool { return srv.Stats().ActiveSockets == 0 })
+		if s.Connected() || srv.Len() != 0 {
+			t.Error("connected")
+		}
+	})
+}
+
+// socket.ts, "volatile": what a poll that waits takes, and what finds none.
+func TestReferenceVolatile(t *testing.T) {
+	addr, srv := serve(t, sockeye.Config{}, nil)
+	p := wire.ConnectPoll(t, addr)
+	s := srv.Sockets()[0]
+	emit := func(event string, volatile bool) {
+		t.Helper()
+		op := s.Emit
+		if volatile {
+			op = s.Volatile().Emit
+		}
+		if err := op(event); err != nil {
+			t.Fatal(err)
+		}
+	}
+	emit("regular", false)
+	emit("after regular", true)
+	eventually(t, func() bool { return srv.Stats().VolatileDropped == 1 })
+	if _, body := p.Get(); body != `42["regular"]` {
+		t.Errorf("got %q", body)
+	}
+	emit("failed", true)
+	eventually(t, func() bool { return srv.Stats().VolatileDropped == 2 })
+	emit("regular", false)
+	if _, body := p.Get(); body != `42["regular"]` {
+		t.Errorf("got %q", body)
+	}
+	got := make(chan string)
+	go func() { _, body := p.Get(); got <- body }()
+	eventually(t, func() bool { // until the poll waits, volatile ones are dropped
+		emit("volatile", true)
+		select {
+		case body := <-got:
+			if body != `42["volatile"]` {
+				t.Errorf("got %q", body)
+			}
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// socket.ts: "very large" packets, both ways.
+func TestReferenceLargePackets(t *testing.T) {
+	srv, connect := inMemory(t, sockeye.Config{})
+	srv.On("echo", func(v any) any { return v })
+	c := connect()
+	large := strings.Repeat("a long text, ", 70_000)
+	if got := c.Call("echo", large); got[0] != large {
+		t.Error("text differs")
+	}
+	if got := c.Call("echo", map[string]any{"deep": []any{[]byte(large)}}); fmt.Sprint(got[0]) != fmt.Sprint(map[string]any{"deep": []any{[]byte(large)}}) {
+		t.Error("binary differs")
+	}
+}

@@ -81,8 +81,9 @@ func (s *Socket) Namespace() *Namespace { return s.ns }
 // Server is the server that the socket is connected to.
 func (s *Socket) Server() *Server { return s.ns.srv }
 
-// Connected tells whether the socket is connected, or about to be.
-func (s *Socket) Connected() bool { return !s.gone.Load() }
+// Connected tells whether the socket is in its namespace: from OnConnect on,
+// until it leaves.
+func (s *Socket) Connected() bool { return s.entered.Load() && !s.gone.Load() }
 
 // Transport is "polling" or "websocket", at present.
 func (s *Socket) Transport() string { return s.session.Transport() }
@@ -280,6 +281,7 @@ func (s *Socket) enter() {
 		s.ns.history.enter(s)
 		return
 	}
+	s.entered.Store(true)
 	s.ns.adapter.Add(&s.member)
 }
 

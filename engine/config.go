@@ -98,8 +98,8 @@ type Config struct {
 	// sid for its value.
 	Cookie *http.Cookie
 
-	// GenerateID makes the sid; it must be unguessable. Default: 120 random
-	// bits as 20 characters.
+	// GenerateID makes the sid; it must be unguessable. An empty one, or one in
+	// use, refuses the handshake. Default: 120 random bits as 20 characters.
 	GenerateID func(r *Request) string
 
 	// Logger receives faults of this side. Default: slog.Default.
