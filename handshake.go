@@ -24,7 +24,7 @@ type Handshake struct {
 func (s *Socket) Handshake() Handshake {
 	r := s.session.Request()
 	h := Handshake{
-		Headers: r.Headers(), Query: r.Query(), URL: r.URL(), Time: r.Time,
+		Headers: r.Headers(), Query: r.Query(), URL: r.URL(), Time: r.Time(),
 		Address: r.Address(), Secure: r.Secure(), Auth: append(json.RawMessage(nil), s.auth...),
 	}
 	h.XDomain = h.Headers.Get("Origin") != ""

@@ -96,10 +96,10 @@ func (enc encoding) compress(payload []byte) []byte {
 // compressible tells whether an answer of that size to the poll that waits is
 // worth compressing.
 func (s *Session) compressible(size int) bool {
-	if s.encoding == identity || size < s.engine.cfg.HTTPCompressionThreshold {
+	if s.poll.encoding == identity || size < s.engine.cfg.HTTPCompressionThreshold {
 		return false
 	}
-	for _, m := range s.queue {
+	for _, m := range s.poll.queue {
 		if !m.NoCompress {
 			return true
 		}
@@ -118,7 +118,7 @@ type pollAnswer struct {
 
 // respondCompressed answers a poll with a compressed payload.
 func (s *Session) respondCompressed(c *netpoll.Conn, contentType string, payload []byte) {
-	enc := s.encoding
+	enc := s.poll.encoding
 	a := &pollAnswer{s, c, contentType, payload, s.pollHeaders()}
 	a.extra = append(a.extra, "Vary: Accept-Encoding\r\n"...)
 	if len(payload) <= compressOnLoop {

@@ -8,15 +8,22 @@ import (
 
 func (c *CORS) enabled() bool { return len(c.Origins) > 0 }
 
-// appendHeaders appends the header lines for the answer to r.
+// reflects tells whether answers depend on the request's origin.
+func (c *CORS) reflects() bool {
+	return c.enabled() && (c.Credentials || !slices.Contains(c.Origins, "*"))
+}
+
+// appendHeaders appends the header lines for the answer to r, which is not used
+// unless c reflects.
 func (c *CORS) appendHeaders(dst []byte, r *netpoll.Request) []byte {
 	if !c.enabled() {
 		return dst
 	}
+	if !c.reflects() {
+		return append(dst, "Access-Control-Allow-Origin: *\r\n"...)
+	}
 	origin := r.Header("Origin")
 	switch {
-	case slices.Contains(c.Origins, "*") && !c.Credentials:
-		return append(dst, "Access-Control-Allow-Origin: *\r\n"...)
 	case origin == nil || !validHeaderValue(origin) || !c.allows(origin):
 		return append(dst, "Vary: Origin\r\n"...)
 	}

@@ -307,7 +307,8 @@ func (e *Engine) tellRefused(c *netpoll.Conn, r *netpoll.Request, code int, mess
 			e.cfg.Logger.Error("engine: panic in OnRefused", "panic", v)
 		}
 	}()
-	e.cfg.OnRefused(newRequest(c, r), code, message)
+	req := newRequest(c, r, nil)
+	e.cfg.OnRefused(&req, code, message)
 }
 
 // respond answers a request with a whole body.

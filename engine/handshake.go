@@ -20,7 +20,7 @@ func (e *Engine) serveHandshake(c *netpoll.Conn, r *netpoll.Request, q query) {
 	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
 		e.refuse(c, r, errVersion)
 	default:
-		e.open(c, r, newRequest(c, r), q, nil)
+		e.open(c, r, nil, q, nil)
 	}
 }
 
@@ -28,7 +28,8 @@ func (e *Engine) serveHandshake(c *netpoll.Conn, r *netpoll.Request, q query) {
 type decision struct {
 	e   *Engine
 	c   *netpoll.Conn
-	req *Request
+	req Request
+	r   *netpoll.Request // a copy
 
 	admitted bool // the middleware has let it through
 	answer   recorder
@@ -44,7 +45,7 @@ func (e *Engine) decide(c *netpoll.Conn, r *netpoll.Request) {
 		e.respond(c, r, 503, "text/plain", []byte("too many handshakes are under way"))
 		return
 	}
-	d := &decision{e: e, c: c, req: newRequest(c, r)}
+	d := &decision{e: e, c: c, req: newRequest(c, r, nil), r: r.Clone()}
 	loop := c.Loop()
 	go func() {
 		defer func() { <-e.deciding }()
@@ -55,7 +56,7 @@ func (e *Engine) decide(c *netpoll.Conn, r *netpoll.Request) {
 
 func decided(a, _ any) {
 	d := a.(*decision)
-	e, c, r := d.e, d.c, d.req.r
+	e, c, r := d.e, d.c, d.r
 	switch q := parseQuery(r.RawQuery); {
 	case !c.Open():
 	case !d.admitted:
@@ -69,22 +70,37 @@ func decided(a, _ any) {
 	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
 		e.refuse(c, r, errVersion)
 	default:
-		e.open(c, r, d.req, q, d.answer.header)
+		e.open(c, r, &d.req, q, d.answer.header)
 	}
 }
 
 // open makes the session and answers its handshake, with header fields of the
-// middleware's.
+// middleware's. req is what a decision was asked for, or nil.
 func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request, q query, extra http.Header) {
-	id := ""
-	if e.cfg.GenerateID != nil {
-		id = e.cfg.GenerateID(req)
+	var room [idBytes]byte
+	id := room[:0]
+	if e.cfg.GenerateID == nil {
+		id = appendID(id)
 	} else {
-		id = NewID()
+		if req == nil {
+			req = new(Request)
+			*req = newRequest(c, r, nil)
+		}
+		id = append(id, e.cfg.GenerateID(req)...)
 	}
-	s := newSession(e, c.Loop(), id, req)
+	if len(id) == 0 || len(id) > maxIDBytes {
+		e.refuse(c, r, errBadRequest)
+		return
+	}
+	s := newSession(e, c.Loop(), newRequest(c, r, id))
+	if req != nil {
+		s.request.at, s.request.ctx = req.at, req.ctx
+	}
 	s.setLegacy(q)
-	if id == "" || !e.sessions.add(s) {
+	if !r.UpgradeWebSocket && s.poll == nil {
+		s.poll = new(polling)
+	}
+	if !e.sessions.add(s) {
 		e.refuse(c, r, errBadRequest)
 		return
 	}
@@ -103,14 +119,14 @@ func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request, q query
 	}
 	e.stats.opened.Add(1)
 	s.state = sessionOpen
-	open := openPacket(e, id, upgrades)
+	open := openPacket(e, s.ID(), upgrades)
 	s.send(open)
 	open.Release()
 	s.startHeartbeat()
 	e.handler.OnOpen(s)
 	if !r.UpgradeWebSocket {
-		s.initial = true
-		s.initialHeaders = extra
+		s.poll.initial = true
+		s.poll.headers = extra
 		s.handlePoll(c, r, q)
 	}
 }

@@ -23,22 +23,17 @@ func (s *Session) setLegacy(q query) {
 	if !s.engine.cfg.AllowEIO3 {
 		return
 	}
-	if v3 := string(q.eio) != "4"; s.legacy == nil && (v3 || q.jsonp != nil) {
-		s.legacy = &legacy{v3: v3}
-	}
-	if s.legacy != nil {
-		s.legacy.b64 = q.b64
+	if v3 := string(q.eio) != "4"; v3 || q.jsonp != nil {
+		if v3 {
+			s.version = 3
+		}
+		s.poll = &polling{legacy: &legacy{v3: v3, b64: q.b64}}
 	}
 }
 
 // Version is the version of the protocol that the peer speaks: 4, or 3. Any
 // goroutine.
-func (s *Session) Version() int {
-	if s.legacy != nil && s.legacy.v3 {
-		return 3
-	}
-	return 4
-}
+func (s *Session) Version() int { return int(s.version) }
 
 // speaks tells whether a request's EIO parameter fits the session.
 func (s *Session) speaks(version []byte) bool {
@@ -65,9 +60,9 @@ func callbackIndex(j []byte) []byte {
 
 // legacyPayload is the queue as the body of an answer to a poll, and its type.
 func (s *Session) legacyPayload() (payload []byte, contentType string) {
-	l := s.legacy
+	l := s.poll.legacy
 	binary := false
-	for _, m := range s.queue {
+	for _, m := range s.poll.queue {
 		binary = binary || m.binary
 	}
 	binary = binary && l.v3 && !l.b64 && l.jsonp == nil
@@ -78,7 +73,7 @@ func (s *Session) legacyPayload() (payload []byte, contentType string) {
 		if binary {
 			appendPacket = eio.AppendBinaryPayloadV3
 		}
-		for _, m := range s.queue {
+		for _, m := range s.poll.queue {
 			payload = appendPacket(payload, m.packet())
 		}
 	}
@@ -101,18 +96,18 @@ func (m *Message) packet() eio.Packet {
 
 // sendFrame sends one message on a WebSocket, in the session's version.
 func (s *Session) sendFrame(c *netpoll.Conn, m *Message) {
-	if s.legacy == nil || !s.legacy.v3 || !m.binary {
+	if s.version == 4 || !m.binary {
 		m.sendOn(c)
 		return
 	}
 	buf := netpoll.NewBuffer(netpoll.FrameRoom + 2 + len(m.B)*4/3)
 	buf.B = buf.B[:netpoll.FrameRoom]
-	if s.legacy.b64 {
+	if s.poll.legacy.b64 {
 		buf.B = eio.AppendPacketV3(buf.B, m.packet())
 	} else {
 		buf.B = eio.AppendBinaryPacketV3(buf.B, m.packet())
 	}
-	c.Send(buf, buf.B[netpoll.PutFrameHeader(buf.B, netpoll.FrameRoom, !s.legacy.b64):])
+	c.Send(buf, buf.B[netpoll.PutFrameHeader(buf.B, netpoll.FrameRoom, !s.poll.legacy.b64):])
 	buf.Release()
 }
 
@@ -145,7 +140,7 @@ func (s *Session) consumePayload(b []byte, binary bool) (eio.Packet, int, error)
 func (s *Session) body(r *netpoll.Request, q query) (payload []byte, binary bool, err error) {
 	binary = bytes.Equal(r.Header("Content-Type"), []byte("application/octet-stream"))
 	switch {
-	case s.legacy != nil && q.jsonp != nil:
+	case s.poll.legacy != nil && q.jsonp != nil:
 		payload, err = eio.ConsumeJSONP(r.Body)
 		return payload, false, err
 	case binary && s.Version() == 4:

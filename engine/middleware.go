@@ -19,9 +19,10 @@ func (e *Engine) admit(_ http.ResponseWriter, r *http.Request) {
 		return // the middleware has replaced the context: nobody knows whom it admits
 	}
 	d.admitted = true
-	d.req.ctx = r.Context()
+	ctx := r.Context()
+	d.req.ctx = &ctx
 	if e.cfg.AllowRequest != nil {
-		d.err = e.cfg.AllowRequest(d.req)
+		d.err = e.cfg.AllowRequest(&d.req)
 	}
 }
 
@@ -37,7 +38,7 @@ func (d *decision) ask() {
 	}()
 	if e.gate == nil {
 		d.admitted = true
-		d.err = e.cfg.AllowRequest(d.req)
+		d.err = e.cfg.AllowRequest(&d.req)
 		return
 	}
 	ctx := context.WithValue(context.Background(), decisionKey{}, d)

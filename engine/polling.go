@@ -20,18 +20,18 @@ func (s *Session) handlePoll(c *netpoll.Conn, r *netpoll.Request, q query) {
 	}
 	s.conn = c
 	c.Context = s
-	if s.legacy != nil {
-		s.legacy.jsonp = callbackIndex(q.jsonp)
+	if s.poll.legacy != nil {
+		s.poll.legacy.jsonp = callbackIndex(q.jsonp)
 	}
 	if e.cfg.HTTPCompressionThreshold > 0 {
-		s.encoding = acceptedEncoding(r.Header("Accept-Encoding"))
+		s.poll.encoding = acceptedEncoding(r.Header("Accept-Encoding"))
 	}
 	switch {
 	case s.state == sessionClosing:
 		s.handleClosingPoll()
-	case len(s.queue) > 0:
+	case len(s.poll.queue) > 0:
 		s.flushSoon()
-	case s.upgrade != nil && s.upgrade.urgent:
+	case s.poll.upgrade != nil && s.poll.upgrade.urgent:
 		s.answerPollWithNoop()
 	}
 }
@@ -42,8 +42,8 @@ func (s *Session) answerPollWithNoop() {
 	if s.conn == nil || s.transport != transportPolling {
 		return
 	}
-	if len(s.queue) == 0 {
-		s.queue = append(s.queue, noopPacket.Retain())
+	if len(s.poll.queue) == 0 {
+		s.poll.queue = append(s.poll.queue, noopPacket.Retain())
 	}
 	s.answerPoll()
 }
@@ -53,12 +53,12 @@ func (s *Session) answerPoll() {
 	c := s.conn
 	s.conn = nil
 	c.Context = nil
-	size := max(len(s.queue)-1, 0) // separators
-	for _, m := range s.queue {
+	size := max(len(s.poll.queue)-1, 0) // separators
+	for _, m := range s.poll.queue {
 		size += len(m.pollingRecord())
 	}
 	switch {
-	case s.legacy != nil:
+	case s.poll.legacy != nil:
 		payload, contentType := s.legacyPayload()
 		if s.compressible(len(payload)) {
 			s.respondCompressed(c, contentType, payload)
@@ -81,7 +81,7 @@ const textPlain = "text/plain; charset=UTF-8"
 
 // appendPayload appends the queue as a polling payload.
 func (s *Session) appendPayload(dst []byte) []byte {
-	for i, m := range s.queue {
+	for i, m := range s.poll.queue {
 		if i > 0 {
 			dst = append(dst, eio.Separator)
 		}
@@ -92,31 +92,35 @@ func (s *Session) appendPayload(dst []byte) []byte {
 
 // clearQueue empties the queue and keeps a small one's memory.
 func (s *Session) clearQueue() {
-	for _, m := range s.queue {
+	for _, m := range s.poll.queue {
 		m.Release()
 	}
-	clear(s.queue)
-	if s.queue = s.queue[:0]; cap(s.queue) > 16 {
-		s.queue = nil
+	clear(s.poll.queue)
+	if s.poll.queue = s.poll.queue[:0]; cap(s.poll.queue) > 16 {
+		s.poll.queue = nil
 	}
-	s.queued = 0
+	s.poll.queued = 0
 }
 
 // pollHeaders are the extra header lines of an answer to a poll. The poll is
 // gone by now; CORS takes the Origin of the handshake: the same page sends both.
 func (s *Session) pollHeaders() []byte {
 	var extra http.Header
-	extra, s.initialHeaders = s.initialHeaders, nil
-	h := s.appendHeaders(make([]byte, 0, 128), s.request.r, extra)
+	extra, s.poll.headers = s.poll.headers, nil
+	var r *netpoll.Request
+	if s.engine.cfg.CORS.reflects() {
+		r = s.request.expand()
+	}
+	h := s.appendHeaders(make([]byte, 0, 128), r, extra)
 	h = append(h, "Cache-Control: no-store\r\n"...)
-	if s.initial && s.engine.cfg.Cookie != nil {
+	if s.poll.initial && s.engine.cfg.Cookie != nil {
 		h = append(h, "Set-Cookie: "...)
 		cookie := *s.engine.cfg.Cookie
-		cookie.Value = s.sid
+		cookie.Value = s.ID()
 		h = append(h, cookie.String()...)
 		h = append(h, "\r\n"...)
 	}
-	s.initial = false
+	s.poll.initial = false
 	return h
 }
 
@@ -129,7 +133,7 @@ func (s *Session) appendHeaders(dst []byte, r *netpoll.Request, extra http.Heade
 		if extra == nil {
 			extra = http.Header{}
 		}
-		e.callHeaders(extra, s.request, s.initial || s.state == sessionOpening)
+		e.callHeaders(extra, &s.request, s.state == sessionOpening || s.poll != nil && s.poll.initial)
 	}
 	if len(extra) > 0 {
 		dst = appendHeaders(dst, extra)
@@ -164,7 +168,7 @@ func (s *Session) handlePost(c *netpoll.Conn, r *netpoll.Request, q query) {
 	case s.state != sessionOpen:
 		e.refuse(c, r, errSession)
 		return
-	case s.post != nil, binary && err != nil:
+	case s.poll.post != nil, binary && err != nil:
 		e.respond(c, r, 400, "", nil)
 		s.close(TransportError)
 		return
@@ -172,14 +176,14 @@ func (s *Session) handlePost(c *netpoll.Conn, r *netpoll.Request, q query) {
 		e.respond(c, r, 413, "", nil)
 		return
 	}
-	s.post = &post{conn: c, req: r, rest: body, binary: binary}
+	s.poll.post = &post{conn: c, req: r, rest: body, binary: binary}
 	if len(body) == 0 || err != nil {
 		s.endPost()
 		s.parseError()
 		return
 	}
 	s.workPost()
-	if p := s.post; p != nil { // paused: the request's bytes are only borrowed
+	if p := s.poll.post; p != nil { // paused: the request's bytes are only borrowed
 		p.req, p.rest = r.Clone(), bytes.Clone(p.rest)
 		p.req.Body = nil
 		c.Context = s
@@ -188,7 +192,7 @@ func (s *Session) handlePost(c *netpoll.Conn, r *netpoll.Request, q query) {
 
 // workPost handles packets until the body ends or the handler pauses.
 func (s *Session) workPost() {
-	p := s.post
+	p := s.poll.post
 	for len(p.rest) > 0 && !s.paused {
 		packet, n, err := s.consumePayload(p.rest, p.binary)
 		p.rest = p.rest[n:]
@@ -211,11 +215,11 @@ var ok = []byte("ok")
 
 // endPost answers the POST under way, if there is one.
 func (s *Session) endPost() {
-	p := s.post
-	if p == nil {
+	if s.poll == nil || s.poll.post == nil {
 		return
 	}
-	s.post = nil
+	p := s.poll.post
+	s.poll.post = nil
 	p.conn.Context = nil
 	if p.conn.Open() {
 		buf := netpoll.NewBuffer(256)
@@ -229,10 +233,10 @@ func (s *Session) endPost() {
 // PostHeaders copies the header fields of the POST whose message is being
 // handled; nil if it did not come by a POST. Loop-owned.
 func (s *Session) PostHeaders() http.Header {
-	if s.post == nil {
+	if s.poll == nil || s.poll.post == nil {
 		return nil
 	}
 	h := http.Header{}
-	s.post.req.EachHeader(func(name, value []byte) { h.Add(string(name), string(value)) })
+	s.poll.post.req.EachHeader(func(name, value []byte) { h.Add(string(name), string(value)) })
 	return h
 }

@@ -12,72 +12,96 @@ import (
 )
 
 // Request is a copy of the request that opened a session. It is immutable and
-// may be read from any goroutine, for as long as the caller likes.
+// may be read from any goroutine, for as long as the caller likes. It is kept in
+// a compact form: what is read again and again is worth keeping.
 type Request struct {
-	// RemoteAddr is the peer's address and port as the kernel tells it.
-	RemoteAddr string
-	// Time is when the request arrived.
-	Time time.Time
+	at   int64  // Unix time in nanoseconds
+	data string // the session's sid, the peer's address, the head
 
-	r   *netpoll.Request
-	ctx context.Context //nolint:containedctx // the middleware's values; nil without
+	sidLen, addrLen uint16 // their bytes in data
+
+	ctx *context.Context // the middleware's values; nil without
 }
+
+// newRequest copies r, for a session with that sid.
+func newRequest(c *netpoll.Conn, r *netpoll.Request, sid []byte) Request {
+	var room [1024]byte
+	data := append(room[:0], sid...)
+	data = c.AppendRemoteAddr(data)
+	addrLen := len(data) - len(sid)
+	data = r.AppendCompact(data)
+	return Request{at: time.Now().UnixNano(), data: string(data), sidLen: uint16(len(sid)), addrLen: uint16(addrLen)}
+}
+
+func (r *Request) sid() string { return r.data[:r.sidLen] }
+
+// expand makes the request as it came.
+func (r *Request) expand() *netpoll.Request {
+	return netpoll.ExpandRequest(r.data[int(r.sidLen)+int(r.addrLen):])
+}
+
+// RemoteAddr is the peer's address and port as the kernel tells it.
+func (r *Request) RemoteAddr() string { return r.data[r.sidLen : r.sidLen+r.addrLen] }
+
+// Time is when the request arrived.
+func (r *Request) Time() time.Time { return time.Unix(0, r.at) }
 
 // Context has what Config.Middleware has put into the request's context.
 func (r *Request) Context() context.Context {
 	if r.ctx == nil {
 		return context.Background()
 	}
-	return r.ctx
+	return *r.ctx
 }
 
 // HTTP makes a request for code that takes net/http's: without a body.
 func (r *Request) HTTP() *http.Request {
+	in := r.expand()
 	h := &http.Request{
-		Method: r.Method(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: r.r.Minor, Header: r.Headers(),
-		Body: http.NoBody, Host: string(r.r.Host), RemoteAddr: r.RemoteAddr, RequestURI: r.URL(),
+		Method: string(in.Method), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: in.Minor, Header: headers(in),
+		Body: http.NoBody, Host: string(in.Host), RemoteAddr: r.RemoteAddr(), RequestURI: pathAndQuery(in),
 	}
-	if r.r.Minor == 0 {
+	if in.Minor == 0 {
 		h.Proto = "HTTP/1.0"
 	}
 	var err error
-	if h.URL, err = url.ParseRequestURI(r.URL()); err != nil {
-		h.URL = &url.URL{Path: string(r.r.Path), RawQuery: string(r.r.RawQuery)}
+	if h.URL, err = url.ParseRequestURI(h.RequestURI); err != nil {
+		h.URL = &url.URL{Path: string(in.Path), RawQuery: string(in.RawQuery)}
 	}
 	return h
 }
 
-func newRequest(c *netpoll.Conn, r *netpoll.Request) *Request {
-	return &Request{RemoteAddr: c.RemoteAddr(), Time: time.Now(), r: r.Clone()}
-}
-
 // Header is the first value of a header field; its name is case-insensitive.
-func (r *Request) Header(name string) string { return string(r.r.Header(name)) }
+func (r *Request) Header(name string) string { return string(r.expand().Header(name)) }
 
 // Headers copies all header fields.
-func (r *Request) Headers() http.Header {
+func (r *Request) Headers() http.Header { return headers(r.expand()) }
+
+func headers(r *netpoll.Request) http.Header {
 	h := http.Header{}
-	r.r.EachHeader(func(name, value []byte) { h.Add(string(name), string(value)) })
+	r.EachHeader(func(name, value []byte) { h.Add(string(name), string(value)) })
 	return h
 }
 
 // Method is the request's method: GET.
-func (r *Request) Method() string { return string(r.r.Method) }
+func (r *Request) Method() string { return string(r.expand().Method) }
 
 // URL is the path and query as the peer sent them.
-func (r *Request) URL() string {
-	if len(r.r.RawQuery) == 0 {
-		return string(r.r.Path)
+func (r *Request) URL() string { return pathAndQuery(r.expand()) }
+
+func pathAndQuery(r *netpoll.Request) string {
+	if len(r.RawQuery) == 0 {
+		return string(r.Path)
 	}
-	return string(r.r.Path) + "?" + string(r.r.RawQuery)
+	return string(r.Path) + "?" + string(r.RawQuery)
 }
 
 // Address is the peer's address without the port.
 func (r *Request) Address() string {
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+	if host, _, err := net.SplitHostPort(r.RemoteAddr()); err == nil {
 		return host
 	}
-	return r.RemoteAddr
+	return r.RemoteAddr()
 }
 
 // Secure tells whether a proxy in front says that it has ended TLS
@@ -89,6 +113,6 @@ func (r *Request) Secure() bool {
 
 // Query parses the query.
 func (r *Request) Query() url.Values {
-	v, _ := url.ParseQuery(string(r.r.RawQuery)) // what is malformed is left out
+	v, _ := url.ParseQuery(string(r.expand().RawQuery)) // what is malformed is left out
 	return v
 }

@@ -16,36 +16,42 @@ type Session struct {
 	// Immutable after the handshake.
 	engine  *Engine
 	loop    *netpoll.Loop
-	sid     string
-	request *Request
-	legacy  *legacy // of an old client, or nil; what it points to is loop-owned
+	request Request // and the sid
+	version uint8   // of the protocol
 
 	// Loop-owned.
 
 	// Context is for the layer above.
 	Context any
 
-	state      sessionState
-	transport  transportKind
-	paused     bool     // messages are not delivered
-	awaiting   bool     // a ping has not been answered yet
-	refreshed  bool     // ... and its deadline has been put off once
-	flushing   bool     // Flush is due
-	initial    bool     // the next answer is the handshake's
-	encoding   encoding // that the waiting poll accepts
-	answerLate bool     // closed by the peer: a poll may still be on its way
+	conn  *netpoll.Conn // the WebSocket, or the poll that waits; nil for none
+	poll  *polling      // what a WebSocket does not need; nil when there is only one
+	timer netpoll.Timer // heartbeat, or the end of closing
 
-	conn           *netpoll.Conn // the WebSocket, or the poll that waits; nil for none
-	post           *post         // the POST that is being worked through
-	upgrade        *upgrade      // the WebSocket that probes
-	initialHeaders http.Header   // the middleware's, for the handshake's answer
-
-	queue  []*Message    // polling: what waits for a poll
-	queued int           // bytes in queue
-	timer  netpoll.Timer // heartbeat, or the end of closing
+	state     sessionState
+	transport transportKind
+	paused    bool // messages are not delivered
+	awaiting  bool // a ping has not been answered yet
+	refreshed bool // ... and its deadline has been put off once
 
 	// Any goroutine (atomic).
 	kind atomic.Uint32 // transport, for Transport
+}
+
+// polling is what a session keeps until it is a WebSocket and nothing else.
+// Loop-owned.
+type polling struct {
+	queue   []*Message  // what waits for a poll
+	queued  int         // bytes in queue
+	post    *post       // the POST that is being worked through
+	upgrade *upgrade    // the WebSocket that probes
+	headers http.Header // the middleware's, for the handshake's answer
+	legacy  *legacy     // of an old client, or nil
+
+	flushing   bool     // Flush is due
+	initial    bool     // the next answer is the handshake's
+	answerLate bool     // closed by the peer: a poll may still be on its way
+	encoding   encoding // that the waiting poll accepts
 }
 
 type sessionState uint8
@@ -64,19 +70,19 @@ const (
 	transportWebSocket
 )
 
-func newSession(e *Engine, l *netpoll.Loop, sid string, req *Request) *Session {
-	return &Session{engine: e, loop: l, sid: sid, request: req}
+func newSession(e *Engine, l *netpoll.Loop, req Request) *Session {
+	return &Session{engine: e, loop: l, request: req, version: 4}
 }
 
 // ID is the sid. It is a secret between the peer and this server: who knows it
 // can speak in the session's name. Any goroutine.
-func (s *Session) ID() string { return s.sid }
+func (s *Session) ID() string { return s.request.sid() }
 
 // Loop is the session's loop; it never changes. Any goroutine.
 func (s *Session) Loop() *netpoll.Loop { return s.loop }
 
 // Request is the request that opened the session. Any goroutine.
-func (s *Session) Request() *Request { return s.request }
+func (s *Session) Request() *Request { return &s.request }
 
 // Transport is "polling" or "websocket". Any goroutine.
 func (s *Session) Transport() string {
@@ -102,8 +108,8 @@ func (s *Session) Pause() {
 	if s.transport == transportWebSocket && s.conn != nil {
 		s.conn.Pause()
 	}
-	if s.upgrade != nil {
-		s.upgrade.conn.Pause()
+	if u := s.probing(); u != nil {
+		u.conn.Pause()
 	}
 }
 
@@ -114,14 +120,14 @@ func (s *Session) Resume() {
 		return
 	}
 	s.paused = false
-	if s.post != nil {
+	if s.poll != nil && s.poll.post != nil {
 		s.workPost()
 	}
 	if s.paused {
 		return
 	}
-	if s.upgrade != nil {
-		s.upgrade.conn.Resume()
+	if u := s.probing(); u != nil {
+		u.conn.Resume()
 	}
 	if s.transport == transportWebSocket && s.conn != nil {
 		s.conn.Resume()

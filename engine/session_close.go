@@ -39,12 +39,12 @@ func (s *Session) close(reason CloseReason) {
 	case s.transport == transportWebSocket:
 		s.finish()
 		c.CloseWebSocket(0, "")
-	case s.answerLate:
-		s.queue = append(s.queue, noopPacket.Retain())
+	case s.poll.answerLate:
+		s.poll.queue = append(s.poll.queue, noopPacket.Retain())
 		s.loop.Arm(&s.timer, s, lateRequestTime)
-	case reason.byPeer() || c != nil && len(s.queue) == 0:
+	case reason.byPeer() || c != nil && len(s.poll.queue) == 0:
 		if c != nil {
-			s.queue = append(s.queue, closePacket.Retain())
+			s.poll.queue = append(s.poll.queue, closePacket.Retain())
 			s.answerPoll()
 		}
 		s.finish()
@@ -65,17 +65,19 @@ func (s *Session) close(reason CloseReason) {
 // closedByPeer answers a close packet. A poll that waits, or one that was sent
 // before the packet and arrives after it, gets a noop.
 func (s *Session) closedByPeer() {
-	s.answerLate = s.transport == transportPolling && s.conn == nil
-	s.answerPollWithNoop()
+	if s.transport == transportPolling {
+		s.poll.answerLate = s.conn == nil
+		s.answerPollWithNoop()
+	}
 	s.close(TransportClose)
 }
 
 // handleClosingPoll answers a poll of a session that is over: with what is still
 // queued, then with the close packet.
 func (s *Session) handleClosingPoll() {
-	last := s.answerLate || len(s.queue) == 0
-	if len(s.queue) == 0 {
-		s.queue = append(s.queue, closePacket.Retain())
+	last := s.poll.answerLate || len(s.poll.queue) == 0
+	if len(s.poll.queue) == 0 {
+		s.poll.queue = append(s.poll.queue, closePacket.Retain())
 	}
 	s.answerPoll()
 	if last {
@@ -102,13 +104,13 @@ func (s *Session) finish() {
 // connClosed is told of the end of one of the session's connections.
 func (s *Session) connClosed(c *netpoll.Conn, err error) {
 	switch {
-	case s.upgrade != nil && s.upgrade.conn == c:
-		s.upgrade.conn = nil
+	case s.probing() != nil && s.poll.upgrade.conn == c:
+		s.poll.upgrade.conn = nil
 		s.abandonUpgrade()
 	case s.conn == c && s.transport == transportWebSocket:
 		s.conn = nil
 		s.lost(reasonFor(err))
-	case s.conn == c, s.post != nil && s.post.conn == c:
+	case s.conn == c, s.poll != nil && s.poll.post != nil && s.poll.post.conn == c:
 		// Reference: "poll connection closed prematurely".
 		if s.conn == c {
 			s.conn = nil

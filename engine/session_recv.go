@@ -11,7 +11,7 @@ func (s *Session) handleFrame(c *netpoll.Conn, data []byte, binary bool) {
 		c.CloseWebSocket(1009, "") // engine.io-client expects no reason
 		return
 	}
-	if u := s.upgrade; u != nil && u.conn == c {
+	if u := s.probing(); u != nil && u.conn == c {
 		s.handleProbe(data, binary)
 		return
 	}

@@ -22,10 +22,10 @@ func (s *Session) SendVolatile(m *Message) bool {
 }
 
 func (s *Session) writable() bool {
-	if s.conn == nil || len(s.queue) > 0 && !s.flushing {
+	if p := s.poll; p != nil && len(p.queue) > 0 && !p.flushing {
 		return false
 	}
-	return s.conn.Writable()
+	return s.conn != nil && s.conn.Writable()
 }
 
 // send queues m on the WebSocket, or for a poll.
@@ -37,10 +37,10 @@ func (s *Session) send(m *Message) {
 		return
 	}
 	for p := m; p != nil; p = p.next {
-		s.queue = append(s.queue, p.Retain())
-		s.queued += len(p.B) - messageRoom
+		s.poll.queue = append(s.poll.queue, p.Retain())
+		s.poll.queued += len(p.B) - messageRoom
 	}
-	if s.queued > s.engine.cfg.MaxQueuedBytes && len(s.queue) > 1 && s.conn == nil {
+	if s.poll.queued > s.engine.cfg.MaxQueuedBytes && len(s.poll.queue) > 1 && s.conn == nil {
 		s.engine.stats.slow.Add(1)
 		s.close(TransportError)
 		return
@@ -51,23 +51,28 @@ func (s *Session) send(m *Message) {
 // flushSoon has a waiting poll answered at the end of the batch, with all that
 // has gathered by then.
 func (s *Session) flushSoon() {
-	if s.conn != nil && s.transport == transportPolling && !s.flushing {
-		s.flushing = true
+	if s.conn != nil && s.transport == transportPolling && !s.poll.flushing {
+		s.poll.flushing = true
 		s.loop.AtFlush(s)
 	}
 }
 
 // Flush is for the loop only: it answers the poll that waits.
 func (s *Session) Flush() {
-	s.flushing = false
-	if s.transport == transportPolling && s.conn != nil && len(s.queue) > 0 {
+	if s.poll != nil {
+		s.poll.flushing = false
+	}
+	if s.transport == transportPolling && s.conn != nil && len(s.poll.queue) > 0 {
 		s.answerPoll()
 	}
 }
 
 func (s *Session) dropQueue() {
-	for _, m := range s.queue {
+	if s.poll == nil {
+		return
+	}
+	for _, m := range s.poll.queue {
 		m.Release()
 	}
-	s.queue, s.queued = nil, 0
+	s.poll.queue, s.poll.queued = nil, 0
 }

@@ -50,13 +50,13 @@ func (s *Session) handleUpgrade(c *netpoll.Conn, r *netpoll.Request, q query) {
 	if err := c.Upgrade(r, s.appendHeaders(room[:0], r, nil)); err != nil {
 		return // Upgrade has answered
 	}
-	if s.state != sessionOpen || s.transport != transportPolling || s.upgrade != nil {
+	if s.state != sessionOpen || s.transport != transportPolling || s.poll.upgrade != nil {
 		c.CloseWebSocket(0, "") // as the reference does; clients expect no HTTP error
 		return
 	}
-	s.upgrade = &upgrade{s: s, conn: c, b64: q.b64, until: s.loop.Now() + e.cfg.UpgradeTimeout}
+	s.poll.upgrade = &upgrade{s: s, conn: c, b64: q.b64, until: s.loop.Now() + e.cfg.UpgradeTimeout}
 	c.Context = s
-	s.loop.Arm(&s.upgrade.timer, s.upgrade, e.cfg.UpgradeTimeout)
+	s.loop.Arm(&s.poll.upgrade.timer, s.poll.upgrade, e.cfg.UpgradeTimeout)
 }
 
 // Expire is for the loop's timers only.
@@ -72,7 +72,7 @@ func (u *upgrade) Expire(*netpoll.Timer) {
 
 // handleProbe is given what arrives on the probing WebSocket.
 func (s *Session) handleProbe(data []byte, binary bool) {
-	u := s.upgrade
+	u := s.poll.upgrade
 	switch {
 	case !binary && !u.probed && string(data) == "2probe":
 		u.probed = true
@@ -87,18 +87,21 @@ func (s *Session) handleProbe(data []byte, binary bool) {
 
 // completeUpgrade makes the WebSocket the session's transport.
 func (s *Session) completeUpgrade() {
-	c := s.upgrade.conn
-	s.loop.Stop(&s.upgrade.timer)
+	c := s.poll.upgrade.conn
+	s.loop.Stop(&s.poll.upgrade.timer)
 	s.answerPollWithNoop()
-	if s.legacy != nil {
-		s.legacy.b64 = s.upgrade.b64
+	if s.poll.legacy != nil {
+		s.poll.legacy.b64 = s.poll.upgrade.b64
 	}
-	s.upgrade = nil
+	s.poll.upgrade = nil
 	s.setTransport(transportWebSocket)
 	s.conn = c
 	s.engine.stats.upgraded.Add(1)
-	queue := s.queue
-	s.queue, s.queued = nil, 0
+	queue := s.poll.queue
+	s.poll.queue, s.poll.queued = nil, 0
+	if s.poll.post == nil && s.poll.legacy == nil {
+		s.poll = nil
+	}
 	for _, m := range queue {
 		s.sendFrame(c, m)
 		m.Release()
@@ -111,13 +114,21 @@ func (s *Session) completeUpgrade() {
 	}
 }
 
+// probing is the WebSocket that probes, or nil.
+func (s *Session) probing() *upgrade {
+	if s.poll == nil {
+		return nil
+	}
+	return s.poll.upgrade
+}
+
 // abandonUpgrade closes the probing WebSocket, if there is one.
 func (s *Session) abandonUpgrade() {
-	u := s.upgrade
+	u := s.probing()
 	if u == nil {
 		return
 	}
-	s.upgrade = nil
+	s.poll.upgrade = nil
 	s.loop.Stop(&u.timer)
 	if u.conn != nil {
 		u.conn.Context = nil

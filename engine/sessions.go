@@ -39,26 +39,26 @@ func (t *sessions) get(sid []byte) *Session {
 
 // add enters a session; false if the sid is taken.
 func (t *sessions) add(s *Session) bool {
-	h := &t.shards[t.shard([]byte(s.sid))]
+	h := &t.shards[t.shard([]byte(s.ID()))]
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.m[s.sid] != nil {
+	if h.m[s.ID()] != nil {
 		return false
 	}
 	if h.m == nil {
 		h.m = map[string]*Session{}
 	}
-	h.m[s.sid] = s
+	h.m[s.ID()] = s
 	t.count.Add(1)
 	return true
 }
 
 func (t *sessions) remove(s *Session) {
-	h := &t.shards[t.shard([]byte(s.sid))]
+	h := &t.shards[t.shard([]byte(s.ID()))]
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.m[s.sid] == s {
-		delete(h.m, s.sid)
+	if h.m[s.ID()] == s {
+		delete(h.m, s.ID())
 		t.count.Add(-1)
 	}
 }
@@ -81,12 +81,20 @@ func (t *sessions) each(f func(*Session)) {
 	}
 }
 
+// maxIDBytes bounds what Config.GenerateID may return.
+const maxIDBytes = 1024
+
+const idBytes = 20
+
 // NewID returns 120 random bits as 20 characters that are safe in a URL: the
 // form of the reference server's ids.
 func NewID() string {
+	var b [idBytes]byte
+	return string(appendID(b[:0]))
+}
+
+func appendID(dst []byte) []byte {
 	var b [15]byte
-	var out [20]byte
 	_, _ = rand.Read(b[:]) // never fails
-	base64.RawURLEncoding.Encode(out[:], b[:])
-	return string(out[:])
+	return base64.RawURLEncoding.AppendEncode(dst, b[:])
 }

@@ -49,9 +49,18 @@ func FuzzHTTPRequest(f *testing.F) {
 		if r, m, err := netpoll.ParseRequest(b[: n-1 : n-1]); r != nil || m != 0 || err != nil {
 			t.Fatalf("without its last byte: %v, %d, %v; want that more is needed", r, m, err)
 		}
+		if again := netpoll.ExpandRequest(string(r.AppendCompact(nil))); !bytes.Equal(again.Target, r.Target) || !slices.Equal(fields(again), fields(r)) {
+			t.Fatalf("kept in compact form, %v became %v", fields(r), fields(again))
+		}
 		checkRequest(t, r)
 		checkNetHTTP(t, r, b[:n])
 	})
+}
+
+// fields are the header fields of a request.
+func fields(r *netpoll.Request) (all []string) {
+	r.EachHeader(func(name, value []byte) { all = append(all, string(name)+":"+string(value)) })
+	return all
 }
 
 type result struct {

@@ -68,8 +68,10 @@ func (c *Conn) is(f connFlags) bool { return c.flags&f != 0 }
 // Loop is the loop that owns the connection at present.
 func (c *Conn) Loop() *Loop { return c.loop }
 
-// RemoteAddr is the peer's address as text; it asks the kernel.
-func (c *Conn) RemoteAddr() string { return c.loop.sys.RemoteAddr(int(c.fd)) }
+// AppendRemoteAddr appends the peer's address as text; it asks the kernel.
+func (c *Conn) AppendRemoteAddr(dst []byte) []byte {
+	return c.loop.sys.AppendRemoteAddr(dst, int(c.fd))
+}
 
 // Open tells whether anything sent can still arrive.
 func (c *Conn) Open() bool { return !c.is(connClosed | connLinger) }

@@ -57,7 +57,7 @@ func (c *Conn) startFallback(r *Request) {
 		c.http = h
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &fallbackLink{loop: l, c: c, ctx: ctx, cancel: cancel, remote: c.RemoteAddr()}
+	f := &fallbackLink{loop: l, c: c, ctx: ctx, cancel: cancel, remote: string(c.AppendRemoteAddr(nil))}
 	f.cond.L = &f.mu
 	h.req, h.fallback = r.Clone(), f
 	switch {

@@ -29,8 +29,8 @@ type System interface {
 	// Now reads a monotonic clock that starts with the group.
 	Now() time.Duration
 
-	// RemoteAddr is the peer's address as text.
-	RemoteAddr(fd int) string
+	// AppendRemoteAddr appends the peer's address as text.
+	AppendRemoteAddr(dst []byte, fd int) []byte
 }
 
 // Interest is what a loop wants to hear of a descriptor.

@@ -4,9 +4,8 @@ package netpoll
 
 import (
 	"errors"
-	"net"
+	"net/netip"
 	"runtime"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -113,24 +112,20 @@ func (s *poller) Watch(fd int, from, to Interest) error {
 	}
 }
 
-func (s *poller) RemoteAddr(fd int) string {
+func (s *poller) AppendRemoteAddr(dst []byte, fd int) []byte {
 	sa, err := unix.Getpeername(fd)
 	if err != nil {
-		return ""
+		return dst
 	}
-	return addrString(sa)
-}
-
-func addrString(sa unix.Sockaddr) string {
 	switch a := sa.(type) {
 	case *unix.SockaddrInet4:
-		return net.JoinHostPort(net.IP(a.Addr[:]).String(), strconv.Itoa(a.Port))
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)).AppendTo(dst)
 	case *unix.SockaddrInet6:
-		return net.JoinHostPort(net.IP(a.Addr[:]).String(), strconv.Itoa(a.Port))
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port)).AppendTo(dst)
 	case *unix.SockaddrUnix:
-		return a.Name
+		return append(dst, a.Name...)
 	}
-	return ""
+	return dst
 }
 
 func defaultLoops() int { return runtime.GOMAXPROCS(0) }

@@ -316,4 +316,6 @@ func (s *system) Close(fd int) error {
 	return nil
 }
 
-func (s *system) RemoteAddr(int) string { return "192.0.2.1:1234" }
+func (s *system) AppendRemoteAddr(dst []byte, _ int) []byte {
+	return append(dst, "192.0.2.1:1234"...)
+}
