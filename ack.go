@@ -35,7 +35,7 @@ func (p *pendingAck) finish(args Args, err error) {
 // Expire is for the loop's timers only: no answer came in time.
 func (p *pendingAck) Expire(*netpoll.Timer) {
 	if p.s.takeAck(p.id) == p {
-		p.s.box.push(mail{kind: mailNoAck, call: p})
+		p.s.push(mail{kind: mailNoAck, call: p})
 	}
 }
 
@@ -84,10 +84,10 @@ func (s *Socket) emitWithAck(then func(answer Args, err error), em emission, eve
 func startAck(a, b any) {
 	s, p := a.(*Socket), b.(*pendingAck)
 	s.mu.Lock()
-	waiting := s.acks[p.id] == p
+	waiting := s.acks()[p.id] == p
 	s.mu.Unlock()
 	if waiting {
-		s.session.Loop().Arm(&p.timer, p, p.timeout)
+		s.session().Loop().Arm(&p.timer, p, p.timeout)
 	}
 }
 
@@ -113,7 +113,7 @@ func (s *Socket) emitAsking(p *pendingAck, em emission, event string, args []any
 	msg.NoCompress = em.noCompress
 	s.post(msg, em.volatile)
 	if p.s != nil {
-		s.session.Loop().Post(startAck, s, p, 0)
+		s.session().Loop().Post(startAck, s, p, 0)
 	}
 	return id, nil
 }
@@ -123,25 +123,33 @@ func (s *Socket) addAck(id uint64, p *pendingAck) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.gone.Load():
+	case s.is(socketGone):
 		return ErrDisconnected
-	case len(s.acks) >= s.ns.srv.cfg.MaxPendingAcks:
+	case len(s.acks()) >= s.ns.srv.cfg.MaxPendingAcks:
 		return ErrTooManyAcks
-	case s.acks == nil:
-		s.acks = map[uint64]*pendingAck{}
+	case s.acks() == nil:
+		s.extra().acks = map[uint64]*pendingAck{}
 	}
-	s.acks[id] = p
+	s.acks()[id] = p
 	return nil
+}
+
+// acks are those who wait for answers, by id; mu is held.
+func (s *Socket) acks() map[uint64]*pendingAck {
+	if s.extras == nil {
+		return nil
+	}
+	return s.extras.acks
 }
 
 // takeAck removes who waits for answer id.
 func (s *Socket) takeAck(id uint64) *pendingAck {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := s.acks[id]
-	delete(s.acks, id)
-	if len(s.acks) == 0 {
-		s.acks = nil
+	acks := s.acks()
+	p := acks[id]
+	if delete(acks, id); acks != nil && len(acks) == 0 {
+		s.extras.acks = nil
 	}
 	return p
 }
@@ -150,16 +158,18 @@ func (s *Socket) takeAck(id uint64) *pendingAck {
 func (s *Socket) stopAcks() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.acks {
-		s.session.Loop().Stop(&p.timer)
+	for _, p := range s.acks() {
+		s.session().Loop().Stop(&p.timer)
 	}
 }
 
 // failAcks ends every wait: the socket is gone.
 func (s *Socket) failAcks() {
 	s.mu.Lock()
-	acks := s.acks
-	s.acks = nil
+	acks := s.acks()
+	if acks != nil {
+		s.extras.acks = nil
+	}
 	s.mu.Unlock()
 	for _, p := range acks {
 		p.finish(Args{}, ErrDisconnected)
@@ -168,7 +178,7 @@ func (s *Socket) failAcks() {
 
 // ack answers the peer's acknowledgement id.
 func (s *Socket) ack(id uint64, args []any) error {
-	if s.gone.Load() {
+	if s.is(socketGone) {
 		return ErrDisconnected
 	}
 	msg, err := s.ns.srv.encode(sio.Packet{Type: sio.Ack, ID: id, HasID: true}, s.ns.name, "", args)

@@ -229,7 +229,7 @@ func (s *Socket) handleEvent(m *mail) {
 	}
 	if err != nil {
 		srv.stats.protocolErrors.Add(1)
-		s.session.Close(ForcedClose)
+		s.session().Close(ForcedClose)
 		return
 	}
 	srv.stats.events.Add(1)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"sync"
+	"time"
 
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/netpoll"
@@ -16,22 +18,60 @@ import (
 type link struct {
 	srv     *Server
 	session *engine.Session
-	sockets []*Socket
+	sockets *Socket // a list, the latest first
 	partial *partial
-	timer   netpoll.Timer // connectTimeout, then the attachments' deadline
-	joined  bool          // some namespace has been joined
-	full    int           // sockets whose mailbox is full
+	timer   *connectTimer // until some namespace has been joined
+	full    int32         // sockets whose mailbox is full
+	count   int32         // sockets
 }
 
 // partial is a packet that waits for its attachments.
 //
 // Socket.IO v5, "Packet encoding": attachments follow the packet, in order.
 type partial struct {
+	link        *link
+	timer       netpoll.Timer
 	packet      sio.Packet
 	socket      *Socket
 	payload     *netpoll.Buffer
 	attachments [][]byte
 	bytes       int
+}
+
+// connectTimer is the deadline by which a namespace has to be joined, from a
+// pool: an idle session has none.
+type connectTimer struct {
+	netpoll.Timer
+	l *link
+}
+
+var connectTimers = sync.Pool{New: func() any { return new(connectTimer) }}
+
+func (l *link) startTimer(d time.Duration) {
+	t := connectTimers.Get().(*connectTimer)
+	t.l, l.timer = l, t
+	l.session.Loop().Arm(&t.Timer, t, d)
+}
+
+func (l *link) stopTimer() {
+	if t := l.timer; t != nil {
+		l.session.Loop().Stop(&t.Timer)
+		t.l, l.timer = nil, nil
+		connectTimers.Put(t)
+	}
+}
+
+// Expire is for the loop's timers only: no namespace was joined in time.
+func (t *connectTimer) Expire(*netpoll.Timer) {
+	l := t.l
+	l.stopTimer()
+	l.session.CloseNow(ForcedServerClose)
+}
+
+// Expire is for the loop's timers only: attachments did not arrive.
+func (p *partial) Expire(*netpoll.Timer) {
+	p.link.srv.stats.protocolErrors.Add(1)
+	p.link.session.CloseNow(ForcedClose)
 }
 
 func linkOf(s *engine.Session) *link { return s.Context.(*link) }
@@ -43,7 +83,7 @@ type sessionHandler Server
 func (h *sessionHandler) OnOpen(s *engine.Session) {
 	l := &link{srv: (*Server)(h), session: s}
 	s.Context = l
-	s.Loop().Arm(&l.timer, l, h.cfg.ConnectTimeout)
+	l.startTimer(h.cfg.ConnectTimeout)
 	if s.Version() == 3 {
 		l.join(h.Namespace, nil) // Socket.IO v4: the server joins "/" by itself
 	}
@@ -69,9 +109,9 @@ func (h *sessionHandler) OnMessage(s *engine.Session, data []byte, binary bool) 
 
 // OnUpgrade is for the engine.
 func (h *sessionHandler) OnUpgrade(s *engine.Session) {
-	for _, x := range linkOf(s).sockets {
+	for x := linkOf(s).sockets; x != nil; x = x.next {
 		if x.ns.onUpgrade.get() != nil {
-			x.box.push(mail{kind: mailUpgrade})
+			x.push(mail{kind: mailUpgrade})
 		}
 	}
 }
@@ -79,21 +119,10 @@ func (h *sessionHandler) OnUpgrade(s *engine.Session) {
 // OnClose is for the engine.
 func (h *sessionHandler) OnClose(s *engine.Session, reason engine.CloseReason) {
 	l := linkOf(s)
-	s.Loop().Stop(&l.timer)
+	l.stopTimer()
 	l.dropPartial()
-	for len(l.sockets) > 0 {
-		l.remove(l.sockets[len(l.sockets)-1], reason)
-	}
-}
-
-// Expire is for the loop's timers only: no namespace was joined in time, or
-// attachments did not arrive.
-func (l *link) Expire(*netpoll.Timer) {
-	if l.partial != nil {
-		l.srv.stats.protocolErrors.Add(1)
-		l.session.CloseNow(ForcedClose)
-	} else if !l.joined {
-		l.session.CloseNow(ForcedServerClose)
+	for l.sockets != nil {
+		l.remove(l.sockets, reason)
 	}
 }
 
@@ -136,8 +165,9 @@ func (l *link) handlePacket(data []byte) error {
 		if p.Attachments == 0 {
 			return errUnexpected
 		}
-		l.partial = &partial{packet: p, socket: s, payload: copyOf(p.Data), bytes: len(data)}
-		l.session.Loop().Arm(&l.timer, l, cfg.AttachmentTimeout)
+		b := &partial{link: l, packet: p, socket: s, payload: copyOf(p.Data), bytes: len(data)}
+		l.partial = b
+		l.session.Loop().Arm(&b.timer, b, cfg.AttachmentTimeout)
 	default:
 		return errUnexpected
 	}
@@ -164,7 +194,7 @@ func (l *link) handleAttachment(data []byte) error {
 		return nil
 	}
 	l.partial = nil
-	l.session.Loop().Stop(&l.timer)
+	l.session.Loop().Stop(&b.timer)
 	switch {
 	case b.socket.state != socketConnected:
 		b.payload.Release()
@@ -178,6 +208,7 @@ func (l *link) handleAttachment(data []byte) error {
 
 func (l *link) dropPartial() {
 	if l.partial != nil {
+		l.session.Loop().Stop(&l.partial.timer)
 		l.partial.payload.Release()
 		l.partial = nil
 	}
@@ -191,7 +222,7 @@ func (l *link) pushEvent(s *Socket, p sio.Packet, payload *netpoll.Buffer, attac
 		payload.Release()
 		return
 	}
-	if s.box.push(m) {
+	if s.push(m) {
 		l.srv.stats.paused.Add(1)
 		l.full++
 		l.session.Pause()
@@ -217,21 +248,21 @@ func (l *link) pushAck(s *Socket, p sio.Packet, payload *netpoll.Buffer, attachm
 		payload.Release()
 		return
 	}
-	s.box.push(mail{kind: mailAck, payload: payload, attachments: attachments, call: call})
+	s.push(mail{kind: mailAck, payload: payload, attachments: attachments, call: call})
 }
 
 // resumeReading follows when a mailbox has room again.
 func resumeReading(a, _ any) {
 	s := a.(*Socket)
-	if l := linkOf(s.session); l.full > 0 {
+	if l := linkOf(s.session()); l.full > 0 {
 		if l.full--; l.full == 0 {
-			s.session.Resume()
+			s.session().Resume()
 		}
 	}
 }
 
 func (l *link) find(namespace []byte) *Socket {
-	for _, s := range l.sockets {
+	for s := l.sockets; s != nil; s = s.next {
 		if s.ns.name == string(namespace) {
 			return s
 		}
@@ -254,7 +285,7 @@ func (l *link) handleConnect(p sio.Packet) error {
 	if l.find(name) != nil {
 		return errConnectTwice
 	}
-	if len(l.sockets) >= srv.cfg.MaxNamespaces {
+	if int(l.count) >= srv.cfg.MaxNamespaces {
 		return errTooManySpaces
 	}
 	auth := bytes.Clone(p.Data)
@@ -274,8 +305,9 @@ func (l *link) handleConnect(p sio.Packet) error {
 // join makes a socket, whose handlers decide whether it may stay.
 func (l *link) join(ns *Namespace, auth []byte) {
 	s := newSocket(ns, l.session, auth)
-	l.sockets = append(l.sockets, s)
-	s.box.push(mail{kind: mailConnect})
+	s.next, l.sockets = l.sockets, s
+	l.count++
+	s.push(mail{kind: mailConnect})
 }
 
 // queryAsAuth is what clients of Socket.IO v4 give instead of an auth object: a
@@ -313,30 +345,27 @@ func acceptPosted(a, _ any) {
 	if s.state != socketConnecting {
 		return
 	}
-	l := linkOf(s.session)
-	if !l.joined {
-		l.joined = true
-		if l.partial == nil {
-			s.session.Loop().Stop(&l.timer)
-		}
-	}
+	l := linkOf(s.session())
+	l.stopTimer()
 	s.state = socketConnected
-	if s.saved != nil {
-		for _, msg := range s.saved.missed {
-			s.session.Send(msg)
+	who := s.who()
+	if who.saved != nil {
+		for _, msg := range who.saved.missed {
+			s.session().Send(msg)
 		}
-		s.saved.release()
+		who.saved.release()
 	}
 	var answer any
-	if s.session.Version() == 4 {
-		answer = connectAnswer{s.member.ID, s.pid}
+	if s.session().Version() == 4 {
+		answer = connectAnswer{s.member.ID, who.pid}
 	}
 	s.sendPacket(sio.Connect, answer)
-	held := s.held
-	s.held, s.heldN = nil, 0
-	for _, msg := range held {
-		s.session.Send(msg)
-		msg.Release()
+	if h := s.held; h != nil {
+		s.held = nil
+		for _, msg := range h.messages {
+			s.session().Send(msg)
+		}
+		h.release()
 	}
 }
 
@@ -345,7 +374,7 @@ func refusePosted(a, b any) {
 	if s.state == socketClosed {
 		return
 	}
-	l := linkOf(s.session)
+	l := linkOf(s.session())
 	l.srv.stats.refused.Add(1)
 	l.remove(s, ServerNamespaceDisconnect)
 	refusal := &ConnectError{Message: b.(error).Error()}
@@ -390,30 +419,30 @@ func (l *link) disconnect(s *Socket) {
 // remove ends a socket; its handlers see that as their last mail.
 func (l *link) remove(s *Socket, reason Reason) {
 	var rooms []string
-	if s.ns.onDisconnecting.get() != nil || s.pid != "" {
+	who := s.who()
+	if s.is(socketEntered) && (s.ns.onDisconnecting.get() != nil || who.pid != "") {
 		rooms = s.Rooms()
-		s.setLastRooms(rooms)
 	}
+	s.setLastRooms(rooms)
 	s.ns.adapter.Remove(&s.member) // delivers what is under way first
-	if s.saved != nil {
-		s.saved.release()
+	if who.saved != nil {
+		who.saved.release()
 	}
-	if s.pid != "" && recoverable(reason) && (s.state == socketConnected || s.saved != nil) {
+	if who.pid != "" && recoverable(reason) && (s.state == socketConnected || who.saved != nil) {
 		s.remember(rooms)
 	}
 	s.state = socketClosed
-	s.gone.Store(true)
+	s.flags.Or(socketGone)
 	s.endContext()
 	s.stopAcks()
-	for _, msg := range s.held {
-		msg.Release()
-	}
+	s.held.release()
 	s.held = nil
-	for i, x := range l.sockets {
-		if x == s {
-			l.sockets = append(l.sockets[:i], l.sockets[i+1:]...)
+	for p := &l.sockets; *p != nil; p = &(*p).next {
+		if *p == s {
+			*p, s.next = s.next, nil
+			l.count--
 			break
 		}
 	}
-	s.box.push(mail{kind: mailDisconnect, reason: reason})
+	s.push(mail{kind: mailDisconnect, reason: reason})
 }

@@ -7,18 +7,16 @@ import (
 )
 
 // mailbox holds what a socket's handlers have still to see, in order. It is
-// run by one lent goroutine at a time; an empty one holds neither memory nor
-// goroutine.
+// run by one lent goroutine at a time; a socket that has nothing waiting has no
+// mailbox.
 type mailbox struct {
 	socket *Socket
 
-	// Guarded by mu.
-	mu     sync.Mutex
-	mails  []mail // mails[next:] are waiting
-	next   int
-	bytes  int
-	active bool // a goroutine runs it, or is on its way
-	full   bool // the session is not read until there is room
+	// Guarded by socket.mu.
+	mails []mail // mails[next:] are waiting
+	next  int
+	bytes int
+	full  bool // the session is not read until there is room
 
 	nextReady *mailbox // guarded by workers.mu
 }
@@ -46,15 +44,23 @@ const (
 	mailDisconnect
 )
 
+var mailboxes = sync.Pool{New: func() any { return new(mailbox) }}
+
 // mailsAtOnce is how many mails a goroutine takes from one mailbox before the
 // other mailboxes' turn.
 const mailsAtOnce = 16
 
 // push adds a mail and tells whether the mailbox is full now: then no more
 // events may be pushed until the session has been resumed.
-func (b *mailbox) push(m mail) (full bool) {
-	cfg := &b.socket.ns.srv.cfg
-	b.mu.Lock()
+func (s *Socket) push(m mail) (full bool) {
+	cfg := &s.ns.srv.cfg
+	s.mu.Lock()
+	b := s.box
+	start := b == nil
+	if start {
+		b = mailboxes.Get().(*mailbox)
+		b.socket, s.box = s, b
+	}
 	b.mails = append(b.mails, m)
 	if m.payload != nil {
 		b.bytes += m.size()
@@ -62,12 +68,10 @@ func (b *mailbox) push(m mail) (full bool) {
 	if m.kind == mailEvent && (len(b.mails)-b.next >= cfg.MailboxEvents || b.bytes >= cfg.MailboxBytes) && !b.full {
 		b.full, full = true, true
 	}
-	start := !b.active
-	b.active = true
-	b.mu.Unlock()
+	s.mu.Unlock()
 	if start {
-		b.socket.ns.srv.workers.active.Add(1)
-		b.socket.ns.srv.workers.lend(b)
+		s.ns.srv.workers.active.Add(1)
+		s.ns.srv.workers.lend(b)
 	}
 	return full
 }
@@ -80,17 +84,18 @@ func (m *mail) size() int {
 	return n
 }
 
-// run handles some mails and tells whether there are more.
+// run handles some mails and tells whether there are more. If there are not, b
+// is another socket's already.
 func (b *mailbox) run() (again bool) {
+	s := b.socket
+	cfg := &s.ns.srv.cfg
 	for range mailsAtOnce {
-		b.mu.Lock()
+		s.mu.Lock()
 		if b.next == len(b.mails) {
-			b.active = false
-			if cap(b.mails) > 0 {
-				b.mails, b.next = nil, 0
-			}
-			b.mu.Unlock()
-			b.socket.ns.srv.workers.active.Add(-1)
+			s.box = nil
+			s.mu.Unlock()
+			b.free()
+			s.ns.srv.workers.active.Add(-1)
 			return false
 		}
 		m := b.mails[b.next]
@@ -104,21 +109,29 @@ func (b *mailbox) run() (again bool) {
 			clear(b.mails[k:])
 			b.mails, b.next = b.mails[:k], 0
 		}
-		cfg := &b.socket.ns.srv.cfg
 		resume := b.full && len(b.mails)-b.next <= cfg.MailboxEvents/2 && b.bytes <= cfg.MailboxBytes/2
 		if resume {
 			b.full = false
 		}
-		b.mu.Unlock()
+		s.mu.Unlock()
 		if resume {
-			b.socket.session.Loop().Post(resumeReading, b.socket, nil, 0)
+			s.session().Loop().Post(resumeReading, s, nil, 0)
 		}
-		b.socket.handle(&m)
+		s.handle(&m)
 		if m.payload != nil {
 			m.payload.Release()
 		}
 	}
 	return true
+}
+
+// free gives an empty mailbox back.
+func (b *mailbox) free() {
+	b.socket, b.next = nil, 0
+	if b.mails = b.mails[:0]; cap(b.mails) > 64 {
+		b.mails = nil
+	}
+	mailboxes.Put(b)
 }
 
 // handle runs the handlers for one mail.
@@ -129,7 +142,7 @@ func (s *Socket) handle(m *mail) {
 	case mailAck:
 		args, err := s.ns.srv.split(m.payload.B, nil)
 		if err != nil {
-			s.session.Close(ForcedClose)
+			s.session().Close(ForcedClose)
 			return
 		}
 		m.call.finish(newArgs(s.ns.srv, args, m.attachments), nil)

@@ -148,7 +148,7 @@ func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) er
 
 // emitRecorded is Socket.emit, with an offset, and remembered.
 func (s *Socket) emitRecorded(event string, args []any, em emission) error {
-	if s.entered.Load() {
+	if s.is(socketEntered) {
 		op := Operator{ns: s.ns, noCompress: em.noCompress, o: broadcast.Options{Rooms: []string{s.member.ID}}}
 		return s.ns.broadcastRecorded(op, event, args)
 	}
@@ -250,13 +250,14 @@ func (h *history) enter(s *Socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.ns.adapter.Add(&s.member)
-	s.entered.Store(true)
-	if s.saved == nil {
+	s.flags.Or(socketEntered) // from now on what is sent is recorded for it
+	saved := s.who().saved
+	if saved == nil {
 		return
 	}
-	s.ns.adapter.Join(&s.member, s.saved.rooms...)
-	if !h.collect(s.saved) { // MaxBytes have been sent while middlewares were asked
-		s.session.Close(ForcedClose)
+	s.ns.adapter.Join(&s.member, saved.rooms...)
+	if !h.collect(saved) { // MaxBytes have been sent while middlewares were asked
+		s.session().Close(ForcedClose)
 	}
 }
 
@@ -314,8 +315,8 @@ func (s *Socket) remember(rooms []string) {
 	if len(rooms) > 0 {
 		rooms = rooms[1:] // its own comes with the ID
 	}
-	if s.saved != nil && !s.entered.Load() {
-		rooms = s.saved.rooms // it had not come back yet
+	if saved := s.who().saved; saved != nil && !s.is(socketEntered) {
+		rooms = saved.rooms // it had not come back yet
 	}
-	s.ns.history.save(&savedSocket{id: s.member.ID, pid: s.pid, rooms: rooms, data: s.Data()})
+	s.ns.history.save(&savedSocket{id: s.member.ID, pid: s.who().pid, rooms: rooms, data: s.Data()})
 }

@@ -428,6 +428,23 @@ func TestReferenceSocketEnds(t *testing.T) {
 			t.Errorf("%d left in the room", len(got))
 		}
 	})
+	t.Run("rooms joined in a middleware are the socket's when it is let in", func(t *testing.T) {
+		srv, connect := inMemory(t, sockeye.Config{})
+		srv.Use(func(s *sockeye.Socket) error {
+			_ = s.Join("room1", "room2", "room3")
+			s.Leave("room2")
+			_ = srv.To("room1").Emit("too early")
+			if got := s.Rooms(); len(got) != 3 || got[1] != "room1" || got[2] != "room3" {
+				t.Errorf("in %v", got)
+			}
+			return nil
+		})
+		c := connect()
+		_ = srv.To("room1").Emit("one")
+		_ = srv.To("room2").Emit("two")
+		_ = srv.To("room3").Emit("three")
+		expectNames(t, "one[] three[]", c)
+	})
 	t.Run("no rooms are joined after the end", func(t *testing.T) {
 		srv, connect := inMemory(t, sockeye.Config{})
 		c := connect()

@@ -16,33 +16,66 @@ import (
 // goroutine, also after it has been disconnected.
 type Socket struct {
 	// Immutable after the CONNECT packet.
-	ns      *Namespace
-	session *engine.Session
-	auth    []byte       // JSON object, or nil
-	saved   *savedSocket // what it was before, if it has been recovered; or nil
-	pid     string       // names it to connection state recovery; a secret, or ""
-	member  broadcast.Member
-	box     mailbox
+	ns       *Namespace
+	member   broadcast.Member // with the session
+	identity *identity        // nil for most
 
 	// Loop-owned.
-	state socketState
-	held  []*engine.Message // sent before the connection was answered
-	heldN int               // bytes in held
-
-	// The mailbox's goroutine.
-	accepted bool // OnConnect has let it in
-
-	// Guarded by mu.
-	mu        sync.Mutex
-	acks      map[uint64]*pendingAck
-	data      any
-	extras    *socketExtras
-	lastRooms []string // when it has gone: for OnDisconnecting
+	next     *Socket // of the same session
+	held     *held
+	state    socketState
+	accepted bool // OnConnect has let it in; the mailbox's goroutine's
 
 	// Any goroutine (atomic).
-	gone    atomic.Bool
-	entered atomic.Bool // it is in the namespace's index
+	flags atomic.Uint32
+
+	// Guarded by mu.
+	mu     sync.Mutex
+	box    *mailbox // nil when nothing waits for the handlers
+	data   any
+	extras *socketExtras
 }
+
+// identity is what a peer has said of itself, and what it may come back by.
+type identity struct {
+	auth  []byte       // JSON object, or nil
+	saved *savedSocket // what it was before, if it has been recovered; or nil
+	pid   string       // names it to connection state recovery; a secret, or ""
+}
+
+var noIdentity identity
+
+// who is the socket's identity, never nil.
+func (s *Socket) who() *identity {
+	if s.identity == nil {
+		return &noIdentity
+	}
+	return s.identity
+}
+
+// held is what was sent before the connection was answered.
+type held struct {
+	messages []*engine.Message
+	bytes    int
+}
+
+func (h *held) release() {
+	if h != nil {
+		for _, msg := range h.messages {
+			msg.Release()
+		}
+	}
+}
+
+// What is true of a socket from some moment on.
+const (
+	socketEntered = 1 << iota // it is in the namespace's index
+	socketGone
+)
+
+func (s *Socket) is(flag uint32) bool { return s.flags.Load()&flag != 0 }
+
+func (s *Socket) session() *engine.Session { return s.member.Session }
 
 type socketState uint8
 
@@ -54,20 +87,23 @@ const (
 )
 
 func newSocket(ns *Namespace, session *engine.Session, auth []byte) *Socket {
-	s := &Socket{ns: ns, session: session, auth: auth}
+	s := &Socket{ns: ns}
+	who := identity{auth: auth}
 	id := ""
 	if ns.history != nil && session.Version() == 4 {
-		if s.saved = ns.history.restore(auth, ns.srv.unmarshal); s.saved != nil {
-			id, s.pid, s.data = s.saved.id, s.saved.pid, s.saved.data
+		if who.saved = ns.history.restore(auth, ns.srv.unmarshal); who.saved != nil {
+			id, who.pid, s.data = who.saved.id, who.saved.pid, who.saved.data
 		} else {
-			s.pid = engine.NewID()
+			who.pid = engine.NewID()
 		}
+	}
+	if auth != nil || who.pid != "" {
+		s.identity = &who
 	}
 	if id == "" {
 		id = socketID(ns, session)
 	}
 	s.member = broadcast.Member{ID: id, Session: session, Owner: s}
-	s.box.socket = s
 	return s
 }
 
@@ -83,50 +119,77 @@ func (s *Socket) Server() *Server { return s.ns.srv }
 
 // Connected tells whether the socket is in its namespace: from OnConnect on,
 // until it leaves.
-func (s *Socket) Connected() bool { return s.entered.Load() && !s.gone.Load() }
+func (s *Socket) Connected() bool { return s.flags.Load() == socketEntered }
 
 // Transport is "polling" or "websocket", at present.
-func (s *Socket) Transport() string { return s.session.Transport() }
+func (s *Socket) Transport() string { return s.session().Transport() }
 
 // Request is the request that opened the session: headers, query, address.
-func (s *Socket) Request() *engine.Request { return s.session.Request() }
+func (s *Socket) Request() *engine.Request { return s.session().Request() }
 
 // Auth decodes what the peer gave for its auth option into v. Without one, v
 // is left as it is.
 func (s *Socket) Auth(v any) error {
-	if s.auth == nil {
+	if s.identity == nil || s.identity.auth == nil {
 		return nil
 	}
-	return s.ns.srv.unmarshal(s.auth, v)
+	return s.ns.srv.unmarshal(s.identity.auth, v)
 }
 
 // AuthJSON is the peer's auth object as it was sent (with a Parser, in its form),
 // or nil. It must not be changed.
-func (s *Socket) AuthJSON() []byte { return s.auth }
+func (s *Socket) AuthJSON() []byte { return s.who().auth }
 
 // Join puts the socket into rooms; they exist while somebody is in them. It
-// takes effect before Join returns. The error is ErrDisconnected.
+// takes effect before Join returns, or, in a middleware, as soon as the
+// middlewares have let the socket in. The error is ErrDisconnected.
 func (s *Socket) Join(rooms ...string) error {
-	if s.gone.Load() {
+	if s.is(socketGone) {
 		return ErrDisconnected
 	}
-	s.ns.adapter.Join(&s.member, rooms...)
+	if !s.changeEarly(func(early []string) []string { return append(early, rooms...) }) {
+		s.ns.adapter.Join(&s.member, rooms...)
+	}
 	return nil
 }
 
 // Leave takes the socket out of a room.
-func (s *Socket) Leave(room string) { s.ns.adapter.Leave(&s.member, room) }
+func (s *Socket) Leave(room string) {
+	if !s.changeEarly(func(early []string) []string {
+		return slices.DeleteFunc(early, func(r string) bool { return r == room })
+	}) {
+		s.ns.adapter.Leave(&s.member, room)
+	}
+}
+
+// changeEarly changes the rooms that the socket joins when it enters the
+// namespace; false if it has entered.
+func (s *Socket) changeEarly(f func(rooms []string) []string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.is(socketEntered) {
+		return false
+	}
+	x := s.extra()
+	x.rooms = f(x.rooms)
+	return true
+}
 
 // Recovered tells whether the socket is one that was away: it has the ID, the
 // rooms and the data that it had, and the peer gets what it has missed.
-func (s *Socket) Recovered() bool { return s.saved != nil }
+func (s *Socket) Recovered() bool { return s.who().saved != nil }
 
 // Rooms are the rooms that the socket is in, its own first.
 func (s *Socket) Rooms() []string {
-	if s.gone.Load() {
+	if s.flags.Load() != socketEntered {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return slices.Clone(s.lastRooms)
+		switch {
+		case s.is(socketGone):
+			return slices.Clone(s.lastRooms())
+		case !s.is(socketEntered):
+			return append([]string{s.member.ID}, s.earlyRooms()...)
+		}
 	}
 	return append([]string{s.member.ID}, s.ns.rooms.In(&s.member)...)
 }
@@ -146,7 +209,7 @@ func (s *Socket) Emit(event string, args ...any) error {
 func (s *Socket) Send(args ...any) error { return s.Emit("message", args...) }
 
 func (s *Socket) emit(event string, args []any, em emission) error {
-	if s.gone.Load() {
+	if s.is(socketGone) {
 		return ErrDisconnected
 	}
 	s.outgoing(event, args)
@@ -176,7 +239,7 @@ func (s *Socket) post(msg *engine.Message, volatile bool) {
 	if volatile {
 		run = sendPostedVolatile
 	}
-	if !s.session.Loop().Post(run, s, msg, msg.Size()) {
+	if !s.session().Loop().Post(run, s, msg, msg.Size()) {
 		msg.Release()
 	}
 }
@@ -197,18 +260,28 @@ func (s *Socket) sendOwn(msg *engine.Message, volatile bool) {
 func (s *Socket) deliver(msg *engine.Message, volatile bool) {
 	switch {
 	case s.state == socketAsking && !volatile:
-		s.session.Send(msg) // a middleware's: before the answer
-	case s.state == socketConnecting && !volatile && s.heldN <= s.ns.srv.cfg.MailboxBytes:
-		s.held = append(s.held, msg.Retain())
-		s.heldN += msg.Size()
+		s.session().Send(msg) // a middleware's: before the answer
 	case s.state == socketConnecting && !volatile:
-		s.session.CloseNow(TransportError)
+		s.hold(msg)
 	case s.state != socketConnected:
 	case !volatile:
-		s.session.Send(msg)
-	case !s.session.SendVolatile(msg):
+		s.session().Send(msg)
+	case !s.session().SendVolatile(msg):
 		s.ns.srv.stats.dropped.Add(1)
 	}
+}
+
+// hold keeps msg until the connection has been answered.
+func (s *Socket) hold(msg *engine.Message) {
+	if s.held == nil {
+		s.held = new(held)
+	}
+	if s.held.bytes > s.ns.srv.cfg.MailboxBytes {
+		s.session().CloseNow(TransportError)
+		return
+	}
+	s.held.messages = append(s.held.messages, msg.Retain())
+	s.held.bytes += msg.Size()
 }
 
 // To addresses the sockets of rooms, except this one.
@@ -229,35 +302,35 @@ func (s *Socket) Broadcast() Operator {
 // namespaces live on, unless closeSession ends it as a whole. What was emitted
 // before still arrives.
 func (s *Socket) Disconnect(closeSession bool) {
-	s.session.Loop().Post(disconnectPosted, s, closeSession, 0)
+	s.session().Loop().Post(disconnectPosted, s, closeSession, 0)
 }
 
 func disconnectPosted(a, b any) {
 	s := a.(*Socket)
-	l := linkOf(s.session)
+	l := linkOf(s.session())
 	if !b.(bool) {
 		l.disconnect(s)
 		return
 	}
-	for len(l.sockets) > 0 {
-		l.disconnect(l.sockets[len(l.sockets)-1])
+	for l.sockets != nil {
+		l.disconnect(l.sockets)
 	}
-	s.session.CloseNow(ForcedServerClose)
+	s.session().CloseNow(ForcedServerClose)
 }
 
 // handleConnect asks middlewares and OnConnect. It runs on the mailbox's
 // goroutine.
 func (s *Socket) handleConnect() {
-	loop := s.session.Loop()
+	loop := s.session().Loop()
 	err, _ := s.guard("connect", func() error {
-		if s.saved == nil || !s.ns.srv.cfg.Recovery.skipMiddlewares() {
+		if s.who().saved == nil || !s.ns.srv.cfg.Recovery.skipMiddlewares() {
 			for _, m := range s.ns.middlewares.get() {
 				if err := m(s); err != nil {
 					return err
 				}
 			}
 		}
-		if s.gone.Load() {
+		if s.is(socketGone) {
 			return ErrDisconnected
 		}
 		loop.Post(holdPosted, s, nil, 0)
@@ -275,14 +348,24 @@ func (s *Socket) handleConnect() {
 	loop.Post(acceptPosted, s, nil, 0)
 }
 
-// enter puts the socket into the namespace's index.
+// enter puts the socket into the namespace's index, and into the rooms that
+// middlewares have joined for it.
 func (s *Socket) enter() {
 	if s.ns.history != nil {
 		s.ns.history.enter(s)
-		return
+	} else {
+		s.ns.adapter.Add(&s.member)
 	}
-	s.entered.Store(true)
-	s.ns.adapter.Add(&s.member)
+	s.mu.Lock()
+	s.flags.Or(socketEntered)
+	rooms := s.earlyRooms()
+	if rooms != nil {
+		s.extras.rooms = nil
+	}
+	s.mu.Unlock()
+	if rooms != nil {
+		s.ns.adapter.Join(&s.member, rooms...)
+	}
 }
 
 // holdPosted: what is sent from now on waits for the answer.
@@ -310,7 +393,9 @@ func (s *Socket) handleDisconnect(reason Reason) {
 func (s *Socket) setLastRooms(rooms []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastRooms = rooms
+	if rooms != nil || s.extras != nil {
+		s.extra().rooms = rooms
+	}
 }
 
 // guard calls a handler; a panic costs that event only.
@@ -354,6 +439,6 @@ func (s *Socket) report(event string, err error) {
 // sendPacket sends a packet that is neither an event nor an answer.
 func (s *Socket) sendPacket(t sio.PacketType, data any) {
 	msg := s.ns.srv.encodePacket(sio.Packet{Type: t, Namespace: []byte(s.ns.name)}, data)
-	s.session.Send(msg)
+	s.session().Send(msg)
 	msg.Release()
 }

@@ -7,7 +7,9 @@ import (
 
 // socketExtras is what few sockets have: made when it is first needed.
 type socketExtras struct {
-	handlers *Handlers          // of this socket alone
+	handlers *Handlers // of this socket alone
+	acks     map[uint64]*pendingAck
+	rooms    []string           // to be joined on entering; when it has gone, those that it was in
 	session  map[string]any     // SaveSession
 	ctx      context.Context    //nolint:containedctx // the socket's own life
 	cancel   context.CancelFunc // ends ctx
@@ -20,6 +22,17 @@ func (s *Socket) extra() *socketExtras {
 	}
 	return s.extras
 }
+
+// earlyRooms are to be joined on entering the namespace; mu is held.
+func (s *Socket) earlyRooms() []string {
+	if s.extras == nil {
+		return nil
+	}
+	return s.extras.rooms
+}
+
+// lastRooms are those that a socket was in that has gone; mu is held.
+func (s *Socket) lastRooms() []string { return s.earlyRooms() }
 
 // SetData keeps a value of the application's with the socket. With connection
 // state recovery it comes back with the socket.
@@ -73,7 +86,7 @@ func (s *Socket) Context() context.Context {
 	x := s.extra()
 	if x.ctx == nil {
 		x.ctx, x.cancel = context.WithCancel(context.Background())
-		if s.gone.Load() {
+		if s.is(socketGone) {
 			x.cancel()
 		}
 	}

@@ -257,11 +257,11 @@ func (f *fanout) addresses(m *Member) bool {
 			}
 			continue
 		}
-		i := m.find(s.room)
-		if i < 0 && m.leaving == 0 {
+		at := m.index(s.room)
+		if at == nil && m.leaving == 0 {
 			continue // settleLeft has run
 		}
-		if i >= 0 && int(m.rooms[i].at) < len(s.members) && s.members[m.rooms[i].at] == m {
+		if at != nil && int(*at) <= len(s.members) && s.members[*at-1] == m {
 			return true
 		}
 		if slices.Contains(s.members, m) {

@@ -21,8 +21,10 @@ type Member struct {
 	Owner any
 
 	// Guarded by the shard's mu.
-	rooms   []membership
-	leaving int32 // calls of Leave whose settleLeft has not run yet
+	room    membership    // the first; its room is nil if there is none
+	more    *[]membership // further ones; nil if there are none
+	all     int32         // index among all members, from 1; 0 when it is not there
+	leaving int32         // calls of Leave whose settleLeft has not run yet
 
 	// Loop-owned.
 	settled uint64 // the last fan-out that is settled for the member
@@ -30,7 +32,7 @@ type Member struct {
 
 type membership struct {
 	room *room
-	at   int32 // index in room.members
+	at   int32 // index in room.members, from 1
 }
 
 // room is one room's members on one loop.
@@ -39,6 +41,8 @@ type room struct {
 	name    string
 	members []*Member
 	shared  bool // a fan-out has a snapshot of members: copy before removing
+
+	everyone bool // it is that of all members. Immutable.
 }
 
 // Rooms is the index of one namespace's members on this server, and the
@@ -79,7 +83,7 @@ type shard struct {
 func New(g *netpoll.Group, deliver func(m *Member, msg *engine.Message, volatile bool)) *Rooms {
 	r := &Rooms{deliver: deliver}
 	for i := range g.Len() {
-		sh := &shard{loop: g.Loop(i), rooms: r, byName: map[string]*room{}, byID: map[string]*Member{}}
+		sh := &shard{loop: g.Loop(i), rooms: r, all: room{everyone: true}, byName: map[string]*room{}, byID: map[string]*Member{}}
 		sh.done.L = &sh.mu
 		r.shards = append(r.shards, sh)
 	}
@@ -108,10 +112,10 @@ func (r *Rooms) Remove(m *Member) {
 	if sh.byID[m.ID] == m {
 		delete(sh.byID, m.ID)
 	}
-	for len(m.rooms) > 0 {
-		sh.leave(m, len(m.rooms)-1)
+	for m.room.room != nil {
+		sh.leave(m, m.room.room)
 	}
-	m.rooms = nil
+	sh.leave(m, &sh.all)
 }
 
 // Join puts a member into rooms. Joining a room twice, or after Remove, does
@@ -120,7 +124,7 @@ func (r *Rooms) Join(m *Member, names ...string) {
 	sh := r.shard(m)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.byID[m.ID] != m {
+	if m.all == 0 {
 		return
 	}
 	for _, name := range names {
@@ -128,7 +132,7 @@ func (r *Rooms) Join(m *Member, names ...string) {
 		if rm == nil {
 			rm = &room{name: name}
 			sh.byName[name] = rm
-		} else if m.find(rm) >= 0 {
+		} else if m.index(rm) != nil {
 			continue
 		}
 		rm.add(m)
@@ -141,16 +145,12 @@ func (r *Rooms) Leave(m *Member, name string) {
 	sh := r.shard(m)
 	sh.mu.Lock()
 	rm := sh.byName[name]
-	i := -1
-	if rm != nil {
-		i = m.find(rm)
-	}
-	if i >= 0 {
-		sh.leave(m, i)
+	left := rm != nil && sh.leave(m, rm)
+	if left {
 		m.leaving++
 	}
 	sh.mu.Unlock()
-	if i >= 0 {
+	if left {
 		// What was broadcast to the room before still reaches the member.
 		if !sh.loop.Post(settleLeft, sh, m, 0) {
 			return // the loop has ended
@@ -163,9 +163,12 @@ func (r *Rooms) In(m *Member) []string {
 	sh := r.shard(m)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	names := make([]string, 0, len(m.rooms))
-	for _, ms := range m.rooms {
-		if ms.room != &sh.all {
+	if m.room.room == nil {
+		return nil
+	}
+	names := []string{m.room.room.name}
+	if m.more != nil {
+		for _, ms := range *m.more {
 			names = append(names, ms.room.name)
 		}
 	}
@@ -262,25 +265,81 @@ func (sh *shard) members(name string) []*Member {
 	return nil
 }
 
-func (m *Member) find(rm *room) int {
-	return slices.IndexFunc(m.rooms, func(ms membership) bool { return ms.room == rm })
+// index is where the member's index in rm.members is kept; nil if it is not in
+// rm.
+func (m *Member) index(rm *room) *int32 {
+	switch {
+	case rm.everyone:
+		if m.all > 0 {
+			return &m.all
+		}
+	case m.room.room == rm:
+		return &m.room.at
+	case m.more != nil:
+		for i := range *m.more {
+			if ms := &(*m.more)[i]; ms.room == rm {
+				return &ms.at
+			}
+		}
+	}
+	return nil
 }
 
 func (rm *room) add(m *Member) {
-	m.rooms = append(m.rooms, membership{rm, int32(len(rm.members))})
 	rm.members = append(rm.members, m)
+	at := int32(len(rm.members))
+	switch {
+	case rm.everyone:
+		m.all = at
+	case m.room.room == nil:
+		m.room = membership{rm, at}
+	case m.more == nil:
+		m.more = &[]membership{{rm, at}}
+	default:
+		*m.more = append(*m.more, membership{rm, at})
+	}
 }
 
-// leave takes m out of its i-th room: the last member takes its place.
-func (sh *shard) leave(m *Member, i int) {
-	rm, at := m.rooms[i].room, m.rooms[i].at
+// forget takes rm off the member's own list.
+func (m *Member) forget(rm *room) {
+	if rm.everyone {
+		m.all = 0
+		return
+	}
+	last := membership{}
+	if m.more != nil {
+		list := *m.more
+		end := len(list) - 1
+		last, list[end] = list[end], membership{}
+		if *m.more = list[:end]; end == 0 {
+			m.more = nil
+		}
+	}
+	if last.room == rm {
+		return
+	}
+	if m.room.room == rm {
+		m.room = last
+		return
+	}
+	for i := range *m.more {
+		if (*m.more)[i].room == rm {
+			(*m.more)[i] = last
+		}
+	}
+}
+
+// leave takes m out of rm, and tells whether it was in it. mu is held.
+func (sh *shard) leave(m *Member, rm *room) bool {
+	p := m.index(rm)
+	if p == nil {
+		return false
+	}
+	at := *p
+	m.forget(rm)
 	if rm != &sh.all {
 		defer sh.rooms.observer.left(rm.name, m.ID)
 	}
-	last := len(m.rooms) - 1
-	m.rooms[i] = m.rooms[last]
-	m.rooms[last] = membership{}
-	m.rooms = m.rooms[:last]
 	if rm.shared {
 		rm.members, rm.shared = slices.Clone(rm.members), false
 	}
@@ -289,8 +348,8 @@ func (sh *shard) leave(m *Member, i int) {
 	rm.members[end] = nil
 	rm.members = rm.members[:end]
 	if moved != m {
-		rm.members[at] = moved
-		moved.rooms[moved.find(rm)].at = at
+		rm.members[at-1] = moved
+		*moved.index(rm) = at
 	}
 	switch {
 	case end == 0 && rm != &sh.all:
@@ -298,4 +357,5 @@ func (sh *shard) leave(m *Member, i int) {
 	case cap(rm.members) > 64 && end < cap(rm.members)/4:
 		rm.members = slices.Clone(rm.members) // give the memory of a crowd back
 	}
+	return true
 }
