@@ -88,17 +88,18 @@ const (
 
 func newSocket(ns *Namespace, session *engine.Session, auth []byte) *Socket {
 	s := &Socket{ns: ns}
-	who := identity{auth: auth}
+	recovers := ns.history != nil && session.Version() == 4
+	if auth != nil || recovers {
+		s.identity = &identity{auth: auth}
+	}
 	id := ""
-	if ns.history != nil && session.Version() == 4 {
+	if recovers {
+		who := s.identity
 		if who.saved = ns.history.restore(auth, ns.srv.unmarshal); who.saved != nil {
 			id, who.pid, s.data = who.saved.id, who.saved.pid, who.saved.data
 		} else {
 			who.pid = engine.NewID()
 		}
-	}
-	if auth != nil || who.pid != "" {
-		s.identity = &who
 	}
 	if id == "" {
 		id = socketID(ns, session)

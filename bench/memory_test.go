@@ -21,8 +21,11 @@ func BenchmarkIdleMemory(b *testing.B) {
 	const n = 5_000
 	addr, srv := serve(b, sockeye.Config{})
 	hold(b, addr, 100) // pools and tables have their first size
+	var start, end runtime.MemStats
 	before := inUse()
+	runtime.ReadMemStats(&start)
 	hold(b, addr, n)
+	runtime.ReadMemStats(&end)
 	if got := srv.Of("/").Len(); got != n+100 {
 		b.Fatalf("%d sockets, want %d", got, n+100)
 	}
@@ -30,6 +33,8 @@ func BenchmarkIdleMemory(b *testing.B) {
 	for b.Loop() {
 	}
 	b.ReportMetric(per, "B/conn")
+	b.ReportMetric(float64(end.TotalAlloc-start.TotalAlloc)/n, "B-allocated/conn")
+	b.ReportMetric(float64(end.Mallocs-start.Mallocs)/n, "allocs/conn")
 	b.ReportMetric(0, "ns/op")
 }
 

@@ -109,7 +109,7 @@ func (sh *shard) snapshot(name string, to []snapshot) []snapshot {
 	if rm := sh.byName[name]; rm != nil {
 		return rm.snapshot(to)
 	}
-	if m := sh.byID[name]; m != nil {
+	if m := sh.byID.Get(name); m != nil {
 		return append(to, snapshot{members: []*Member{m}})
 	}
 	return to

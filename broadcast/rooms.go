@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/internal/idtable"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -29,6 +30,8 @@ type Member struct {
 	// Loop-owned.
 	settled uint64 // the last fan-out that is settled for the member
 }
+
+func (m *Member) id() string { return m.ID }
 
 type membership struct {
 	room *room
@@ -66,7 +69,7 @@ type shard struct {
 	mu      sync.Mutex
 	all     room
 	byName  map[string]*room
-	byID    map[string]*Member
+	byID    idtable.Table[*Member]
 	pending int       // fan-outs that are not done
 	done    sync.Cond // signalled when one is done
 	closed  bool
@@ -83,7 +86,7 @@ type shard struct {
 func New(g *netpoll.Group, deliver func(m *Member, msg *engine.Message, volatile bool)) *Rooms {
 	r := &Rooms{deliver: deliver}
 	for i := range g.Len() {
-		sh := &shard{loop: g.Loop(i), rooms: r, all: room{everyone: true}, byName: map[string]*room{}, byID: map[string]*Member{}}
+		sh := &shard{loop: g.Loop(i), rooms: r, all: room{everyone: true}, byName: map[string]*room{}, byID: idtable.New((*Member).id)}
 		sh.done.L = &sh.mu
 		r.shards = append(r.shards, sh)
 	}
@@ -97,7 +100,7 @@ func (r *Rooms) Add(m *Member) {
 	sh := r.shard(m)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.byID[m.ID] = m
+	sh.byID.Add(m)
 	sh.all.add(m)
 }
 
@@ -109,9 +112,7 @@ func (r *Rooms) Remove(m *Member) {
 	r.Settle(m)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.byID[m.ID] == m {
-		delete(sh.byID, m.ID)
-	}
+	sh.byID.Remove(m)
 	for m.room.room != nil {
 		sh.leave(m, m.room.room)
 	}
@@ -179,7 +180,7 @@ func (r *Rooms) In(m *Member) []string {
 func (r *Rooms) Lookup(id string) *Member {
 	for _, sh := range r.shards {
 		sh.mu.Lock()
-		m := sh.byID[id]
+		m := sh.byID.Get(id)
 		sh.mu.Unlock()
 		if m != nil {
 			return m
@@ -259,7 +260,7 @@ func (sh *shard) members(name string) []*Member {
 	if rm := sh.byName[name]; rm != nil {
 		return rm.members
 	}
-	if m := sh.byID[name]; m != nil {
+	if m := sh.byID.Get(name); m != nil {
 		return []*Member{m}
 	}
 	return nil

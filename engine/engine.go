@@ -77,6 +77,7 @@ func New(cfg Config, h Handler) *Engine {
 		ws:       slices.Contains(cfg.Transports, "websocket"),
 		deciding: make(chan struct{}, cfg.MaxDeciding), compressing: make(chan struct{}, maxCompressing),
 	}
+	e.sessions.init()
 	if cfg.Middleware != nil {
 		e.gate = cfg.Middleware(http.HandlerFunc(e.admit))
 	}
@@ -241,7 +242,7 @@ func (e *Engine) serve(c *netpoll.Conn, r *netpoll.Request) {
 
 // serveSession answers a request of a session that exists.
 func (e *Engine) serveSession(c *netpoll.Conn, r *netpoll.Request, q query, websocket bool) {
-	s := e.sessions.get(q.sid)
+	s := e.sessions.get(string(q.sid))
 	switch {
 	case s == nil:
 		e.refuse(c, r, errSession)

@@ -107,8 +107,7 @@ func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request, q query
 	var upgrades []string
 	if r.UpgradeWebSocket {
 		s.setTransport(transportWebSocket)
-		var room [256]byte
-		if err := c.Upgrade(r, s.appendHeaders(room[:0], r, extra)); err != nil {
+		if err := c.Upgrade(r, s.appendHeaders(nil, r, extra)); err != nil {
 			e.sessions.remove(s) // Upgrade has answered
 			return
 		}

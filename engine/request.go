@@ -15,22 +15,22 @@ import (
 // may be read from any goroutine, for as long as the caller likes. It is kept in
 // a compact form: what is read again and again is worth keeping.
 type Request struct {
-	at   int64  // Unix time in nanoseconds
-	data string // the session's sid, the peer's address, the head
+	at   int64            // Unix time in nanoseconds
+	data string           // the session's sid, the peer's address, the head
+	ctx  *context.Context // the middleware's values; nil without
 
 	sidLen, addrLen uint16 // their bytes in data
-
-	ctx *context.Context // the middleware's values; nil without
 }
 
 // newRequest copies r, for a session with that sid.
 func newRequest(c *netpoll.Conn, r *netpoll.Request, sid []byte) Request {
-	var room [1024]byte
-	data := append(room[:0], sid...)
-	data = c.AppendRemoteAddr(data)
-	addrLen := len(data) - len(sid)
-	data = r.AppendCompact(data)
-	return Request{at: time.Now().UnixNano(), data: string(data), sidLen: uint16(len(sid)), addrLen: uint16(addrLen)}
+	buf := netpoll.NewBuffer(512)
+	defer buf.Release()
+	buf.B = append(buf.B, sid...)
+	buf.B = c.AppendRemoteAddr(buf.B)
+	addrLen := len(buf.B) - len(sid)
+	buf.B = r.AppendCompact(buf.B)
+	return Request{at: time.Now().UnixNano(), data: string(buf.B), sidLen: uint16(len(sid)), addrLen: uint16(addrLen)}
 }
 
 func (r *Request) sid() string { return r.data[:r.sidLen] }

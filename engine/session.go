@@ -17,7 +17,6 @@ type Session struct {
 	engine  *Engine
 	loop    *netpoll.Loop
 	request Request // and the sid
-	version uint8   // of the protocol
 
 	// Loop-owned.
 
@@ -28,6 +27,7 @@ type Session struct {
 	poll  *polling      // what a WebSocket does not need; nil when there is only one
 	timer netpoll.Timer // heartbeat, or the end of closing
 
+	version   uint8 // of the protocol. Immutable after the handshake.
 	state     sessionState
 	transport transportKind
 	paused    bool // messages are not delivered

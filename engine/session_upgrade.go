@@ -46,8 +46,7 @@ const noopDelay = 100 * time.Millisecond
 // handleUpgrade answers a WebSocket request that names the session.
 func (s *Session) handleUpgrade(c *netpoll.Conn, r *netpoll.Request, q query) {
 	e := s.engine
-	var room [256]byte
-	if err := c.Upgrade(r, s.appendHeaders(room[:0], r, nil)); err != nil {
+	if err := c.Upgrade(r, s.appendHeaders(nil, r, nil)); err != nil {
 		return // Upgrade has answered
 	}
 	if s.state != sessionOpen || s.transport != transportPolling || s.poll.upgrade != nil {

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"sync"
 	"sync/atomic"
+
+	"github.com/sockeye-io/sockeye/internal/idtable"
 )
 
 // sessions finds a session by its sid, from any goroutine. It is cut into
@@ -16,11 +18,17 @@ type sessions struct {
 	shards [64]struct {
 		// Guarded by mu.
 		mu sync.Mutex
-		m  map[string]*Session
+		m  idtable.Table[*Session]
 	}
 }
 
-func (t *sessions) shard(sid []byte) int {
+func (t *sessions) init() {
+	for i := range t.shards {
+		t.shards[i].m = idtable.New((*Session).ID)
+	}
+}
+
+func (t *sessions) shard(sid string) int {
 	// The last characters: all of them are random, or a sequence.
 	n := len(sid)
 	if n < 2 {
@@ -30,35 +38,30 @@ func (t *sessions) shard(sid []byte) int {
 }
 
 // get finds a session; nil if there is none.
-func (t *sessions) get(sid []byte) *Session {
+func (t *sessions) get(sid string) *Session {
 	h := &t.shards[t.shard(sid)]
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.m[string(sid)]
+	return h.m.Get(sid)
 }
 
 // add enters a session; false if the sid is taken.
 func (t *sessions) add(s *Session) bool {
-	h := &t.shards[t.shard([]byte(s.ID()))]
+	h := &t.shards[t.shard(s.ID())]
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.m[s.ID()] != nil {
+	if !h.m.Add(s) {
 		return false
 	}
-	if h.m == nil {
-		h.m = map[string]*Session{}
-	}
-	h.m[s.ID()] = s
 	t.count.Add(1)
 	return true
 }
 
 func (t *sessions) remove(s *Session) {
-	h := &t.shards[t.shard([]byte(s.ID()))]
+	h := &t.shards[t.shard(s.ID())]
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.m[s.ID()] == s {
-		delete(h.m, s.ID())
+	if h.m.Remove(s) {
 		t.count.Add(-1)
 	}
 }
@@ -70,10 +73,8 @@ func (t *sessions) each(f func(*Session)) {
 	for i := range t.shards {
 		h := &t.shards[i]
 		h.mu.Lock()
-		list := make([]*Session, 0, len(h.m))
-		for _, s := range h.m {
-			list = append(list, s)
-		}
+		list := make([]*Session, 0, h.m.Len())
+		h.m.All(func(s *Session) { list = append(list, s) })
 		h.mu.Unlock()
 		for _, s := range list {
 			f(s)

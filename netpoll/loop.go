@@ -204,7 +204,7 @@ func (l *Loop) runPosted() {
 		l.run(&l.running[i])
 		l.running[i] = job{}
 	}
-	if cap(l.running) > 4096 {
+	if cap(l.running) > 1024 && len(l.running) < cap(l.running)/4 {
 		l.running = nil // the memory of a burst is not kept
 	}
 }

@@ -3,6 +3,8 @@
 package netpoll
 
 import (
+	"net/netip"
+
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
 )
@@ -68,4 +70,20 @@ func (s *poller) Writev(fd int, bs [][]byte) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+func (s *poller) AppendRemoteAddr(dst []byte, fd int) []byte {
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return dst
+	}
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)).AppendTo(dst)
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port)).AppendTo(dst)
+	case *unix.SockaddrUnix:
+		return append(dst, a.Name...)
+	}
+	return dst
 }

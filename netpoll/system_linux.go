@@ -1,6 +1,9 @@
 package netpoll
 
 import (
+	"net/netip"
+	"unsafe"
+
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
 )
@@ -24,9 +27,37 @@ func (w *waker) is(fd int) bool { return fd == w.fd }
 func (w *waker) drain()         {}
 func (w *waker) close()         { _ = unix.Close(w.fd) }
 
+// accept is unix.Accept4 without the peer's address, for which that allocates.
 func accept(fd int) (int, error) {
-	nfd, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-	return nfd, err
+	nfd, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(nfd), nil
+}
+
+// AppendRemoteAddr does not allocate, as unix.Getpeername would.
+func (s *poller) AppendRemoteAddr(dst []byte, fd int) []byte {
+	size := uint32(unsafe.Sizeof(s.peer))
+	_, _, errno := unix.Syscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&s.peer)), uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return dst
+	}
+	switch s.peer.Addr.Family {
+	case unix.AF_INET:
+		a := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.peer))
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), hostOrder(a.Port)).AppendTo(dst)
+	case unix.AF_INET6:
+		a := (*unix.RawSockaddrInet6)(unsafe.Pointer(&s.peer))
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), hostOrder(a.Port)).AppendTo(dst)
+	}
+	return dst // a peer on a Unix socket has no name
+}
+
+// hostOrder reads a port, which is in network order.
+func hostOrder(port uint16) uint16 {
+	b := (*[2]byte)(unsafe.Pointer(&port))
+	return uint16(b[0])<<8 | uint16(b[1])
 }
 
 func (s *poller) Writev(fd int, bs [][]byte) (int, error) { return unix.Writev(fd, bs) }

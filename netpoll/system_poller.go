@@ -4,7 +4,6 @@ package netpoll
 
 import (
 	"errors"
-	"net/netip"
 	"runtime"
 	"syscall"
 	"time"
@@ -26,6 +25,7 @@ type poller struct {
 
 	// Loop-owned.
 	alarm *time.Timer
+	peer  unix.RawSockaddrAny // scratch
 }
 
 func openPoller(start time.Time) (*poller, error) {
@@ -110,22 +110,6 @@ func (s *poller) Watch(fd int, from, to Interest) error {
 		}
 		return s.p.AddWrite(&pa, false)
 	}
-}
-
-func (s *poller) AppendRemoteAddr(dst []byte, fd int) []byte {
-	sa, err := unix.Getpeername(fd)
-	if err != nil {
-		return dst
-	}
-	switch a := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)).AppendTo(dst)
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port)).AppendTo(dst)
-	case *unix.SockaddrUnix:
-		return append(dst, a.Name...)
-	}
-	return dst
 }
 
 func defaultLoops() int { return runtime.GOMAXPROCS(0) }
