@@ -3,6 +3,7 @@ package broadcast
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/idtable"
@@ -75,9 +76,14 @@ type shard struct {
 	closed  bool
 
 	// Loop-owned.
-	seq    uint64
-	active []*fanout
-	queued bool // a job that goes on with active is posted
+	seq      uint64
+	active   []*fanout     // in the order of seq
+	lap      int           // active[:lap] go around together; the others wait
+	queued   bool          // a job that goes on with the lap is posted
+	together int           // fan-outs in the last lap, and those that came during it
+	began    time.Duration // the lap
+	gather   time.Duration // until when the next lap may wait for company
+	timer    netpoll.Timer // ends that
 }
 
 // New makes an empty index over the loops of g. deliver is called on a
