@@ -1,0 +1,3 @@
+module github.com/sockeye-io/sockeye/bench/load
+
+go 1.26

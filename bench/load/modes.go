@@ -1,0 +1,193 @@
+//go:build linux
+
+package main
+
+import (
+	"strconv"
+	"time"
+)
+
+// One in so many deliveries has its latency taken: a look at the clock is not
+// free.
+const (
+	bcastSample = 16
+	echoSample  = 8
+)
+
+// idle holds the connections.
+func (l *load) idle(r result) {
+	cpu := l.servers.cpu()
+	l.run(l.measured, nil)
+	r["idle_cpu_pct"] = round((l.servers.cpu()-cpu)/l.measured.Seconds()*100, 2)
+}
+
+// bcast has one connection send; all count.
+func (l *load) bcast(r result) {
+	var (
+		sent, done int64
+		got        = map[int64]*int{} // deliveries of broadcasts that have not reached all
+		last       int64              // the broadcast that was counted last
+		lastGot    *int               // its entry in got
+		draining   bool
+		begin      = time.Now()
+	)
+	send := func() {
+		sent++
+		got[sent] = new(int)
+		l.text = append(l.text[:0], bcastStart...)
+		l.text = append(strconv.AppendInt(l.text, sent, 10), '-')
+		l.finish(l.sender())
+	}
+	l.onMessage = func(_ *conn, p []byte) {
+		text, ok := argument(p, bcastStart)
+		if !ok {
+			return
+		}
+		seq, text, ok := leadingNumber(text)
+		if !ok {
+			return
+		}
+		l.deliver(text, bcastSample)
+		if seq != last {
+			last, lastGot = seq, got[seq]
+		}
+		if lastGot == nil {
+			return // not ours, or one too many
+		}
+		if *lastGot++; *lastGot == l.ready {
+			delete(got, seq)
+			lastGot = nil
+			done++
+			if l.perSecond == 0 && !draining {
+				send()
+			}
+		}
+	}
+	var tick func()
+	if l.perSecond > 0 {
+		tick = func() {
+			for due := int64(time.Since(begin).Seconds() * l.perSecond); sent < due; {
+				send()
+			}
+		}
+	} else {
+		for range l.window {
+			send()
+		}
+	}
+	l.run(l.warm, tick)
+	before := done
+	elapsed := l.figures(r, tick)
+	r["broadcasts_per_s"] = round(float64(done-before)/elapsed, 2)
+	draining = true
+	l.run(2*time.Second, nil)
+	lost := 0
+	for _, n := range got {
+		lost += l.ready - *n
+	}
+	r["undelivered_after_drain"] = lost
+}
+
+// echo has every connection, or some, keep messages in flight.
+func (l *load) echo(r result) {
+	stop := false
+	send := func(c *conn) {
+		l.text = append(l.text[:0], echoStart...)
+		l.finish(c)
+	}
+	l.onMessage = func(c *conn, p []byte) {
+		text, ok := argument(p, echoStart)
+		if !ok {
+			return
+		}
+		l.deliver(text, echoSample)
+		if !stop {
+			send(c)
+		}
+	}
+	active := l.active
+	if active <= 0 || active > l.n {
+		active = l.n
+	}
+	for i := range active {
+		for range l.window {
+			if c := &l.clients[i]; c.stage == ready {
+				send(c)
+			}
+		}
+	}
+	l.run(l.warm, nil)
+	l.figures(r, nil)
+	stop = true
+	l.run(time.Second, nil)
+}
+
+// churn closes connections and opens them again, one after another.
+func (l *load) churn(r result) {
+	cpu, begin := l.servers.cpu(), time.Now()
+	next, churned := 0, 0
+	l.run(l.measured, func() {
+		for k := 0; k < 64 && l.underWay < l.dialing; k++ {
+			c := &l.clients[next]
+			next = (next + 1) % l.n
+			if c.stage != ready {
+				continue
+			}
+			l.leave(c)
+			l.open(c, c.id)
+			churned++
+		}
+	})
+	r["churn_per_s"] = round(float64(churned)/time.Since(begin).Seconds(), 0)
+	if churned > 0 {
+		r["churn_cpu_us"] = round((l.servers.cpu()-cpu)*1e6/float64(churned), 0)
+	}
+	l.run(2*time.Second, nil)
+}
+
+// figures measures while the load runs, and returns how many seconds that took.
+func (l *load) figures(r result, tick func()) float64 {
+	l.measuring = true
+	cpu, own, begin := l.servers.cpu(), selfCPU(), time.Now()
+	l.run(l.measured, tick)
+	l.measuring = false
+	elapsed := time.Since(begin).Seconds()
+	cpu, own = l.servers.cpu()-cpu, selfCPU()-own
+	r["deliveries_per_s"] = round(float64(l.delivered)/elapsed, 0)
+	if l.delivered > 0 {
+		r["server_cpu_us_per_delivery"] = round(cpu*1e6/float64(l.delivered), 3)
+		r["client_cpu_us_per_delivery"] = round(own*1e6/float64(l.delivered), 3)
+	}
+	r["server_cpu_pct"] = round(cpu/elapsed*100, 0)
+	l.latency.into(r)
+	return elapsed
+}
+
+// deliver counts a message that has come; text begins with the time it was sent.
+func (l *load) deliver(text []byte, sample int64) {
+	if !l.measuring {
+		return
+	}
+	if l.delivered++; l.delivered%sample == 0 {
+		if at, _, ok := leadingNumber(text); ok {
+			l.latency.add(time.Now().UnixNano() - at)
+		}
+	}
+}
+
+// finish adds the time and the filler to the packet begun in text, and sends it.
+func (l *load) finish(c *conn) {
+	l.text = append(strconv.AppendInt(l.text, time.Now().UnixNano(), 10), '-')
+	l.text = append(append(l.text, l.filler...), `"]`...)
+	c.send(l.text)
+}
+
+// sender is the connection that sends the broadcasts: the first that lives.
+func (l *load) sender() *conn {
+	for i := range l.clients {
+		if l.clients[i].stage == ready {
+			return &l.clients[i]
+		}
+	}
+	return &l.clients[0]
+}
