@@ -216,9 +216,7 @@ func (op Operator) Call(ctx context.Context, event string, args ...any) ([]Answe
 	}
 	var waiting []asked
 	for _, ns := range op.namespaces() {
-		for _, f := range ns.onAnyOutgoing.get() {
-			f(nil, event, args)
-		}
+		ns.tellOutgoing(nil, event, args)
 		id := ns.ackID.Add(1) - 1
 		msg, err := ns.srv.encodeEvent(ns.name, event, args, int64(id))
 		if err != nil {

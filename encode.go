@@ -28,10 +28,14 @@ func (srv *Server) encodeEvent(namespace, event string, args []any, ackID int64)
 
 // encode encodes an event, or, with no event name, an answer.
 func (srv *Server) encode(p sio.Packet, namespace, event string, args []any) (*engine.Message, error) {
-	p.Namespace = []byte(namespace)
 	if srv.cfg.Parser != nil {
-		return srv.encodeByParser(p, event, args)
+		return srv.encodeByParser(p, namespace, event, args)
 	}
+	return srv.encodeJSON(p, namespace, event, args)
+}
+
+func (srv *Server) encodeJSON(p sio.Packet, namespace, event string, args []any) (*engine.Message, error) {
+	p.Namespace = []byte(namespace)
 	msg := engine.NewMessage(false)
 	enc := encoder{codec: srv.cfg.Codec}
 	if !hasBinary(args) {
@@ -66,9 +70,11 @@ func (srv *Server) deflate(msg *engine.Message) {
 	}
 }
 
-// encodeByParser is encode for Config.Parser.
-func (srv *Server) encodeByParser(p sio.Packet, event string, args []any) (*engine.Message, error) {
-	data := args
+// encodeByParser is encode for Config.Parser. It gives that a copy of args, which
+// may so stay on the stack of who emits without one.
+func (srv *Server) encodeByParser(p sio.Packet, namespace, event string, args []any) (*engine.Message, error) {
+	p.Namespace = []byte(namespace)
+	data := append([]any(nil), args...)
 	if p.Type == sio.Event {
 		data = append([]any{event}, args...)
 	}

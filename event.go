@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
@@ -80,8 +81,8 @@ func (a *Args) decode(i int, dst any) error {
 			return nil
 		}
 	case *string:
-		if n := len(arg); n >= 2 && arg[0] == '"' && bytes.IndexByte(arg, '\\') < 0 {
-			*p = string(arg[1 : n-1])
+		if text, ok := a.plain(i); ok {
+			*p = text
 			return nil
 		}
 	case *Argument:
@@ -101,6 +102,15 @@ func (a *Args) decode(i int, dst any) error {
 		arg = resolved
 	}
 	return a.srv.cfg.Codec.Unmarshal(arg, dst)
+}
+
+// plain is argument i if it is a string that stands in the JSON as it is.
+func (a *Args) plain(i int) (text string, ok bool) {
+	arg := a.list[i]
+	if n := len(arg); n >= 2 && arg[0] == '"' && a.srv.cfg.Parser == nil && bytes.IndexByte(arg, '\\') < 0 {
+		return string(arg[1 : n-1]), true
+	}
+	return "", false
 }
 
 // untyped tells whether dst takes values of any kind: []byte for binary, then.
@@ -189,7 +199,11 @@ type Event struct {
 	id     uint64
 	hasID  bool
 	acked  bool
+	room   [8][]byte // for Args.list
 }
+
+// events are those that no handler has seen: typed ones do not.
+var events = sync.Pool{New: func() any { return new(Event) }}
 
 // Name is the event's name.
 func (e *Event) Name() string { return string(e.name) }
@@ -221,8 +235,8 @@ func (e *Event) AckLater() func(args ...any) error {
 // handleEvent gives an event to its handler.
 func (s *Socket) handleEvent(m *mail) {
 	srv := s.ns.srv
-	var room [8][]byte
-	list, err := srv.split(m.payload.B, room[:0])
+	e := events.Get().(*Event)
+	list, err := srv.split(m.payload.B, e.room[:0])
 	var name []byte
 	if err == nil {
 		name, err = srv.eventName(list, len(m.attachments), m.payload.B)
@@ -233,36 +247,44 @@ func (s *Socket) handleEvent(m *mail) {
 		return
 	}
 	srv.stats.events.Add(1)
-	e := &Event{Args: newArgs(srv, list[1:], m.attachments), name: name, socket: s, id: m.id, hasID: m.hasID}
-	if err := s.dispatch(e); err != nil {
+	e.Args, e.name, e.socket, e.id, e.hasID = newArgs(srv, list[1:], m.attachments), name, s, m.id, m.hasID
+	seen, err := s.dispatch(e)
+	if err != nil {
 		e.ackError(err)
 		s.report(string(name), err)
 	}
+	if !seen {
+		*e = Event{}
+		events.Put(e)
+	}
 }
 
-// dispatch asks middlewares and calls an event's handler.
-func (s *Socket) dispatch(e *Event) error {
-	for _, f := range s.ns.onAny.get() {
+// dispatch asks middlewares and calls an event's handler. seen tells whether any
+// of them was given e itself.
+func (s *Socket) dispatch(e *Event) (seen bool, err error) {
+	watchers, filters := s.ns.onAny.get(), s.ns.filters.get()
+	seen = len(watchers)+len(filters) > 0
+	for _, f := range watchers {
 		_, _ = s.guard(e.Name(), func() error { f(s, e); return nil })
 	}
-	for _, f := range s.ns.filters.get() {
+	for _, f := range filters {
 		err, panicked := s.guard(e.Name(), func() error { return f(s, e) })
 		if panicked {
-			return nil // reported
+			return seen, nil // reported
 		}
 		if err != nil {
-			return err
+			return seen, err
 		}
 	}
 	h := s.findHandler(e.name)
 	if h != nil {
-		return h.call(s, e)
+		return seen || h.raw != nil, h.call(s, e)
 	}
 	s.ns.srv.stats.unhandled.Add(1)
 	if f := s.ns.onUnhandled.get(); f != nil {
-		return (&handler{raw: f}).call(s, e)
+		return true, (&handler{raw: f}).call(s, e)
 	}
-	return nil
+	return seen, nil
 }
 
 // ackError answers the acknowledgement, if it is still open, with an error.

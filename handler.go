@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"sync"
 	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/proto/sio"
@@ -13,9 +14,11 @@ import (
 
 // handler is a compiled handler: what On was given, ready to be called.
 type handler struct {
-	raw func(s *Socket, e *Event) error // the undecoded form, or nil
+	raw    func(s *Socket, e *Event) error // the undecoded form, or nil
+	direct func(s *Socket, e *Event) error // a common typed form, called without reflection; or nil
 
 	fn       reflect.Value
+	frames   sync.Pool
 	context  bool           // the first parameter is a context.Context
 	socket   bool           // ... and then, or else, a *Socket
 	params   []reflect.Type // the others
@@ -47,6 +50,9 @@ func compileHandler(event string, f any) (*handler, error) {
 		return &handler{raw: f}, nil
 	case func(*Socket, *Event):
 		return &handler{raw: func(s *Socket, e *Event) error { f(s, e); return nil }}, nil
+	}
+	if direct := directly(f); direct != nil {
+		return &handler{direct: direct}, nil
 	}
 	v := reflect.ValueOf(f)
 	refuse := func(why string) error {
@@ -88,27 +94,26 @@ func compileHandler(event string, f any) (*handler, error) {
 }
 
 // call decodes the arguments, calls the function and acknowledges.
-func (h *handler) call(s *Socket, e *Event) error {
-	if h.raw != nil {
-		err, panicked := s.guard(e.Name(), func() error { return h.raw(s, e) })
-		if panicked {
-			return nil // reported
+func (h *handler) call(s *Socket, e *Event) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			_ = s.recovered(e.Name(), v) // the peer's acknowledgement times out
+			err = nil
 		}
-		return err
+	}()
+	switch {
+	case h.raw != nil:
+		return h.raw(s, e)
+	case h.direct != nil:
+		return h.direct(s, e)
 	}
-	in, err := h.decode(s, e)
-	if err != nil {
+	fr := h.frame()
+	defer h.release(fr)
+	if err := h.decode(s, e, fr); err != nil {
 		s.ns.srv.stats.decodeErrors.Add(1)
 		return err
 	}
-	var out []reflect.Value
-	_, panicked := s.guard(e.Name(), func() error {
-		out = h.fn.Call(in)
-		return nil
-	})
-	if panicked {
-		return nil // reported; the peer's acknowledgement times out
-	}
+	out := h.fn.Call(fr.in)
 	if h.fails {
 		if err, _ := out[h.results].Interface().(error); err != nil {
 			return err
@@ -124,48 +129,144 @@ func (h *handler) call(s *Socket, e *Event) error {
 	return e.Ack(results...)
 }
 
-func (h *handler) decode(s *Socket, e *Event) ([]reflect.Value, error) {
-	in := make([]reflect.Value, 0, len(h.params)+2)
-	if h.context {
-		in = append(in, reflect.ValueOf(s.Context()))
-	}
-	if h.socket {
-		in = append(in, reflect.ValueOf(s))
-	}
-	for i, p := range h.params {
-		if h.variadic && i == len(h.params)-1 {
-			for j := i; j < e.Len(); j++ {
-				v, err := e.decodeValue(j, p.Elem())
-				if err != nil {
-					return nil, err
-				}
-				in = append(in, v)
-			}
-			break
-		}
-		if i >= e.Len() {
-			in = append(in, reflect.Zero(p))
-			continue
-		}
-		v, err := e.decodeValue(i, p)
-		if err != nil {
-			return nil, err
-		}
-		in = append(in, v)
-	}
-	return in, nil
+// frame is the memory of one call, from a pool: the function gets copies of what
+// is in it.
+type frame struct {
+	in     []reflect.Value
+	params []reflect.Value // one for each of handler.params, but for a variadic one
+	into   []any           // pointers to them
 }
 
-// decodeValue decodes argument i into a new value of type t.
-func (e *Event) decodeValue(i int, t reflect.Type) (reflect.Value, error) {
-	if t == readerType {
-		var b []byte
-		err := e.decode(i, &b)
-		return reflect.ValueOf(bytes.NewReader(b)), e.argumentError(i, err)
+func (h *handler) frame() *frame {
+	if fr, ok := h.frames.Get().(*frame); ok {
+		return fr
 	}
-	v := reflect.New(t)
-	err := e.decode(i, v.Interface())
-	return v.Elem(), e.argumentError(i, err)
+	fr := new(frame)
+	for i, p := range h.params {
+		if h.variadic && i == len(h.params)-1 {
+			break
+		}
+		v := reflect.New(p)
+		fr.params = append(fr.params, v.Elem())
+		fr.into = append(fr.into, v.Interface())
+	}
+	return fr
+}
+
+func (h *handler) release(fr *frame) {
+	for i := range fr.params {
+		fr.params[i].SetZero()
+	}
+	clear(fr.in)
+	fr.in = fr.in[:0]
+	h.frames.Put(fr)
+}
+
+func (h *handler) decode(s *Socket, e *Event, fr *frame) error {
+	if h.context {
+		fr.in = append(fr.in, reflect.ValueOf(s.Context()))
+	}
+	if h.socket {
+		fr.in = append(fr.in, reflect.ValueOf(s))
+	}
+	for i, v := range fr.params {
+		if i < e.Len() {
+			if r, ok := fr.into[i].(*io.Reader); ok {
+				var b []byte
+				if err := e.decode(i, &b); err != nil {
+					return e.argumentError(i, err)
+				}
+				*r = bytes.NewReader(b)
+			} else if err := e.decode(i, fr.into[i]); err != nil {
+				return e.argumentError(i, err)
+			}
+		}
+		fr.in = append(fr.in, v)
+	}
+	if h.variadic {
+		last := len(h.params) - 1
+		for j := last; j < e.Len(); j++ {
+			v := reflect.New(h.params[last].Elem())
+			if err := e.decode(j, v.Interface()); err != nil {
+				return e.argumentError(j, err)
+			}
+			fr.in = append(fr.in, v.Elem())
+		}
+	}
+	return nil
+}
+
+// directly wraps the commonest forms, for which reflection would cost more than
+// the call.
+func directly(f any) func(s *Socket, e *Event) error {
+	switch f := f.(type) {
+	case func(*Socket, string):
+		return func(s *Socket, e *Event) error {
+			v, err := e.text()
+			if err == nil {
+				f(s, v)
+				err = e.ackNothing()
+			}
+			return err
+		}
+	case func(*Socket, string) error:
+		return func(s *Socket, e *Event) error {
+			v, err := e.text()
+			if err == nil {
+				if err = f(s, v); err == nil {
+					err = e.ackNothing()
+				}
+			}
+			return err
+		}
+	case func(string) string:
+		return func(s *Socket, e *Event) error {
+			v, err := e.text()
+			if err == nil {
+				err = e.ackText(f(v))
+			}
+			return err
+		}
+	case func(*Socket, string) string:
+		return func(s *Socket, e *Event) error {
+			v, err := e.text()
+			if err == nil {
+				err = e.ackText(f(s, v))
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// text is the first argument, "" without one.
+func (e *Event) text() (string, error) {
+	if e.Len() == 0 {
+		return "", nil
+	}
+	if text, ok := e.plain(0); ok {
+		return text, nil
+	}
+	var text string
+	err := e.decode(0, &text)
+	if err != nil {
+		e.srv.stats.decodeErrors.Add(1)
+	}
+	return text, e.argumentError(0, err)
+}
+
+func (e *Event) ackNothing() error {
+	if !e.hasID {
+		return nil
+	}
+	return e.Ack()
+}
+
+func (e *Event) ackText(text string) error {
+	if !e.hasID {
+		return nil
+	}
+	return e.Ack(text)
 }
 
 func (e *Event) argumentError(i int, err error) error {

@@ -128,7 +128,7 @@ func (b *mailbox) run() (again bool) {
 // free gives an empty mailbox back.
 func (b *mailbox) free() {
 	b.socket, b.next = nil, 0
-	if b.mails = b.mails[:0]; cap(b.mails) > 64 {
+	if b.mails = b.mails[:0]; cap(b.mails) > 128 {
 		b.mails = nil
 	}
 	mailboxes.Put(b)

@@ -79,6 +79,17 @@ func (ns *Namespace) CloseRoom(room string) { ns.To(room).Leave(room) }
 // Sockets are the connected sockets.
 func (ns *Namespace) Sockets() []*Socket { return Operator{ns: ns}.Sockets() }
 
+// tellOutgoing tells those who watch what is emitted, to s or, without one, to
+// several. They get a copy: Emit's arguments stay on the caller's stack.
+func (ns *Namespace) tellOutgoing(s *Socket, event string, args []any) {
+	if watchers := ns.onAnyOutgoing.get(); len(watchers) > 0 {
+		own := append([]any(nil), args...)
+		for _, f := range watchers {
+			f(s, event, own)
+		}
+	}
+}
+
 // Socket finds a connected socket by its ID; nil if there is none.
 func (ns *Namespace) Socket(id string) *Socket {
 	if m := ns.rooms.Lookup(id); m != nil {

@@ -85,9 +85,7 @@ func (op Operator) Emit(event string, args ...any) error {
 
 // broadcast emits to sockets of the namespace.
 func (ns *Namespace) broadcast(op Operator, event string, args []any) error {
-	for _, f := range ns.onAnyOutgoing.get() {
-		f(nil, event, args)
-	}
+	ns.tellOutgoing(nil, event, args)
 	if ns.history != nil && !op.o.Volatile {
 		return ns.broadcastRecorded(op, event, args)
 	}

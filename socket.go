@@ -228,9 +228,7 @@ func (s *Socket) emit(event string, args []any, em emission) error {
 
 // outgoing tells those who watch what is emitted.
 func (s *Socket) outgoing(event string, args []any) {
-	for _, f := range s.ns.onAnyOutgoing.get() {
-		f(s, event, args)
-	}
+	s.ns.tellOutgoing(s, event, args)
 }
 
 // post sends msg and takes over its reference.
@@ -403,12 +401,18 @@ func (s *Socket) setLastRooms(rooms []string) {
 func (s *Socket) guard(event string, f func() error) (err error, panicked bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			err, panicked = fmt.Errorf("sockeye: handler of %q panicked: %v", event, v), true
-			s.ns.srv.panicked(event, v)
-			s.report(event, err)
+			err, panicked = s.recovered(event, v), true
 		}
 	}()
 	return f(), false
+}
+
+// recovered reports the panic of a handler.
+func (s *Socket) recovered(event string, v any) error {
+	err := fmt.Errorf("sockeye: handler of %q panicked: %v", event, v)
+	s.ns.srv.panicked(event, v)
+	s.report(event, err)
+	return err
 }
 
 // panicked counts and logs the panic of a callback.

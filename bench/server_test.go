@@ -12,7 +12,7 @@ import (
 )
 
 // serve starts a server whose sockets join "all", and answers echo.
-func serve(b *testing.B, cfg sockeye.Config) (addr string, srv *sockeye.Server) {
+func serve(b testing.TB, cfg sockeye.Config) (addr string, srv *sockeye.Server) {
 	b.Helper()
 	srv = sockeye.New(cfg)
 	srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("all") })
