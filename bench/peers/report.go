@@ -1,0 +1,179 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// results are all figures of a run, as results.json has them.
+type results struct {
+	Date     time.Time `json:"date"`
+	Machine  machine   `json:"machine"`
+	Sockeye  string    `json:"sockeye"`
+	Rounds   int       `json:"rounds"`
+	Duration string    `json:"duration"`
+	Rows     []*row    `json:"rows"`
+}
+
+// row is a server's.
+type row struct {
+	Name     string               `json:"name"`
+	Title    string               `json:"title"`
+	Version  string               `json:"version,omitempty"`
+	Missing  string               `json:"missing,omitempty"` // why it was not installed
+	Runs     map[string][]figures `json:"runs,omitempty"`    // by cell, one a round
+	Failures map[string]string    `json:"failures,omitempty"`
+}
+
+// column is one of the table and of the plots.
+type column struct {
+	title string
+	unit  string
+	cell  string
+	value func(figures) float64
+}
+
+var columns = func() []column {
+	var cs []column
+	for _, c := range cells {
+		cs = append(cs, column{c.title, "us a delivery", c.id, func(f figures) float64 { return f.CPU }})
+	}
+	return append(cs,
+		column{"memory of a connection, of 10,000", "bytes", capacityCell, func(f figures) float64 { return f.Bytes }},
+		column{"connecting", "us a connection", capacityCell, func(f figures) float64 { return f.ConnectCPU }},
+	)
+}()
+
+// median is a row's median in a column; it is not ok if there is none: of a cell
+// that has failed, or that the kernel's row does not have.
+func (r *row) median(c column) (float64, bool) {
+	if r.Failures[c.cell] != "" || len(r.Runs[c.cell]) == 0 {
+		return 0, false
+	}
+	var vs []float64
+	for _, f := range r.Runs[c.cell] {
+		vs = append(vs, c.value(f))
+	}
+	slices.Sort(vs)
+	m := (vs[(len(vs)-1)/2] + vs[len(vs)/2]) / 2
+	return m, m > 0
+}
+
+// save writes results.json and results.md.
+func (res *results) save(dir string) error {
+	b, err := json.MarshalIndent(res, "", "  ")
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "results.json"), append(b, '\n'), 0o644),
+		os.WriteFile(filepath.Join(dir, "results.md"), []byte(res.markdown()), 0o644),
+	)
+}
+
+// renderAgain makes results.md and the plots from results.json.
+func renderAgain(dir string) error {
+	b, err := os.ReadFile(filepath.Join(dir, "results.json"))
+	if err != nil {
+		return err
+	}
+	res := &results{}
+	if err := json.Unmarshal(b, res); err != nil {
+		return err
+	}
+	return errors.Join(res.save(dir), plotAll(res, dir))
+}
+
+func (res *results) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Socket.IO servers, %s\n\n", res.Date.Format(time.DateOnly))
+	fmt.Fprintf(&b, "CPU time of the server, user and system: microseconds of each message that a client received (broadcasts, echo) or of\n"+
+		"each connection (connecting). Memory: growth of the server's proportional set size a connection, idle, 10,000 connected.\n"+
+		"Messages of 100 bytes; a server on one core, the load client on another, one after another; medians of %d rounds of %s.\n\n", res.Rounds, res.Duration)
+	fmt.Fprintf(&b, "%s. Sockeye at %s.\n\n", res.Machine, res.Sockeye)
+	res.table(&b, columns)
+	b.WriteString("\n![CPU time of a delivered message](cpu.svg)\n\n![Memory of a connection, and CPU time of connecting](connections.svg)\n")
+	b.WriteString("\n## Latency and throughput\n\nThese are of a closed loop: a server that delivers more also queues more. p99 in ms, deliveries a second.\n\n")
+	var more []column
+	for _, c := range cells {
+		more = append(more,
+			column{c.title, "p99 ms", c.id, func(f figures) float64 { return f.P99 }},
+			column{c.title, "a second", c.id, func(f figures) float64 { return f.Rate }})
+	}
+	res.table(&b, more)
+	res.notes(&b)
+	return b.String()
+}
+
+// table writes a row for each server. A cell without a figure says why: in
+// words in its row if the server was not to be had, by "failed" and a note else.
+func (res *results) table(b *strings.Builder, cs []column) {
+	b.WriteString("| server |")
+	for _, c := range cs {
+		fmt.Fprintf(b, " %s, %s |", c.title, c.unit)
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---:|", len(cs)) + "\n")
+	for _, r := range res.Rows {
+		fmt.Fprintf(b, "| %s |", r.Title)
+		for _, c := range cs {
+			switch v, ok := r.median(c); {
+			case ok:
+				fmt.Fprintf(b, " %s |", number(v))
+			case r.Missing != "":
+				b.WriteString(" not installed |")
+			case r.Failures[c.cell] != "":
+				b.WriteString(" failed |")
+			default:
+				b.WriteString(" – |")
+			}
+		}
+		b.WriteString("\n")
+	}
+}
+
+// notes writes versions, and everything that did not go well.
+func (res *results) notes(b *strings.Builder) {
+	b.WriteString("\n## Servers\n\n")
+	for _, r := range res.Rows {
+		if r.Missing != "" {
+			fmt.Fprintf(b, "- %s: not installed: %s.\n", r.Title, strings.TrimRight(r.Missing, "."))
+			continue
+		}
+		fmt.Fprintf(b, "- %s: %s.\n", r.Title, r.Version)
+		for _, c := range cells {
+			if why := r.Failures[c.id]; why != "" {
+				fmt.Fprintf(b, "  - %s: failed: %s\n", c.title, why)
+			}
+			lost := 0.0
+			for _, f := range r.Runs[c.id] {
+				lost += f.Undelivered
+			}
+			if lost > 0 {
+				fmt.Fprintf(b, "  - %s: %.0f messages were not delivered two seconds after the last was sent.\n", c.title, lost)
+			}
+		}
+	}
+	b.WriteString("\nThe kernel's row is what `write` costs that puts the same bytes into the same number of sockets, as many messages in each\n" +
+		"as the window. Figures of different runs or machines do not compare.\n")
+}
+
+// number prints three digits or so, and thousands with commas.
+func number(v float64) string {
+	switch {
+	case v < 10:
+		return fmt.Sprintf("%.2f", v)
+	case v < 100:
+		return fmt.Sprintf("%.1f", v)
+	}
+	s := fmt.Sprintf("%.0f", v)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
