@@ -1,9 +1,6 @@
 package netpoll
 
-import (
-	"sync"
-	"syscall"
-)
+import "syscall"
 
 // This file is the only path to a socket. Whatever is sent is queued as a
 // reference to a shared buffer; the loop writes each dirty connection once per
@@ -23,7 +20,25 @@ type outQueue struct {
 	bytes int
 }
 
-var outQueues = sync.Pool{New: func() any { return new(outQueue) }}
+// maxFreeQueues bounds the empty queues that a loop keeps: it writes in chunks.
+const maxFreeQueues = 256
+
+func (l *Loop) newOutQueue() *outQueue {
+	n := len(l.queues)
+	if n == 0 {
+		return new(outQueue)
+	}
+	q := l.queues[n-1]
+	l.queues[n-1] = nil
+	l.queues = l.queues[:n-1]
+	return q
+}
+
+func (l *Loop) freeOutQueue(q *outQueue) {
+	if len(l.queues) < maxFreeQueues {
+		l.queues = append(l.queues, q)
+	}
+}
 
 // joinBytes is the largest segment that is worth copying into one write with
 // its neighbours; larger ones go out by writev.
@@ -50,7 +65,7 @@ func (c *Conn) send(buf *Buffer, b []byte) {
 	}
 	q := c.out
 	if q == nil {
-		q = outQueues.Get().(*outQueue)
+		q = l.newOutQueue()
 		c.out = q
 	}
 	q.segs = append(q.segs, segment{buf.Retain(), b})
@@ -176,11 +191,11 @@ func (c *Conn) releaseOut() {
 		q.segs[i].buf.Release()
 	}
 	clear(q.segs)
-	if cap(q.segs) > 256 {
+	if cap(q.segs) > 64 {
 		q.segs = nil
 	}
 	q.segs, q.head, q.bytes = q.segs[:0], 0, 0
-	outQueues.Put(q)
+	c.loop.freeOutQueue(q)
 }
 
 // wroteSome lets a fallback handler write on.

@@ -39,6 +39,7 @@ type Loop struct {
 	read      []byte     // what one read returns; borrowed by everything called from it
 	write     []byte     // where small segments are joined for one write
 	iovecs    [][]byte
+	queues    []*outQueue       // empty ones
 	listeners map[int]*listener // by descriptor; loop 0 only
 	req       Request           // the request being parsed
 	draining  bool              // Group.Close has closed the connections; new ones are not kept

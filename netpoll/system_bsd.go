@@ -87,3 +87,6 @@ func (s *poller) AppendRemoteAddr(dst []byte, fd int) []byte {
 	}
 	return dst
 }
+
+func (s *poller) Read(fd int, b []byte) (int, error)  { return unix.Read(fd, b) }
+func (s *poller) Write(fd int, b []byte) (int, error) { return unix.Write(fd, b) }

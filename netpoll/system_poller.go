@@ -79,13 +79,11 @@ func (s *poller) poll(l *Loop) error {
 	return err
 }
 
-func (s *poller) Read(fd int, b []byte) (int, error)  { return unix.Read(fd, b) }
-func (s *poller) Write(fd int, b []byte) (int, error) { return unix.Write(fd, b) }
-func (s *poller) Close(fd int) error                  { return unix.Close(fd) }
-func (s *poller) Shutdown(fd int) error               { return unix.Shutdown(fd, unix.SHUT_WR) }
-func (s *poller) Wake()                               { s.wake.wake() }
-func (s *poller) WakeAfter(d time.Duration)           { s.alarm.Reset(d) }
-func (s *poller) Now() time.Duration                  { return time.Since(s.start) }
+func (s *poller) Close(fd int) error        { return unix.Close(fd) }
+func (s *poller) Shutdown(fd int) error     { return unix.Shutdown(fd, unix.SHUT_WR) }
+func (s *poller) Wake()                     { s.wake.wake() }
+func (s *poller) WakeAfter(d time.Duration) { s.alarm.Reset(d) }
+func (s *poller) Now() time.Duration        { return time.Since(s.start) }
 
 func (s *poller) Watch(fd int, from, to Interest) error {
 	pa := netpoll.PollAttachment{FD: fd}

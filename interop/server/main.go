@@ -32,6 +32,7 @@ func main() {
 	flag.DurationVar(&cfg.ConnectTimeout, "connect-timeout", 0, "time to join a namespace (default 45s)")
 	flag.IntVar(&e.MaxPayload, "max-payload", 0, "largest request body or message, in `bytes` (default 1000000)")
 	flag.BoolVar(&e.AllowEIO3, "eio3", false, "serve clients of Socket.IO 1 and 2 as well")
+	flag.BoolVar(&cfg.Inline, "inline", false, "run handlers on the event loops")
 	deflate := flag.Bool("deflate", false, "compress all WebSocket messages of peers that can")
 	eioPath := flag.String("eio-path", "", "if set, a bare Engine.IO echo is served on this `path`")
 	flag.Parse()
