@@ -199,11 +199,15 @@ type Event struct {
 	id     uint64
 	hasID  bool
 	acked  bool
-	room   [8][]byte // for Args.list
 }
 
 // events are those that no handler has seen: typed ones do not.
 var events = sync.Pool{New: func() any { return new(Event) }}
+
+// argumentRoom is for Args.list.
+type argumentRoom [8][]byte
+
+var argumentRooms = sync.Pool{New: func() any { return new(argumentRoom) }}
 
 // Name is the event's name.
 func (e *Event) Name() string { return string(e.name) }
@@ -235,8 +239,12 @@ func (e *Event) AckLater() func(args ...any) error {
 // handleEvent gives an event to its handler.
 func (s *Socket) handleEvent(m *mail) {
 	srv := s.ns.srv
-	e := events.Get().(*Event)
-	list, err := srv.split(m.payload.B, e.room[:0])
+	room := argumentRooms.Get().(*argumentRoom)
+	defer func() {
+		clear(room[:])
+		argumentRooms.Put(room)
+	}()
+	list, err := srv.split(m.payload.B, room[:0])
 	var name []byte
 	if err == nil {
 		name, err = srv.eventName(list, len(m.attachments), m.payload.B)
@@ -247,6 +255,7 @@ func (s *Socket) handleEvent(m *mail) {
 		return
 	}
 	srv.stats.events.Add(1)
+	e := events.Get().(*Event)
 	e.Args, e.name, e.socket, e.id, e.hasID = newArgs(srv, list[1:], m.attachments), name, s, m.id, m.hasID
 	seen, err := s.dispatch(e)
 	if err != nil {

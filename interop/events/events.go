@@ -43,7 +43,7 @@ func registerSuite(ns *sockeye.Namespace) {
 			if e.HasAck() {
 				return e.Ack(e.Arguments()...)
 			}
-			return s.Emit(e.Name(), e.Arguments()...)
+			return s.Emit(name, e.Arguments()...)
 		})
 	}
 	ns.On("whoami", func(s *sockeye.Socket) map[string]string {
