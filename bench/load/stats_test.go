@@ -86,8 +86,16 @@ func TestOptions(t *testing.T) {
 		t.Errorf("%+v, %v", o, err)
 	}
 	for _, bad := range [][]string{
-		{"-addr", "192.0.2.1:80"}, {"-addr", "localhost:80"}, {"-addr", "[::1]:80"}, {"-mode", "x"}, {"-transport", "x"},
-		{"-n", "0"}, {"-window", "0"}, {"-payload", "70000"}, {"-pid", "x"}, {"stray"},
+		{"-addr", "192.0.2.1:80"},
+		{"-addr", "localhost:80"},
+		{"-addr", "[::1]:80"},
+		{"-mode", "x"},
+		{"-transport", "x"},
+		{"-n", "0"},
+		{"-window", "0"},
+		{"-payload", "70000"},
+		{"-pid", "x"},
+		{"stray"},
 	} {
 		if _, err := parseOptions(bad); err == nil {
 			t.Errorf("%q is taken", bad)

@@ -104,10 +104,10 @@ func run(ctx context.Context, c config) error {
 				r.Runs[cell.id] = append(r.Runs[cell.id], f)
 				progress("round %d, %s, %s: %s us a message", round+1, cell.id, p.name, number(f.CPU))
 			}
-		}
-		// After each round, so that an end before the last loses little.
-		if err := res.save(c.out); err != nil {
-			return err
+			// Now already, so that an early end loses little.
+			if err := res.save(c.out); err != nil {
+				return err
+			}
 		}
 	}
 	if err := plotAll(res, c.out); err != nil {

@@ -50,10 +50,10 @@ var columns = func() []column {
 	)
 }()
 
-// median is a row's median in a column; it is not ok if there is none: of a cell
-// that has failed, or that the kernel's row does not have.
+// median is a row's median in a column, of the rounds that did not fail; it is
+// not ok if there is none.
 func (r *row) median(c column) (float64, bool) {
-	if r.Failures[c.cell] != "" || len(r.Runs[c.cell]) == 0 {
+	if len(r.Runs[c.cell]) == 0 {
 		return 0, false
 	}
 	var vs []float64
@@ -63,6 +63,15 @@ func (r *row) median(c column) (float64, bool) {
 	slices.Sort(vs)
 	m := (vs[(len(vs)-1)/2] + vs[len(vs)/2]) / 2
 	return m, m > 0
+}
+
+// undelivered is how many messages a server lost in a cell.
+func (r *row) undelivered(cell string) float64 {
+	lost := 0.0
+	for _, f := range r.Runs[cell] {
+		lost += f.Undelivered
+	}
+	return lost
 }
 
 // save writes results.json and results.md.
@@ -113,6 +122,7 @@ func (res *results) markdown() string {
 
 // table writes a row for each server. A cell without a figure says why: in
 // words in its row if the server was not to be had, by "failed" and a note else.
+// A figure with a note has a mark.
 func (res *results) table(b *strings.Builder, cs []column) {
 	b.WriteString("| server |")
 	for _, c := range cs {
@@ -123,6 +133,8 @@ func (res *results) table(b *strings.Builder, cs []column) {
 		fmt.Fprintf(b, "| %s |", r.Title)
 		for _, c := range cs {
 			switch v, ok := r.median(c); {
+			case ok && (r.Failures[c.cell] != "" || r.undelivered(c.cell) > 0):
+				fmt.Fprintf(b, " %s (!) |", number(v))
 			case ok:
 				fmt.Fprintf(b, " %s |", number(v))
 			case r.Missing != "":
@@ -148,13 +160,9 @@ func (res *results) notes(b *strings.Builder) {
 		fmt.Fprintf(b, "- %s: %s.\n", r.Title, r.Version)
 		for _, c := range cells {
 			if why := r.Failures[c.id]; why != "" {
-				fmt.Fprintf(b, "  - %s: failed: %s\n", c.title, why)
+				fmt.Fprintf(b, "  - %s: failed in %d of %d rounds: %s\n", c.title, res.Rounds-len(r.Runs[c.id]), res.Rounds, why)
 			}
-			lost := 0.0
-			for _, f := range r.Runs[c.id] {
-				lost += f.Undelivered
-			}
-			if lost > 0 {
+			if lost := r.undelivered(c.id); lost > 0 {
 				fmt.Fprintf(b, "  - %s: %.0f messages were not delivered two seconds after the last was sent.\n", c.title, lost)
 			}
 		}

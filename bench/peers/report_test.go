@@ -16,7 +16,7 @@ func sample() *results {
 	}
 	return &results{Rounds: 3, Rows: []*row{
 		{Name: "sockeye", Title: "Sockeye", Version: "1", Runs: map[string][]figures{"bcast-1k-w4": run(3, 1, 2), capacityCell: run(4, 2)}},
-		{Name: "weak", Title: "Weak", Version: "2", Runs: map[string][]figures{"echo-1k": run(5)}, Failures: map[string]string{"echo-1k": "the server died: killed"}},
+		{Name: "weak", Title: "Weak", Version: "2", Runs: map[string][]figures{"polling-500": run(5, 5)}, Failures: map[string]string{"echo-1k": "the server died: killed", "polling-500": "once"}},
 		{Name: "absent", Title: "Absent", Missing: "no compiler"},
 	}}
 }
@@ -36,8 +36,8 @@ func TestMedians(t *testing.T) {
 func TestTableTellsWhatFailed(t *testing.T) {
 	text := sample().markdown()
 	for _, want := range []string{
-		"| Sockeye | 2.00 | – | 3.00 |", "| Weak | – | – | – | failed |", "| Absent | not installed |",
-		"echo, 1,000 at once: failed: the server died: killed", "Absent: not installed: no compiler.",
+		"| Sockeye | 2.00 | – | 3.00 |", "| Weak | – | – | – | failed | 5.00 (!) |", "| Absent | not installed |",
+		"echo, 1,000 at once: failed in 3 of 3 rounds: the server died: killed", "failed in 1 of 3 rounds: once", "Absent: not installed: no compiler.",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
