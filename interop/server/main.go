@@ -12,7 +12,9 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"os"
 	"os/signal"
+	"runtime/pprof"
 	"syscall"
 	"time"
 
@@ -35,12 +37,23 @@ func main() {
 	flag.BoolVar(&cfg.Inline, "inline", false, "run handlers on the event loops")
 	deflate := flag.Bool("deflate", false, "compress all WebSocket messages of peers that can")
 	eioPath := flag.String("eio-path", "", "if set, a bare Engine.IO echo is served on this `path`")
+	profile := flag.String("cpuprofile", "", "write a CPU profile to this `file`, as for default.pgo")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			log.Fatal(err)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	if *deflate {
 		cfg.Net.Deflate = &netpoll.DeflateConfig{Threshold: -1}
 	}
 	if err := run(*addr, *eioPath, cfg); err != nil {
-		log.Fatal(err)
+		log.Print(err)
 	}
 }
 
