@@ -76,6 +76,12 @@ type Config struct {
 	// for long, then stops every connection of its loop.
 	Inline bool
 
+	// TrimAfter is how long the process must have been at rest before memory that
+	// earlier work has left behind is given back to the system. It takes a garbage
+	// collection, and is done only if there is something to gain. Default 10 s.
+	// Negative: never.
+	TrimAfter time.Duration
+
 	// Recovery, if not nil, lets sockets whose connection broke come back.
 	Recovery *Recovery
 
@@ -121,6 +127,7 @@ func (c Config) withDefaults() Config {
 	}
 	for p, v := range map[*time.Duration]time.Duration{
 		&c.ConnectTimeout: 45 * time.Second, &c.AckTimeout: 30 * time.Second, &c.AttachmentTimeout: 10 * time.Second,
+		&c.TrimAfter: 10 * time.Second,
 	} {
 		if *p == 0 {
 			*p = v

@@ -24,6 +24,7 @@ type Server struct {
 	group   *netpoll.Group
 	err     error // why group is nil
 	workers *workers
+	trimmer *trimmer // nil for none
 
 	// Guarded by mu.
 	mu         sync.RWMutex
@@ -51,6 +52,9 @@ func New(cfg Config) *Server {
 	srv.group, srv.err = engine.Start(cfg.Net, append([]*engine.Engine{srv.engine}, cfg.Engines...)...)
 	srv.workers = newWorkers(cfg.MaxWorkers)
 	srv.Namespace = srv.Of("/")
+	if cfg.TrimAfter > 0 && cfg.Net.Systems == nil {
+		srv.trimmer = startTrimmer(cfg.TrimAfter)
+	}
 	return srv
 }
 
@@ -144,6 +148,7 @@ func (srv *Server) Close(ctx context.Context) error {
 	if srv.group == nil {
 		return nil
 	}
+	srv.trimmer.stop()
 	srv.group.StopListening()
 	err := srv.engine.Close(ctx)
 	for _, e := range srv.cfg.Engines {
