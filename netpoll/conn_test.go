@@ -504,7 +504,7 @@ func TestResetWhileMoving(t *testing.T) {
 	n := start(t, netpoll.Config{}, a, 2)
 	p := n.Dial(0)
 	p.Write(get("/"))
-	n.Group.Loop(0).Deliver(1, false)
+	n.Group.Loop(0).Deliver(false, 1)
 	p.Reset()
 	n.Run()
 	if len(a.closed) != 1 || !p.Closed() {
@@ -647,7 +647,7 @@ func TestNoConnectionOutlivesClose(t *testing.T) {
 	for !witness.Ended() {
 		n.Group.Loop(1).Turn()
 	}
-	n.Group.Loop(0).Deliver(1, false) // moves it, and is told of Close only then
+	n.Group.Loop(0).Deliver(false, 1) // moves it, and is told of Close only then
 	late := n.Dial(1)
 	n.Run()
 	expect(t, bodies(t, moving.Read()), "moved")

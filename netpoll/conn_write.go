@@ -20,8 +20,8 @@ type outQueue struct {
 	bytes int
 }
 
-// maxFreeQueues bounds the empty queues that a loop keeps: it writes in chunks.
-const maxFreeQueues = 256
+// maxFreeQueues bounds the empty queues that a loop keeps for the next turn.
+const maxFreeQueues = 1024
 
 func (l *Loop) newOutQueue() *outQueue {
 	n := len(l.queues)
@@ -191,7 +191,7 @@ func (c *Conn) releaseOut() {
 		q.segs[i].buf.Release()
 	}
 	clear(q.segs)
-	if cap(q.segs) > 64 {
+	if cap(q.segs) > 16 {
 		q.segs = nil
 	}
 	q.segs, q.head, q.bytes = q.segs[:0], 0, 0

@@ -136,10 +136,12 @@ func (l *Loop) Turn() {
 }
 
 // Deliver makes the calling goroutine the loop's own and handles an event of
-// fd. Only for loops of NewManual.
-func (l *Loop) Deliver(fd int, writable bool) {
+// each of fds. Only for loops of NewManual.
+func (l *Loop) Deliver(writable bool, fds ...int) {
 	l.claim()
-	l.handle(fd, writable, false)
+	for _, fd := range fds {
+		l.handle(fd, writable, false)
+	}
 }
 
 // Adopt makes the calling goroutine the loop's own and enters a connection

@@ -53,7 +53,8 @@ type Loop struct {
 	closed bool
 
 	// Any goroutine (atomic).
-	armed atomic.Bool // a turn is certain to come: Post need not wake the loop
+	armed   atomic.Bool // a turn is certain to come: Post need not wake the loop
+	waiting atomic.Bool // posted is not empty
 }
 
 type job struct {
@@ -131,6 +132,7 @@ func (l *Loop) post(run func(a, b any), a, b any, bytes int) bool {
 	}
 	l.posted = append(l.posted, job{run, a, b, bytes})
 	l.bytes += bytes
+	l.waiting.Store(true) // before Wake looks at armed
 	l.mu.Unlock()
 	l.Wake()
 	return true
@@ -193,7 +195,11 @@ func (l *Loop) turn() {
 }
 
 func (l *Loop) runPosted() {
+	if !l.waiting.Load() {
+		return
+	}
 	l.mu.Lock()
+	l.waiting.Store(false)
 	l.running, l.posted = l.posted, l.running[:0]
 	waiting := l.bytes >= l.cfg.MaxPostedBytes || len(l.running) >= l.cfg.MaxPostedJobs
 	l.bytes = 0

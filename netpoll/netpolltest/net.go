@@ -166,7 +166,7 @@ func (n *Net) step() (worked bool) {
 		readable := p.watch&netpoll.WatchRead != 0 && (len(p.in) > 0 || p.ended || p.reset)
 		writable := p.watch&netpoll.WatchWrite != 0 && (p.window < 0 || len(p.out) < p.window)
 		if !p.closed && (readable || writable) {
-			n.Group.Loop(p.loop).Deliver(fd, writable)
+			n.Group.Loop(p.loop).Deliver(writable, fd)
 			worked = true
 		}
 	}
