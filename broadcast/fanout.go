@@ -193,7 +193,7 @@ func (sh *shard) exclude(m *Member) {
 const (
 	gatherPart = 2 // of a lap's time
 	gatherMin  = 500 * time.Microsecond
-	gatherMax  = 5 * time.Millisecond
+	gatherMax  = 25 * time.Millisecond
 )
 
 // goOn serves the next chunk now if nothing is under way yet, or sees to it
