@@ -8,7 +8,10 @@
 // default; a cluster's adapter also tells the other servers.
 //
 //	Broadcast -> for each loop: snapshot of its members -> one job -> fan-out on the loop
-//	fan-out   -> 128 members -> their queues -> sockets written -> other sockets' turn -> the next 128
+//	fan-outs  -> 64 members -> their queues -> sockets written -> other sockets' turn -> the next 64
+//
+// Fan-outs that are there together go around the members together, in a lap: a
+// member gets all their messages in one write.
 //
 // # Order
 //

@@ -7,4 +7,4 @@
 step "stress"
 gotest -C . -count=1 -timeout 60m -run TestNoLostWakeUp .
 step "allocations"
-gotest -count=1 -run 'Alloc' ./proto/... ./netpoll ./engine ./broadcast .
+gotest -count=1 -run 'Alloc' ./proto/... ./netpoll ./engine ./broadcast ./bench .

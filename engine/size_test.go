@@ -1,0 +1,13 @@
+package engine
+
+import (
+	"testing"
+	"unsafe"
+)
+
+// TestSessionSize: docs/footprint.md tells what an idle session takes.
+func TestSessionSize(t *testing.T) {
+	if got := unsafe.Sizeof(Session{}); got > 144 {
+		t.Errorf("a Session takes %d bytes, want 144", got)
+	}
+}
