@@ -236,18 +236,18 @@ func (e *Event) AckLater() func(args ...any) error {
 	return func(args ...any) error { return s.ack(id, args) }
 }
 
-// handleEvent gives an event to its handler.
-func (s *Socket) handleEvent(m *mail) {
+// handleEvent gives an event to its handler. data is borrowed until return.
+func (s *Socket) handleEvent(p sio.Packet, data []byte, attachments [][]byte) {
 	srv := s.ns.srv
 	room := argumentRooms.Get().(*argumentRoom)
 	defer func() {
 		clear(room[:])
 		argumentRooms.Put(room)
 	}()
-	list, err := srv.split(m.payload.B, room[:0])
+	list, err := srv.split(data, room[:0])
 	var name []byte
 	if err == nil {
-		name, err = srv.eventName(list, len(m.attachments), m.payload.B)
+		name, err = srv.eventName(list, len(attachments), data)
 	}
 	if err != nil {
 		srv.stats.protocolErrors.Add(1)
@@ -256,7 +256,7 @@ func (s *Socket) handleEvent(m *mail) {
 	}
 	srv.stats.events.Add(1)
 	e := events.Get().(*Event)
-	e.Args, e.name, e.socket, e.id, e.hasID = newArgs(srv, list[1:], m.attachments), name, s, m.id, m.hasID
+	e.Args, e.name, e.socket, e.id, e.hasID = newArgs(srv, list[1:], attachments), name, s, p.ID, p.HasID
 	seen, err := s.dispatch(e)
 	if err != nil {
 		e.ackError(err)

@@ -158,6 +158,10 @@ func (l *link) handlePacket(data []byte) error {
 		}
 		l.remove(s, ClientNamespaceDisconnect)
 	case sio.Event:
+		if cfg.Inline {
+			s.handleEvent(p, p.Data, nil) // where it lies
+			return nil
+		}
 		l.pushEvent(s, p, copyOf(p.Data), nil)
 	case sio.Ack:
 		l.pushAck(s, p, copyOf(p.Data), nil)
@@ -218,7 +222,7 @@ func (l *link) dropPartial() {
 func (l *link) pushEvent(s *Socket, p sio.Packet, payload *netpoll.Buffer, attachments [][]byte) {
 	m := mail{kind: mailEvent, id: p.ID, hasID: p.HasID, payload: payload, attachments: attachments}
 	if l.srv.cfg.Inline {
-		s.handleEvent(&m)
+		s.handleEvent(p, payload.B, attachments)
 		payload.Release()
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
 // mailbox holds what a socket's handlers have still to see, in order. It is
@@ -138,7 +139,7 @@ func (b *mailbox) free() {
 func (s *Socket) handle(m *mail) {
 	switch m.kind {
 	case mailEvent:
-		s.handleEvent(m)
+		s.handleEvent(sio.Packet{ID: m.id, HasID: m.hasID}, m.payload.B, m.attachments)
 	case mailAck:
 		args, err := s.ns.srv.split(m.payload.B, nil)
 		if err != nil {
