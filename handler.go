@@ -35,7 +35,6 @@ var (
 	eventType   = reflect.TypeFor[*Event]()
 	errorType   = reflect.TypeFor[error]()
 	contextType = reflect.TypeFor[context.Context]()
-	readerType  = reflect.TypeFor[io.Reader]()
 )
 
 const signatures = "a handler is func([ctx context.Context,] [s *Socket,] args...) (results..., error) or func(*Socket, *Event) error"
