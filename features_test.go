@@ -255,8 +255,10 @@ func TestParentNamespaces(t *testing.T) {
 		b.Write(`40/room-3,`)
 		return !strings.HasPrefix(b.Expect(`4*`), "44")
 	})
-	if srv.Of("/x/by-hand"); len(parent.Children()) != 1 {
-		t.Error("Of makes no child")
+	for n := range 4 { // the application is not bounded
+		if srv.Of(fmt.Sprint("/x/by-hand-", n)); len(parent.Children()) != n+1 {
+			t.Error("Of makes no child")
+		}
 	}
 }
 

@@ -66,9 +66,9 @@ func (p *ParentNamespace) Emit(event string, args ...any) error { return p.All()
 // Send emits the "message" event to every socket of every child.
 func (p *ParentNamespace) Send(args ...any) error { return p.Emit("message", args...) }
 
-// makeChild makes a namespace that a peer, or the application, asks for, if a
-// parent admits it.
-func (srv *Server) makeChild(name string, auth []byte) *Namespace {
+// makeChild makes a namespace that the application, or a peer, asks for, if a
+// parent admits it. Only peers are bounded.
+func (srv *Server) makeChild(name string, auth []byte, byPeer bool) *Namespace {
 	srv.mu.RLock()
 	parents := srv.parents
 	srv.mu.RUnlock()
@@ -81,17 +81,17 @@ func (srv *Server) makeChild(name string, auth []byte) *Namespace {
 			srv.mu.Unlock()
 			return ns
 		}
-		if srv.cfg.MaxDynamicNamespaces > 0 && srv.dynamic >= srv.cfg.MaxDynamicNamespaces {
+		if byPeer && srv.cfg.MaxDynamicNamespaces > 0 && srv.dynamic >= srv.cfg.MaxDynamicNamespaces {
 			srv.mu.Unlock()
 			return nil
 		}
 		ns := newNamespace(srv, name, p)
 		srv.namespaces[name] = ns
 		srv.dynamic++
-		srv.mu.Unlock()
-		p.mu.Lock()
+		p.mu.Lock() // inside srv.mu, as in leave: or a child that is left at once stays listed
 		p.children = append(p.children, ns)
 		p.mu.Unlock()
+		srv.mu.Unlock()
 		srv.announce(ns)
 		return ns
 	}
@@ -117,7 +117,7 @@ func (srv *Server) enter(name, auth []byte) *Namespace {
 			ns.users.Add(1) // under mu: leave cannot drop it meanwhile
 		}
 		srv.mu.RUnlock()
-		if ns != nil || srv.makeChild(string(name), auth) == nil {
+		if ns != nil || srv.makeChild(string(name), auth, true) == nil {
 			return ns
 		}
 	}

@@ -70,7 +70,7 @@ func (srv *Server) Of(name string) *Namespace {
 	if ns != nil {
 		return ns
 	}
-	if ns := srv.makeChild(name, nil); ns != nil {
+	if ns := srv.makeChild(name, nil, false); ns != nil {
 		return ns
 	}
 	srv.mu.Lock()
