@@ -124,3 +124,36 @@ func BenchmarkMembers(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRooms broadcasts to one of many rooms of so many members each, among
+// 100,000: the cost follows the members of the room, not of the others. An op
+// is one broadcast, with some microseconds of a turn by hand.
+func BenchmarkRooms(b *testing.B) {
+	const n = 100_000
+	for _, size := range []int{10, 1_000, n} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			_, loop, h := newCrowd(1)
+			got := 0
+			rooms := broadcast.New(loop.Group(), func(*broadcast.Member, *engine.Message, bool) { got++ })
+			names := make([]string, n/size)
+			for i := range names {
+				names[i] = fmt.Sprint("room ", i)
+			}
+			members := make([]broadcast.Member, n)
+			for i := range members {
+				members[i] = broadcast.Member{ID: fmt.Sprintf("%020d", i), Session: h.last}
+				rooms.Add(&members[i])
+				rooms.Join(&members[i], names[i%len(names)])
+			}
+			m := engine.NewMessage(false).Seal()
+			rounds := 0
+			for b.Loop() {
+				rooms.Broadcast(m, broadcast.Options{Rooms: names[rounds%len(names):][:1]})
+				for rounds++; got < size*rounds; {
+					loop.Turn()
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(size*rounds), "ns/member")
+		})
+	}
+}

@@ -32,6 +32,12 @@ type Config struct {
 	// more is sent. One message alone may be larger. Default: 1 MiB.
 	MaxQueuedBytes int
 
+	// MaxUnsentBytes bounds what the kernel takes for a peer before it has sent
+	// it (TCP_NOTSENT_LOWAT): without it, a peer that reads fast and then stops
+	// holds up to 4 MiB there. What is beyond waits in the connection's queue.
+	// Linux only. Default: 128 KiB. Negative: what the system is set to.
+	MaxUnsentBytes int
+
 	// MaxPostedJobs and MaxPostedBytes bound the jobs that wait for one loop; a
 	// goroutine that is not a loop waits in Post while either is exceeded.
 	// Defaults: 65,536 and 64 MiB.
@@ -101,6 +107,7 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxBodyBytes, 1_000_000)
 	def(&c.MaxMessageBytes, c.MaxBodyBytes)
 	def(&c.MaxQueuedBytes, 1<<20)
+	def(&c.MaxUnsentBytes, 128<<10)
 	def(&c.MaxPostedJobs, 65_536)
 	def(&c.MaxPostedBytes, 64<<20)
 	def(&c.MaxRequestLineBytes, 8<<10)

@@ -191,7 +191,7 @@ func (g *Group) OnLoop() bool {
 // Listen opens a listener ("tcp", "tcp4", "tcp6" or "unix") and serves it. It
 // returns the listener's address, with the port that the kernel chose for port 0.
 func (g *Group) Listen(network, address string) (net.Addr, error) {
-	ln, err := net.Listen(network, address)
+	ln, err := listen(network, address)
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: %w", err)
 	}

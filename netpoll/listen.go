@@ -3,6 +3,7 @@
 package netpoll
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -35,6 +36,14 @@ const (
 	maxAcceptBackoff = time.Second
 )
 
+// listen is net.Listen without multipath TCP, Go's default, whose connections
+// do not inherit the options of the listener.
+func listen(network, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	return lc.Listen(context.Background(), network, address)
+}
+
 func newListener(g *Group, ln net.Listener) (*listener, error) {
 	f, ok := ln.(interface{ File() (*os.File, error) })
 	if !ok {
@@ -50,6 +59,10 @@ func newListener(g *Group, ln net.Listener) (*listener, error) {
 		return nil, err
 	}
 	_, tcp := ln.(*net.TCPListener)
+	if tcp { // what is accepted inherits these
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		setMaxUnsent(fd, g.cfg.MaxUnsentBytes)
+	}
 	return &listener{g: g, ln: ln, file: file, fd: fd, tcp: tcp}, nil
 }
 
@@ -148,9 +161,6 @@ func (lis *listener) Expire(*Timer) { lis.watch(true) }
 func (g *Group) dealOut(fd int, tcp bool) {
 	g.stats.accepted.Add(1)
 	g.stats.open.Add(1)
-	if tcp {
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	}
 	l := g.loops[int(g.next.Add(1)-1)%len(g.loops)]
 	c := l.newConn(fd, tcp)
 	if l == g.loops[0] {

@@ -46,6 +46,8 @@ func (w *waker) close() {
 	_ = unix.Close(w.w)
 }
 
+func setMaxUnsent(int, int) {}
+
 func accept(fd int) (int, error) {
 	nfd, _, err := unix.Accept(fd)
 	if err != nil {

@@ -36,6 +36,12 @@ func accept(fd int) (int, error) {
 	return int(nfd), nil
 }
 
+func setMaxUnsent(fd, n int) {
+	if n > 0 {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, n)
+	}
+}
+
 // Read and Write are recvfrom and sendto, which spare what the kernel does for
 // files. They do not tell the scheduler: the descriptors never block.
 

@@ -38,7 +38,8 @@ var (
 
 // plot draws one chart for each column, under each other.
 func (res *results) plot(file string, cs []column) error {
-	height := rowHeight*vg.Length(len(res.Rows)) + plotExtra
+	cs = slices.DeleteFunc(slices.Clone(cs), func(c column) bool { return len(res.plotted(c)) == 0 })
+	height := rowHeight*vg.Length(len(res.measured())) + plotExtra
 	canvas := vgsvg.New(plotWidth, (height+plotsGap)*vg.Length(len(cs)))
 	tiles := draw.Tiles{Rows: len(cs), Cols: 1, PadY: plotsGap, PadTop: plotsGap / 2, PadBottom: plotsGap / 2, PadRight: plotsGap}
 	var charts [][]*plot.Plot
@@ -60,8 +61,16 @@ func (res *results) plot(file string, cs []column) error {
 	return errors.Join(err, f.Close())
 }
 
-// chart has a bar for each server, the first on top, and its value in words
-// behind it: also that there is none.
+// plotted are the rows that have something to show in a column.
+func (res *results) plotted(c column) []*row {
+	return slices.DeleteFunc(res.measured(), func(r *row) bool {
+		_, ok := r.median(c)
+		return !ok && r.Failures[c.cell] == ""
+	})
+}
+
+// chart has a bar for each server that was measured, the first on top, and its
+// value in words behind it, or that it failed.
 func (res *results) chart(c column) (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = c.title + ", " + c.unit
@@ -69,7 +78,7 @@ func (res *results) chart(c column) (*plot.Plot, error) {
 	p.Title.Padding = 2 * vg.Millimeter
 	p.X.Min = 0
 
-	rows := slices.Clone(res.Rows)
+	rows := res.plotted(c)
 	slices.Reverse(rows)
 	var names []string
 	var labels plotter.XYLabels
@@ -77,9 +86,9 @@ func (res *results) chart(c column) (*plot.Plot, error) {
 	for i, r := range rows {
 		v, ok := r.median(c)
 		most = max(most, v)
-		text := number(v)
-		switch {
-		case ok:
+		text := "failed"
+		if ok {
+			text = number(v)
 			bar, err := plotter.NewBarChart(plotter.Values{v}, rowHeight*0.7)
 			if err != nil {
 				return nil, err
@@ -87,12 +96,6 @@ func (res *results) chart(c column) (*plot.Plot, error) {
 			bar.Horizontal, bar.XMin, bar.LineStyle.Width = true, float64(i), 0
 			bar.Color = barColor(r)
 			p.Add(bar)
-		case r.Missing != "":
-			text = "not installed"
-		case r.Failures[c.cell] != "":
-			text = "failed"
-		default:
-			text = "–"
 		}
 		names = append(names, r.Title)
 		labels.XYs = append(labels.XYs, plotter.XY{X: v, Y: float64(i)})

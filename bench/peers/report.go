@@ -120,16 +120,21 @@ func (res *results) markdown() string {
 	return b.String()
 }
 
-// table writes a row for each server. A cell without a figure says why: in
-// words in its row if the server was not to be had, by "failed" and a note else.
-// A figure with a note has a mark.
+// measured are the rows of the servers that were to be had; of the others the
+// notes tell.
+func (res *results) measured() []*row {
+	return slices.DeleteFunc(slices.Clone(res.Rows), func(r *row) bool { return r.Missing != "" })
+}
+
+// table writes a row for each server that was measured. A cell says "failed" if
+// no round succeeded; a figure with a note has a mark.
 func (res *results) table(b *strings.Builder, cs []column) {
 	b.WriteString("| server |")
 	for _, c := range cs {
 		fmt.Fprintf(b, " %s, %s |", c.title, c.unit)
 	}
 	b.WriteString("\n|---|" + strings.Repeat("---:|", len(cs)) + "\n")
-	for _, r := range res.Rows {
+	for _, r := range res.measured() {
 		fmt.Fprintf(b, "| %s |", r.Title)
 		for _, c := range cs {
 			switch v, ok := r.median(c); {
@@ -137,8 +142,6 @@ func (res *results) table(b *strings.Builder, cs []column) {
 				fmt.Fprintf(b, " %s (!) |", number(v))
 			case ok:
 				fmt.Fprintf(b, " %s |", number(v))
-			case r.Missing != "":
-				b.WriteString(" not installed |")
 			case r.Failures[c.cell] != "":
 				b.WriteString(" failed |")
 			default:

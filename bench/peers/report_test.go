@@ -36,12 +36,15 @@ func TestMedians(t *testing.T) {
 func TestTableTellsWhatFailed(t *testing.T) {
 	text := sample().markdown()
 	for _, want := range []string{
-		"| Sockeye | 2.00 | – | 3.00 |", "| Weak | – | – | – | failed | 5.00 (!) |", "| Absent | not installed |",
+		"| Sockeye | 2.00 | – | 3.00 |", "| Weak | – | – | – | failed | 5.00 (!) |",
 		"echo, 1,000 at once: failed in 3 of 3 rounds: the server died: killed", "failed in 1 of 3 rounds: once", "Absent: not installed: no compiler.",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}
+	}
+	if strings.Contains(text, "| Absent |") {
+		t.Error("a row of a server that was not there")
 	}
 }
 
