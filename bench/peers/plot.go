@@ -41,7 +41,7 @@ func (res *results) plot(file string, cs []column) error {
 	cs = slices.DeleteFunc(slices.Clone(cs), func(c column) bool { return len(res.plotted(c)) == 0 })
 	height := rowHeight*vg.Length(len(res.measured())) + plotExtra
 	canvas := vgsvg.New(plotWidth, (height+plotsGap)*vg.Length(len(cs)))
-	tiles := draw.Tiles{Rows: len(cs), Cols: 1, PadY: plotsGap, PadTop: plotsGap / 2, PadBottom: plotsGap / 2, PadRight: plotsGap}
+	tiles := draw.Tiles{Rows: len(cs), Cols: 1, PadY: plotsGap, PadTop: plotsGap / 2, PadBottom: plotsGap / 2, PadLeft: plotsGap, PadRight: plotsGap}
 	var charts [][]*plot.Plot
 	for _, c := range cs {
 		chart, err := res.chart(c)
