@@ -95,7 +95,7 @@ func New(cfg Config, h Handler) (*Group, error) {
 		g.done.Add(1)
 		go func() {
 			defer g.done.Done()
-			l.claim()
+			l.Claim()
 			if err := pollers[i].poll(l); err != nil {
 				g.cfg.Logger.Error("netpoll: loop ended", "loop", i, "err", err)
 			}
@@ -105,13 +105,15 @@ func New(cfg Config, h Handler) (*Group, error) {
 }
 
 // NewManual makes a group whose loops turn only when Loop.Turn and
-// Loop.Deliver are called, each over the System given for it. It is for
-// package netpolltest.
+// Loop.Deliver are called, each over the System given for it, by the calling
+// goroutine or one that has called Loop.Claim. It is for package netpolltest.
 func NewManual(cfg Config, h Handler, systems ...System) *Group {
 	cfg.Loops = len(systems)
 	g := newGroup(cfg, h)
 	for i, s := range systems {
-		g.loops = append(g.loops, newLoop(g, i, s))
+		l := newLoop(g, i, s)
+		l.Claim()
+		g.loops = append(g.loops, l)
 	}
 	return g
 }
@@ -122,32 +124,25 @@ func newGroup(cfg Config, h Handler) *Group {
 	return g
 }
 
-// claim makes the calling goroutine the loop's own.
-func (l *Loop) claim() {
+// Claim makes the calling goroutine the loop's own. NewManual does so for its
+// caller; another goroutine that is to turn the loop claims it first.
+func (l *Loop) Claim() {
 	l.goid.Store(goroutineID())
 	l.owner.claim()
 }
 
-// Turn makes the calling goroutine the loop's own and runs what is due: timers
-// and posted jobs. Only for loops of NewManual.
-func (l *Loop) Turn() {
-	l.claim()
-	l.turn()
-}
+// Turn runs what is due: timers and posted jobs. Only for loops of NewManual.
+func (l *Loop) Turn() { l.turn() }
 
-// Deliver makes the calling goroutine the loop's own and handles an event of
-// each of fds. Only for loops of NewManual.
+// Deliver handles an event of each of fds. Only for loops of NewManual.
 func (l *Loop) Deliver(writable bool, fds ...int) {
-	l.claim()
 	for _, fd := range fds {
 		l.handle(fd, writable, false)
 	}
 }
 
-// Adopt makes the calling goroutine the loop's own and enters a connection
-// with descriptor fd. Only for loops of NewManual.
+// Adopt enters a connection with descriptor fd. Only for loops of NewManual.
 func (l *Loop) Adopt(fd int) *Conn {
-	l.claim()
 	l.group.stats.accepted.Add(1)
 	l.group.stats.open.Add(1)
 	c := l.newConn(fd, false)

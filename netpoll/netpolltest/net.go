@@ -78,7 +78,9 @@ type Peer struct {
 func (n *Net) Dial(loop int) *Peer {
 	p := &Peer{net: n, fd: len(n.peers), loop: loop, window: -1}
 	n.peers = append(n.peers, p)
-	n.Group.Loop(loop).Adopt(p.fd)
+	l := n.Group.Loop(loop)
+	l.Claim()
+	l.Adopt(p.fd)
 	return p
 }
 
@@ -156,6 +158,7 @@ func (n *Net) Idle() bool {
 
 func (n *Net) step() (worked bool) {
 	for i, s := range n.loops {
+		n.Group.Loop(i).Claim()
 		if s.takeWake(n.now) {
 			n.Group.Loop(i).Turn()
 			worked = true
