@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Every fuzz target of the repository for FUZZTIME, one after the other.
+# Every fuzz target of the repository for FUZZTIME, one after the other. The
+# default is a number of inputs: up to Go 1.26 a time may end with a failure of
+# the tool's own (golang/go#75804).
 . "$(dirname "$0")/lib.sh"
 
 found=0
@@ -8,7 +10,7 @@ for m in $(modules); do
 		targets=$(go test -C "$m" -list '^Fuzz' "$dir")
 		for target in $(grep '^Fuzz' <<<"$targets"); do
 			step "fuzz $target, module $m, $dir"
-			go test -C "$m" -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-5s}" "$dir"
+			go test -C "$m" -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-30000x}" "$dir"
 			found=$((found + 1))
 		done
 	done
