@@ -44,6 +44,36 @@ func TestEchoAllocs(t *testing.T) {
 	}
 }
 
+// TestBroadcastAllocs: a broadcast allocates for itself, nothing for each of
+// those who get it. They are in a child process, but for the last.
+func TestBroadcastAllocs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("pools drop things at random under the race detector")
+	}
+	const members, broadcasts = 1_000, 50
+	addr, srv := serve(t, sockeye.Config{})
+	hold(t, addr, members-1)
+	last := wire.Connect(t, addr)
+	emit := func() {
+		for range broadcasts {
+			_ = srv.To("all").Emit("news", "hello, all of you")
+		}
+		for range broadcasts {
+			last.Expect(`42["news","hello, all of you"]`)
+		}
+	}
+	emit() // pools have their first size
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	emit()
+	runtime.ReadMemStats(&after)
+	per := float64(after.Mallocs-before.Mallocs) / broadcasts
+	t.Logf("%.1f allocations a broadcast, reading by the last included", per)
+	if per > members/20 {
+		t.Errorf("%.1f allocations a broadcast to %d", per, members)
+	}
+}
+
 type point struct{ X, Y int }
 
 var echoForms = map[string]struct{ send, want string }{

@@ -47,8 +47,8 @@ func inUse() uint64 {
 }
 
 // hold has a child process open n connections and hold them until the
-// benchmark ends.
-func hold(b *testing.B, addr string, n int) {
+// test ends.
+func hold(b testing.TB, addr string, n int) {
 	b.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run", "^TestHold$")
 	cmd.Env = append(os.Environ(), "SOCKEYE_HOLD="+addr, "SOCKEYE_HOLD_N="+strconv.Itoa(n))

@@ -338,9 +338,9 @@ func TestPartialWrites(t *testing.T) {
 				data := bytes.Repeat([]byte{byte('a' + i%26)}, []int{0, 1, 200, 20 * window}[i%4])
 				want = append(want, "text:"+string(data))
 				sendFrame(c, data, false)
-			}
-			if window == 1 && !c.Writable() {
-				t.Error("not writable before the first write")
+				if window == 1 && i < 16 && !c.Writable() {
+					t.Error("not writable before the first write")
+				}
 			}
 		}, nil, nil, 0)
 		var got []byte

@@ -4,7 +4,7 @@ import "syscall"
 
 // This file is the only path to a socket. Whatever is sent is queued as a
 // reference to a shared buffer; the loop writes each dirty connection once per
-// batch, everything queued in one call.
+// batch, everything queued in one call, and in bursts once for keepSegs.
 
 // segment is a view into a buffer that the queue holds one reference to.
 type segment struct {
@@ -44,6 +44,9 @@ func (l *Loop) freeOutQueue(q *outQueue) {
 // its neighbours; larger ones go out by writev.
 const joinBytes = 16 << 10
 
+// keepSegs is how many segments an empty queue keeps room for.
+const keepSegs = 16
+
 // send queues b, a view into buf, of which it takes a reference of its own.
 func (c *Conn) send(buf *Buffer, b []byte) {
 	if c.is(connClosed | connLinger) {
@@ -60,6 +63,12 @@ func (c *Conn) send(buf *Buffer, b []byte) {
 		if c.out != nil && c.out.bytes >= l.cfg.MaxQueuedBytes {
 			l.group.stats.slow.Add(1)
 			c.abort(ErrSlowConsumer)
+			return
+		}
+	}
+	if c.out != nil && len(c.out.segs) == keepSegs && c.watch&WatchWrite == 0 {
+		c.flush() // rather than let the queue grow: a burst allocates nothing
+		if c.is(connClosed) {
 			return
 		}
 	}
@@ -191,7 +200,7 @@ func (c *Conn) releaseOut() {
 		q.segs[i].buf.Release()
 	}
 	clear(q.segs)
-	if cap(q.segs) > 16 {
+	if cap(q.segs) > keepSegs {
 		q.segs = nil
 	}
 	q.segs, q.head, q.bytes = q.segs[:0], 0, 0
