@@ -27,7 +27,7 @@ stress: ## emitters at random moments: no wake-up is lost
 interop: ## the servers driven by real clients, and a browser
 	@ci/interop.sh
 
-fuzz: ## every fuzz target for FUZZTIME (30000x: inputs; 1m: a minute)
+fuzz: ## every fuzz target for FUZZTIME (20000x: inputs; 1m: a minute)
 	@ci/fuzz.sh
 
 bench: ## every benchmark, BENCHTIME (1x) each
