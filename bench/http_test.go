@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // A long poll as Chrome sends it: 12 fields.
@@ -35,9 +35,9 @@ func BenchmarkHTTPRequestHead(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(head)))
-			var r netpoll.Request
+			var r http1.Request
 			for b.Loop() {
-				if n, err := netpoll.ParseRequestHead(&r, head); n != len(head) || err != nil {
+				if n, err := r.ParseHead(head, http1.DefaultHeadLimits); n != len(head) || err != nil {
 					b.Fatal(n, err)
 				}
 			}
@@ -59,8 +59,8 @@ func BenchmarkHTTPRequestHead(b *testing.B) {
 }
 
 func BenchmarkHTTPRequestHeader(b *testing.B) {
-	var r netpoll.Request
-	if _, err := netpoll.ParseRequestHead(&r, []byte(pollingGET)); err != nil {
+	var r http1.Request
+	if _, err := r.ParseHead([]byte(pollingGET), http1.DefaultHeadLimits); err != nil {
 		b.Fatal(err)
 	}
 	for _, name := range []string{"Host", "Cookie", "X-None"} {
@@ -74,8 +74,8 @@ func BenchmarkHTTPRequestHeader(b *testing.B) {
 }
 
 func BenchmarkHTTPRequestClone(b *testing.B) {
-	var r netpoll.Request
-	if _, err := netpoll.ParseRequestHead(&r, []byte(pollingGET)); err != nil {
+	var r http1.Request
+	if _, err := r.ParseHead([]byte(pollingGET), http1.DefaultHeadLimits); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
@@ -95,7 +95,7 @@ func BenchmarkHTTPChunked(b *testing.B) {
 			stream := []byte(head + c.body)
 			b.SetBytes(int64(len(stream)))
 			for b.Loop() {
-				if _, n, err := netpoll.ParseRequest(stream); n != len(stream) || err != nil {
+				if _, n, err := http1.ParseRequest(stream); n != len(stream) || err != nil {
 					b.Fatal(n, err)
 				}
 			}
@@ -108,6 +108,6 @@ func BenchmarkHTTPResponseHead(b *testing.B) {
 	extra := []byte("Access-Control-Allow-Origin: https://chat.example.com\r\nVary: Origin\r\n")
 	b.ReportAllocs()
 	for b.Loop() {
-		dst = netpoll.AppendResponseHead(dst[:0], 200, "text/plain; charset=UTF-8", 1234, true, extra)
+		dst = http1.AppendResponseHead(dst[:0], 200, "text/plain; charset=UTF-8", 1234, true, extra)
 	}
 }

@@ -5,11 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
+
 	"github.com/gobwas/ws/wsutil"
+	"github.com/sockeye-io/sockeye/proto/ws"
 
 	"github.com/sockeye-io/sockeye/internal/wsvectors"
-	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // BenchmarkWebSocketRead reads one message a round, from memory.
@@ -55,7 +56,7 @@ func BenchmarkWebSocketRead(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(c.stream)))
-			var r netpoll.WebSocketReader
+			var r ws.Stream
 			for b.Loop() {
 				messages := 0
 				for from, end := 0, 0; end < len(c.stream); {
@@ -89,7 +90,7 @@ func BenchmarkWebSocketRead(b *testing.B) {
 			if _, _, err := wsutil.ReadData(struct {
 				*bytes.Reader
 				discard
-			}{Reader: in}, ws.StateServerSide); err != nil {
+			}{Reader: in}, gobwas.StateServerSide); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -108,9 +109,9 @@ func BenchmarkWebSocketFrameHeader(b *testing.B) {
 	}{{"100B", 100}, {"1KiB", 1 << 10}, {"64KiB", 1 << 16}} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
-			message := make([]byte, netpoll.FrameRoom+c.size)
+			message := make([]byte, ws.FrameRoom+c.size)
 			for b.Loop() {
-				if netpoll.PutFrameHeader(message, netpoll.FrameRoom, false) > 8 {
+				if ws.PutFrameHeader(message, ws.FrameRoom, false) > 8 {
 					b.Fatal("no room was used")
 				}
 			}

@@ -14,6 +14,8 @@ import (
 	"github.com/sockeye-io/sockeye/client"
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/netpoll"
+
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 var ctx = context.Background()
@@ -269,7 +271,7 @@ func Example_options() {
 				})
 			},
 		},
-		Net:      netpoll.Config{Deflate: &netpoll.DeflateConfig{}},
+		Net:      netpoll.Config{Deflate: &ws.DeflateConfig{}},
 		Fallback: http.FileServer(http.Dir(".")),
 	})
 	defer srv.Close(ctx)

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/sockeye-io/sockeye/netpoll"
+
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 func (c *CORS) enabled() bool { return len(c.Origins) > 0 }
@@ -15,7 +17,7 @@ func (c *CORS) reflects() bool {
 
 // appendHeaders appends the header lines for the answer to r, which is not used
 // unless c reflects.
-func (c *CORS) appendHeaders(dst []byte, r *netpoll.Request) []byte {
+func (c *CORS) appendHeaders(dst []byte, r *http1.Request) []byte {
 	if !c.enabled() {
 		return dst
 	}
@@ -46,7 +48,7 @@ func (c *CORS) allows(origin []byte) bool {
 }
 
 // respondPreflight answers an OPTIONS request.
-func (e *Engine) respondPreflight(c *netpoll.Conn, r *netpoll.Request) {
+func (e *Engine) respondPreflight(c *netpoll.Conn, r *http1.Request) {
 	extra := e.cfg.CORS.appendHeaders(nil, r)
 	extra = append(extra, "Access-Control-Allow-Methods: GET,HEAD,PUT,PATCH,POST,DELETE\r\n"...)
 	if asked := r.Header("Access-Control-Request-Headers"); asked != nil && validHeaderValue(asked) {
@@ -55,7 +57,7 @@ func (e *Engine) respondPreflight(c *netpoll.Conn, r *netpoll.Request) {
 		extra = append(extra, "\r\n"...)
 	}
 	buf := netpoll.NewBuffer(512)
-	buf.B = netpoll.AppendResponseHead(buf.B, 204, "", 0, c.KeepAlive(), extra)
+	buf.B = http1.AppendResponseHead(buf.B, 204, "", 0, c.KeepAlive(), extra)
 	c.Respond(buf)
 	buf.Release()
 }

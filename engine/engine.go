@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/netpoll"
+
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // Handler is the layer above. Its methods are called on the loop of the
@@ -159,7 +161,7 @@ func (m Mux) find(path []byte) *Engine {
 }
 
 // HandleRequest is for netpoll.
-func (m Mux) HandleRequest(c *netpoll.Conn, r *netpoll.Request) {
+func (m Mux) HandleRequest(c *netpoll.Conn, r *http1.Request) {
 	if e := m.find(r.Path); e != nil {
 		e.serve(c, r)
 	}
@@ -216,7 +218,7 @@ func parseQuery(raw []byte) (q query) {
 
 // serve answers a request for the engine's path, in the order of checks of the
 // reference server.
-func (e *Engine) serve(c *netpoll.Conn, r *netpoll.Request) {
+func (e *Engine) serve(c *netpoll.Conn, r *http1.Request) {
 	q := parseQuery(r.RawQuery)
 	method := string(r.Method)
 	if method == "OPTIONS" && e.cfg.CORS.enabled() {
@@ -241,7 +243,7 @@ func (e *Engine) serve(c *netpoll.Conn, r *netpoll.Request) {
 }
 
 // serveSession answers a request of a session that exists.
-func (e *Engine) serveSession(c *netpoll.Conn, r *netpoll.Request, q query, websocket bool) {
+func (e *Engine) serveSession(c *netpoll.Conn, r *http1.Request, q query, websocket bool) {
 	s := e.sessions.get(string(q.sid))
 	switch {
 	case s == nil:
@@ -279,11 +281,11 @@ func validHeaderValue(b []byte) bool {
 }
 
 // refuse answers with an error of the protocol.
-func (e *Engine) refuse(c *netpoll.Conn, r *netpoll.Request, err *protocolError) {
+func (e *Engine) refuse(c *netpoll.Conn, r *http1.Request, err *protocolError) {
 	e.refuseText(c, r, err, err.message)
 }
 
-func (e *Engine) refuseText(c *netpoll.Conn, r *netpoll.Request, err *protocolError, message string) {
+func (e *Engine) refuseText(c *netpoll.Conn, r *http1.Request, err *protocolError, message string) {
 	e.stats.refused.Add(1)
 	e.tellRefused(c, r, err.code, message)
 	if r.UpgradeWebSocket {
@@ -299,7 +301,7 @@ func (e *Engine) refuseText(c *netpoll.Conn, r *netpoll.Request, err *protocolEr
 	e.respond(c, r, err.status, "application/json", body)
 }
 
-func (e *Engine) tellRefused(c *netpoll.Conn, r *netpoll.Request, code int, message string) {
+func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, code int, message string) {
 	if e.cfg.OnRefused == nil {
 		return
 	}
@@ -313,11 +315,11 @@ func (e *Engine) tellRefused(c *netpoll.Conn, r *netpoll.Request, code int, mess
 }
 
 // respond answers a request with a whole body.
-func (e *Engine) respond(c *netpoll.Conn, r *netpoll.Request, status int, contentType string, body []byte) {
+func (e *Engine) respond(c *netpoll.Conn, r *http1.Request, status int, contentType string, body []byte) {
 	var room [256]byte
 	extra := e.cfg.CORS.appendHeaders(room[:0], r)
 	buf := netpoll.NewBuffer(256 + len(extra) + len(body))
-	buf.B = netpoll.AppendResponseHead(buf.B, status, contentType, len(body), c.KeepAlive(), extra)
+	buf.B = http1.AppendResponseHead(buf.B, status, contentType, len(body), c.KeepAlive(), extra)
 	if string(r.Method) != "HEAD" {
 		buf.B = append(buf.B, body...)
 	}

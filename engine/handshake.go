@@ -5,12 +5,14 @@ import (
 
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/eio"
+
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // serveHandshake opens a session, after AllowRequest if there is one.
 //
 // Engine.IO v4, "Handshake".
-func (e *Engine) serveHandshake(c *netpoll.Conn, r *netpoll.Request, q query) {
+func (e *Engine) serveHandshake(c *netpoll.Conn, r *http1.Request, q query) {
 	switch {
 	case e.closing.Load():
 		c.CloseAfterResponse()
@@ -29,7 +31,7 @@ type decision struct {
 	e   *Engine
 	c   *netpoll.Conn
 	req Request
-	r   *netpoll.Request // a copy
+	r   *http1.Request // a copy
 
 	admitted bool // the middleware has let it through
 	answer   recorder
@@ -37,7 +39,7 @@ type decision struct {
 }
 
 // decide has Middleware and AllowRequest called on a goroutine of its own.
-func (e *Engine) decide(c *netpoll.Conn, r *netpoll.Request) {
+func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
 	select {
 	case e.deciding <- struct{}{}:
 	default:
@@ -76,7 +78,7 @@ func decided(a, _ any) {
 
 // open makes the session and answers its handshake, with header fields of the
 // middleware's. req is what a decision was asked for, or nil.
-func (e *Engine) open(c *netpoll.Conn, r *netpoll.Request, req *Request, q query, extra http.Header) {
+func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, extra http.Header) {
 	var room [idBytes]byte
 	id := room[:0]
 	if e.cfg.GenerateID == nil {

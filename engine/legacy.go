@@ -5,6 +5,9 @@ import (
 
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/eio"
+
+	"github.com/sockeye-io/sockeye/proto/http1"
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // legacy is what the sessions of old clients need in addition, with
@@ -100,14 +103,14 @@ func (s *Session) sendFrame(c *netpoll.Conn, m *Message) {
 		m.sendOn(c)
 		return
 	}
-	buf := netpoll.NewBuffer(netpoll.FrameRoom + 2 + len(m.B)*4/3)
-	buf.B = buf.B[:netpoll.FrameRoom]
+	buf := netpoll.NewBuffer(ws.FrameRoom + 2 + len(m.B)*4/3)
+	buf.B = buf.B[:ws.FrameRoom]
 	if s.poll.legacy.b64 {
 		buf.B = eio.AppendPacketV3(buf.B, m.packet())
 	} else {
 		buf.B = eio.AppendBinaryPacketV3(buf.B, m.packet())
 	}
-	c.Send(buf, buf.B[netpoll.PutFrameHeader(buf.B, netpoll.FrameRoom, !s.poll.legacy.b64):])
+	c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameRoom, !s.poll.legacy.b64):])
 	buf.Release()
 }
 
@@ -137,7 +140,7 @@ func (s *Session) consumePayload(b []byte, binary bool) (eio.Packet, int, error)
 }
 
 // body is the payload in a POST, and its form. JSONP wraps it in a form's field.
-func (s *Session) body(r *netpoll.Request, q query) (payload []byte, binary bool, err error) {
+func (s *Session) body(r *http1.Request, q query) (payload []byte, binary bool, err error) {
 	binary = bytes.Equal(r.Header("Content-Type"), []byte("application/octet-stream"))
 	switch {
 	case s.poll.legacy != nil && q.jsonp != nil:

@@ -7,6 +7,8 @@ import (
 
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/eio"
+
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // Message is one Engine.IO message, encoded once for any number of sessions
@@ -39,7 +41,7 @@ type Message struct {
 var messages = sync.Pool{New: func() any { return new(Message) }}
 
 // messageRoom is in front of each payload: a frame header and the packet type.
-const messageRoom = netpoll.FrameRoom + 1
+const messageRoom = ws.FrameRoom + 1
 
 // NewMessage returns an empty message with one reference: text, or binary
 // (which WebSocket sends as a binary frame and polling as base64).
@@ -81,7 +83,7 @@ func (m *Message) seal() {
 	} else {
 		m.record = m.B[from:]
 	}
-	m.frame = m.B[netpoll.PutFrameHeader(m.B, from, m.binary):]
+	m.frame = m.B[ws.PutFrameHeader(m.B, from, m.binary):]
 }
 
 // Size is the number of payload bytes of the whole chain.
@@ -139,7 +141,7 @@ const deflateLater = 16 << 10
 // Deflate compresses the large ones among m and what is attached to it for
 // WebSockets with permessage-deflate, if cfg wants that, so that no loop has to. m
 // must be sealed.
-func (m *Message) Deflate(cfg *netpoll.DeflateConfig) {
+func (m *Message) Deflate(cfg *ws.DeflateConfig) {
 	if cfg == nil {
 		return
 	}
@@ -151,7 +153,7 @@ func (m *Message) Deflate(cfg *netpoll.DeflateConfig) {
 }
 
 // deflate compresses m, once.
-func (m *Message) deflate(cfg *netpoll.DeflateConfig) *netpoll.Buffer {
+func (m *Message) deflate(cfg *ws.DeflateConfig) *netpoll.Buffer {
 	if b := m.deflated.Load(); b != nil {
 		return b
 	}
@@ -160,7 +162,7 @@ func (m *Message) deflate(cfg *netpoll.DeflateConfig) *netpoll.Buffer {
 		payload = m.B[messageRoom:]
 	}
 	b := netpoll.NewBuffer(64 + len(payload)/2)
-	b.B = netpoll.AppendDeflatedFrame(b.B, payload, m.binary, cfg.Level)
+	b.B = ws.AppendDeflatedFrame(b.B, payload, m.binary, cfg.Level)
 	if !m.deflated.CompareAndSwap(nil, b) {
 		b.Release() // another loop was faster
 		b = m.deflated.Load()

@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	"github.com/sockeye-io/sockeye/netpoll"
+
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // decisionKey finds, in the context of the request that Config.Middleware is
@@ -74,7 +76,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 
 // respondRecorded answers a handshake with what a middleware has written; one
 // that has neither written nor gone on has refused.
-func (e *Engine) respondRecorded(c *netpoll.Conn, r *netpoll.Request, w *recorder) {
+func (e *Engine) respondRecorded(c *netpoll.Conn, r *http1.Request, w *recorder) {
 	if w.status == 0 {
 		e.refuse(c, r, errForbidden)
 		return
@@ -89,7 +91,7 @@ func (e *Engine) respondRecorded(c *netpoll.Conn, r *netpoll.Request, w *recorde
 	}
 	extra := appendHeaders(e.cfg.CORS.appendHeaders(nil, r), w.header)
 	buf := netpoll.NewBuffer(256 + len(extra) + w.body.Len())
-	buf.B = netpoll.AppendResponseHead(buf.B, w.status, contentType, w.body.Len(), c.KeepAlive(), extra)
+	buf.B = http1.AppendResponseHead(buf.B, w.status, contentType, w.body.Len(), c.KeepAlive(), extra)
 	buf.B = append(buf.B, w.body.Bytes()...)
 	c.Respond(buf)
 	buf.Release()

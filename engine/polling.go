@@ -6,12 +6,14 @@ import (
 
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/eio"
+
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // handlePoll answers a GET: with what is queued, or as soon as something is.
 //
 // Engine.IO v4, "HTTP long-polling": a second poll at once closes the session.
-func (s *Session) handlePoll(c *netpoll.Conn, r *netpoll.Request, q query) {
+func (s *Session) handlePoll(c *netpoll.Conn, r *http1.Request, q query) {
 	e := s.engine
 	if s.conn != nil {
 		e.respond(c, r, 400, "", nil)
@@ -69,7 +71,7 @@ func (s *Session) answerPoll() {
 		s.respondCompressed(c, textPlain, s.appendPayload(make([]byte, 0, size)))
 	default:
 		buf := netpoll.NewBuffer(512 + size)
-		buf.B = netpoll.AppendResponseHead(buf.B, 200, textPlain, size, c.KeepAlive(), s.pollHeaders())
+		buf.B = http1.AppendResponseHead(buf.B, 200, textPlain, size, c.KeepAlive(), s.pollHeaders())
 		buf.B = s.appendPayload(buf.B)
 		c.Respond(buf)
 		buf.Release()
@@ -107,7 +109,7 @@ func (s *Session) clearQueue() {
 func (s *Session) pollHeaders() []byte {
 	var extra http.Header
 	extra, s.poll.headers = s.poll.headers, nil
-	var r *netpoll.Request
+	var r *http1.Request
 	if s.engine.cfg.CORS.reflects() {
 		r = s.request.expand()
 	}
@@ -126,7 +128,7 @@ func (s *Session) pollHeaders() []byte {
 
 // appendHeaders appends the header lines that every answer to the session's
 // requests has: CORS, those of the middleware, if any, and of Config.Headers.
-func (s *Session) appendHeaders(dst []byte, r *netpoll.Request, extra http.Header) []byte {
+func (s *Session) appendHeaders(dst []byte, r *http1.Request, extra http.Header) []byte {
 	e := s.engine
 	dst = e.cfg.CORS.appendHeaders(dst, r)
 	if e.cfg.Headers != nil {
@@ -153,15 +155,15 @@ func (e *Engine) callHeaders(h http.Header, r *Request, initial bool) {
 // post is a POST whose packets are being handled.
 type post struct {
 	conn   *netpoll.Conn
-	req    *netpoll.Request // for the answer; a copy once the handler has paused
-	rest   []byte           // what has not been handled; a copy once paused
-	binary bool             // rest is a binary payload of version 3
+	req    *http1.Request // for the answer; a copy once the handler has paused
+	rest   []byte         // what has not been handled; a copy once paused
+	binary bool           // rest is a binary payload of version 3
 }
 
 // handlePost handles the packets of a request's body, in order.
 //
 // Engine.IO v4, "HTTP long-polling": a second POST at once closes the session.
-func (s *Session) handlePost(c *netpoll.Conn, r *netpoll.Request, q query) {
+func (s *Session) handlePost(c *netpoll.Conn, r *http1.Request, q query) {
 	e := s.engine
 	body, binary, err := s.body(r, q)
 	switch {
@@ -223,7 +225,7 @@ func (s *Session) endPost() {
 	p.conn.Context = nil
 	if p.conn.Open() {
 		buf := netpoll.NewBuffer(256)
-		buf.B = netpoll.AppendResponseHead(buf.B, 200, "text/html", len(ok), p.conn.KeepAlive(), s.appendHeaders(nil, p.req, nil))
+		buf.B = http1.AppendResponseHead(buf.B, 200, "text/html", len(ok), p.conn.KeepAlive(), s.appendHeaders(nil, p.req, nil))
 		buf.B = append(buf.B, ok...)
 		p.conn.Respond(buf)
 		buf.Release()

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/netpoll"
+
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // Request is a copy of the request that opened a session. It is immutable and
@@ -23,7 +25,7 @@ type Request struct {
 }
 
 // newRequest copies r, for a session with that sid.
-func newRequest(c *netpoll.Conn, r *netpoll.Request, sid []byte) Request {
+func newRequest(c *netpoll.Conn, r *http1.Request, sid []byte) Request {
 	buf := netpoll.NewBuffer(512)
 	defer buf.Release()
 	buf.B = append(buf.B, sid...)
@@ -36,8 +38,8 @@ func newRequest(c *netpoll.Conn, r *netpoll.Request, sid []byte) Request {
 func (r *Request) sid() string { return r.data[:r.sidLen] }
 
 // expand makes the request as it came.
-func (r *Request) expand() *netpoll.Request {
-	return netpoll.ExpandRequest(r.data[int(r.sidLen)+int(r.addrLen):])
+func (r *Request) expand() *http1.Request {
+	return http1.ExpandRequest(r.data[int(r.sidLen)+int(r.addrLen):])
 }
 
 // RemoteAddr is the peer's address and port as the kernel tells it.
@@ -77,7 +79,7 @@ func (r *Request) Header(name string) string { return string(r.expand().Header(n
 // Headers copies all header fields.
 func (r *Request) Headers() http.Header { return headers(r.expand()) }
 
-func headers(r *netpoll.Request) http.Header {
+func headers(r *http1.Request) http.Header {
 	h := http.Header{}
 	r.EachHeader(func(name, value []byte) { h.Add(string(name), string(value)) })
 	return h
@@ -89,7 +91,7 @@ func (r *Request) Method() string { return string(r.expand().Method) }
 // URL is the path and query as the peer sent them.
 func (r *Request) URL() string { return pathAndQuery(r.expand()) }
 
-func pathAndQuery(r *netpoll.Request) string {
+func pathAndQuery(r *http1.Request) string {
 	if len(r.RawQuery) == 0 {
 		return string(r.Path)
 	}

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/netpoll"
+
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // The upgrade from polling to WebSocket (Engine.IO v4, "Upgrade").
@@ -44,7 +46,7 @@ type upgrade struct {
 const noopDelay = 100 * time.Millisecond
 
 // handleUpgrade answers a WebSocket request that names the session.
-func (s *Session) handleUpgrade(c *netpoll.Conn, r *netpoll.Request, q query) {
+func (s *Session) handleUpgrade(c *netpoll.Conn, r *http1.Request, q query) {
 	e := s.engine
 	if err := c.Upgrade(r, s.appendHeaders(nil, r, nil)); err != nil {
 		return // Upgrade has answered

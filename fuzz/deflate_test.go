@@ -5,13 +5,14 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye/internal/wsvectors"
-	"github.com/sockeye-io/sockeye/netpoll"
+
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // FuzzDeflate: compressed frames say the same however they are cut, and no
 // message is over the limit.
 func FuzzDeflate(f *testing.F) {
-	cases, err := wsvectors.Load("../netpoll/testdata/wsdeflate")
+	cases, err := wsvectors.Load("../proto/ws/testdata/wsdeflate")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -21,9 +22,9 @@ func FuzzDeflate(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte, cut, limit uint16) {
-		whole := netpoll.ParseDeflatedFrames(int(limit), b)
+		whole := ws.ParseDeflatedFrames(int(limit), b)
 		at := min(int(cut), len(b))
-		if got := netpoll.ParseDeflatedFrames(int(limit), b[:at], b[at:]); !slices.EqualFunc(got, whole, sameEvent) {
+		if got := ws.ParseDeflatedFrames(int(limit), b[:at], b[at:]); !slices.EqualFunc(got, whole, sameEvent) {
 			t.Fatalf("cut at %d: %v, in one piece: %v", at, got, whole)
 		}
 		for _, e := range whole {

@@ -12,14 +12,15 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye/internal/httpvectors"
-	"github.com/sockeye-io/sockeye/netpoll"
+
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // FuzzHTTPRequest: a stream gives the same request however it is cut, and what
 // is accepted means the same to net/http, with the differences that
 // differsFromNetHTTP lists.
 func FuzzHTTPRequest(f *testing.F) {
-	cases, err := httpvectors.Load("../netpoll/testdata/http")
+	cases, err := httpvectors.Load("../proto/http1/testdata/http")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -27,11 +28,11 @@ func FuzzHTTPRequest(f *testing.F) {
 		f.Add(c.Input, uint16(len(c.Input)/2))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, cut uint16) {
-		r, n, err := netpoll.ParseRequest(b)
+		r, n, err := http1.ParseRequest(b)
 		want := result{r, n, err}
 		check := func(how string, pieces ...[]byte) {
 			t.Helper()
-			r, n, err := netpoll.ParseRequest(pieces...)
+			r, n, err := http1.ParseRequest(pieces...)
 			if diff := want.diff(result{r, n, err}); diff != "" {
 				t.Fatalf("%s: %s", how, diff)
 			}
@@ -46,10 +47,10 @@ func FuzzHTTPRequest(f *testing.F) {
 			return
 		}
 		check("without what follows", b[:n:n])
-		if r, m, err := netpoll.ParseRequest(b[: n-1 : n-1]); r != nil || m != 0 || err != nil {
+		if r, m, err := http1.ParseRequest(b[: n-1 : n-1]); r != nil || m != 0 || err != nil {
 			t.Fatalf("without its last byte: %v, %d, %v; want that more is needed", r, m, err)
 		}
-		if again := netpoll.ExpandRequest(string(r.AppendCompact(nil))); !bytes.Equal(again.Target, r.Target) || !slices.Equal(fields(again), fields(r)) {
+		if again := http1.ExpandRequest(string(r.AppendCompact(nil))); !bytes.Equal(again.Target, r.Target) || !slices.Equal(fields(again), fields(r)) {
 			t.Fatalf("kept in compact form, %v became %v", fields(r), fields(again))
 		}
 		checkRequest(t, r)
@@ -58,13 +59,13 @@ func FuzzHTTPRequest(f *testing.F) {
 }
 
 // fields are the header fields of a request.
-func fields(r *netpoll.Request) (all []string) {
+func fields(r *http1.Request) (all []string) {
 	r.EachHeader(func(name, value []byte) { all = append(all, string(name)+":"+string(value)) })
 	return all
 }
 
 type result struct {
-	r   *netpoll.Request
+	r   *http1.Request
 	n   int
 	err error
 }
@@ -95,7 +96,7 @@ func (want result) diff(got result) string {
 	return ""
 }
 
-func headerText(r *netpoll.Request) string {
+func headerText(r *http1.Request) string {
 	var s strings.Builder
 	r.EachHeader(func(name, value []byte) {
 		s.Write(name)
@@ -107,7 +108,7 @@ func headerText(r *netpoll.Request) string {
 }
 
 // checkRequest: what an accepted request can be relied on for.
-func checkRequest(t *testing.T, r *netpoll.Request) {
+func checkRequest(t *testing.T, r *http1.Request) {
 	for _, c := range r.Target {
 		if c <= ' ' || c >= 0x7f || c == '#' {
 			t.Fatalf("a target with %q: %q", c, r.Target)
@@ -136,7 +137,7 @@ func checkRequest(t *testing.T, r *netpoll.Request) {
 }
 
 // checkNetHTTP compares r with what net/http reads from the same bytes.
-func checkNetHTTP(t *testing.T, r *netpoll.Request, b []byte) {
+func checkNetHTTP(t *testing.T, r *http1.Request, b []byte) {
 	if why := differsFromNetHTTP(r); why != "" {
 		return
 	}
@@ -190,7 +191,7 @@ func checkNetHTTP(t *testing.T, r *netpoll.Request, b []byte) {
 
 // differsFromNetHTTP tells why net/http may refuse a request that is accepted
 // here, "" if it may not.
-func differsFromNetHTTP(r *netpoll.Request) string {
+func differsFromNetHTTP(r *http1.Request) string {
 	if _, err := url.ParseRequestURI(string(r.Target)); err != nil {
 		var escape url.EscapeError
 		var host url.InvalidHostError

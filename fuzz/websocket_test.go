@@ -7,16 +7,17 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
+
+	"github.com/sockeye-io/sockeye/proto/ws"
 
 	"github.com/sockeye-io/sockeye/internal/wsvectors"
-	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // FuzzWebSocket: a stream of frames says the same however it is cut, and what it
 // says is what a plain reader of RFC 6455 says.
 func FuzzWebSocket(f *testing.F) {
-	cases, err := wsvectors.Load("../netpoll/testdata/ws")
+	cases, err := wsvectors.Load("../proto/ws/testdata/ws")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -27,8 +28,8 @@ func FuzzWebSocket(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte, cut uint16, limit uint32) {
 		maxBytes := int(limit % (1 << 20))
-		whole := netpoll.ParseFrames(maxBytes, b)
-		check := func(how string, got []netpoll.WebSocketEvent) {
+		whole := ws.ParseFrames(maxBytes, b)
+		check := func(how string, got []ws.ParsedEvent) {
 			t.Helper()
 			if !slices.EqualFunc(got, whole, sameEvent) {
 				t.Fatalf("%s: %v, in one piece: %v", how, got, whole)
@@ -36,44 +37,44 @@ func FuzzWebSocket(f *testing.F) {
 		}
 		check("by a plain reader", readPlainly(b, maxBytes))
 		at := min(int(cut), len(b))
-		check("cut in two", netpoll.ParseFrames(maxBytes, b[:at], b[at:]))
-		check("cut in three", netpoll.ParseFrames(maxBytes, b[:at/2], b[at/2:at], b[at:]))
+		check("cut in two", ws.ParseFrames(maxBytes, b[:at], b[at:]))
+		check("cut in three", ws.ParseFrames(maxBytes, b[:at/2], b[at/2:at], b[at:]))
 		if len(b) <= 2048 {
-			check("byte by byte", netpoll.ParseFrames(maxBytes, slices.Collect(slices.Chunk(b, 1))...))
+			check("byte by byte", ws.ParseFrames(maxBytes, slices.Collect(slices.Chunk(b, 1))...))
 		}
 	})
 }
 
-func sameEvent(a, b netpoll.WebSocketEvent) bool {
+func sameEvent(a, b ws.ParsedEvent) bool {
 	return a.Kind == b.Kind && a.Code == b.Code && a.Reason == b.Reason && bytes.Equal(a.Data, b.Data)
 }
 
 // readPlainly reads a stream that is there as a whole, with the header reader
 // of gobwas/ws and without any thought of speed.
-func readPlainly(b []byte, maxBytes int) (events []netpoll.WebSocketEvent) {
+func readPlainly(b []byte, maxBytes int) (events []ws.ParsedEvent) {
 	var message []byte
 	var kind string // of the message that is under way
 	var empty int
-	fail := func(code uint16, reason string) []netpoll.WebSocketEvent {
-		return append(events, netpoll.WebSocketEvent{Kind: "error", Code: code, Reason: reason})
+	fail := func(code uint16, reason string) []ws.ParsedEvent {
+		return append(events, ws.ParsedEvent{Kind: "error", Code: code, Reason: reason})
 	}
 	for len(b) >= 2 {
 		// A header that is not complete, made complete, tells what two bytes decide.
 		head := bytes.NewReader(append(b[:min(len(b), 14):min(len(b), 14)], make([]byte, 14)...))
-		h, err := ws.ReadHeader(head)
-		state := ws.StateServerSide
+		h, err := gobwas.ReadHeader(head)
+		state := gobwas.StateServerSide
 		if kind != "" {
-			state |= ws.StateFragmented
+			state |= gobwas.StateFragmented
 		}
 		switch n := b[1] & 0x7f; {
-		case errors.Is(err, ws.ErrHeaderLengthMSB):
-			h = ws.Header{Fin: b[0]&0x80 != 0, Rsv: b[0] >> 4 & 7, OpCode: ws.OpCode(b[0] & 15), Masked: b[1]&0x80 != 0, Length: 126}
+		case errors.Is(err, gobwas.ErrHeaderLengthMSB):
+			h = gobwas.Header{Fin: b[0]&0x80 != 0, Rsv: b[0] >> 4 & 7, OpCode: gobwas.OpCode(b[0] & 15), Masked: b[1]&0x80 != 0, Length: 126}
 		case err != nil:
 			panic(err)
 		case n > 125:
 			h.Length = max(h.Length, 126) // refused below, where it is too small
 		}
-		if err := ws.CheckHeader(h, state); err != nil {
+		if err := gobwas.CheckHeader(h, state); err != nil {
 			return fail(1002, err.Error())
 		}
 		size := 6
@@ -107,13 +108,13 @@ func readPlainly(b []byte, maxBytes int) (events []netpoll.WebSocketEvent) {
 				return events
 			}
 			b = b[h.Length:]
-			event := netpoll.WebSocketEvent{Data: payload}
+			event := ws.ParsedEvent{Data: payload}
 			switch h.OpCode {
-			case ws.OpPing:
+			case gobwas.OpPing:
 				event.Kind = "ping"
-			case ws.OpPong:
+			case gobwas.OpPong:
 				event.Kind = "pong"
-			case ws.OpClose:
+			case gobwas.OpClose:
 				return append(events, readClose(payload))
 			}
 			events = append(events, event)
@@ -126,7 +127,7 @@ func readPlainly(b []byte, maxBytes int) (events []netpoll.WebSocketEvent) {
 		fragmented := kind != "" || !h.Fin
 		if kind == "" {
 			kind = "text"
-			if h.OpCode == ws.OpBinary {
+			if h.OpCode == gobwas.OpBinary {
 				kind = "binary"
 			}
 		}
@@ -144,19 +145,19 @@ func readPlainly(b []byte, maxBytes int) (events []netpoll.WebSocketEvent) {
 		}
 		b = b[h.Length:]
 		if h.Fin {
-			events = append(events, netpoll.WebSocketEvent{Kind: kind, Data: message})
+			events = append(events, ws.ParsedEvent{Kind: kind, Data: message})
 			kind, message, empty = "", nil, 0
 		}
 	}
 	return events
 }
 
-func readClose(payload []byte) netpoll.WebSocketEvent {
-	refuse := func(code uint16, reason string) netpoll.WebSocketEvent {
-		return netpoll.WebSocketEvent{Kind: "error", Code: code, Reason: reason}
+func readClose(payload []byte) ws.ParsedEvent {
+	refuse := func(code uint16, reason string) ws.ParsedEvent {
+		return ws.ParsedEvent{Kind: "error", Code: code, Reason: reason}
 	}
 	if len(payload) == 0 {
-		return netpoll.WebSocketEvent{Kind: "close", Code: 1005}
+		return ws.ParsedEvent{Kind: "close", Code: 1005}
 	}
 	if len(payload) == 1 {
 		return refuse(1002, "the close frame has half a code")
@@ -169,7 +170,7 @@ func readClose(payload []byte) netpoll.WebSocketEvent {
 	case !utf8.Valid(payload[2:]):
 		return refuse(1007, "the close reason is not UTF-8")
 	}
-	return netpoll.WebSocketEvent{Kind: "close", Code: code, Reason: string(payload[2:])}
+	return ws.ParsedEvent{Kind: "close", Code: code, Reason: string(payload[2:])}
 }
 
 // mayBecomeUTF8 tells whether b is UTF-8, or if it is not complete, can be

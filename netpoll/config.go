@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"github.com/sockeye-io/sockeye/proto/ws"
 	"log/slog"
 	"net/http"
 	"time"
@@ -79,7 +80,7 @@ type Config struct {
 	// they become when they are inflated. A request whose Sec-WebSocket-Extensions
 	// is malformed is then refused with 400. Nil, the default: off, extensions are
 	// not looked at.
-	Deflate *DeflateConfig
+	Deflate *ws.DeflateConfig
 
 	// Systems, if not nil, are the kernels of the loops, one for each, which then
 	// turn only by Loop.Turn and Loop.Deliver. It is for package netpolltest.

@@ -2,6 +2,8 @@ package netpoll
 
 import (
 	"errors"
+	"github.com/sockeye-io/sockeye/proto/http1"
+	"github.com/sockeye-io/sockeye/proto/ws"
 	"io"
 	"sync"
 	"syscall"
@@ -40,7 +42,7 @@ type Conn struct {
 	in       *bytebufferpool.ByteBuffer // unread input; nil when there is none
 	out      *outQueue                  // unwritten output; nil when there is none
 	http     *httpState                 // the request under way; nil between requests and for a WebSocket
-	ws       wsReader
+	ws       ws.Reader
 	timer    *connTimer // the one deadline that is set; nil when none is
 }
 
@@ -226,7 +228,7 @@ func (c *Conn) Close(err error) {
 	c.flags |= connLinger
 	releaseInput(c.in)
 	c.in = nil
-	c.ws.release()
+	c.ws.Release()
 	c.releaseHTTP()
 	c.setDeadline(c.loop.cfg.CloseTimeout)
 	c.flags &^= connPaused
@@ -264,7 +266,7 @@ func (c *Conn) abort(err error) {
 	l.group.connClosed()
 	releaseInput(c.in)
 	c.in = nil
-	c.ws.release()
+	c.ws.Release()
 	c.releaseOut()
 	if c.http != nil && c.http.fallback != nil {
 		c.http.fallback.connClosed()
@@ -302,7 +304,7 @@ func (g goneConn) report(l *Loop) {
 // MoveTo hands the connection over to another loop and has the request that is
 // being handled handled there once more. It must be the last thing that
 // HandleRequest does with c.
-func (c *Conn) MoveTo(to *Loop, r *Request) {
+func (c *Conn) MoveTo(to *Loop, r *http1.Request) {
 	l := c.loop
 	l.Check()
 	c.flags |= connMoving
@@ -319,7 +321,7 @@ func (c *Conn) MoveTo(to *Loop, r *Request) {
 type move struct {
 	c  *Conn
 	to *Loop
-	r  *Request
+	r  *http1.Request
 }
 
 // handOver completes MoveTo at the end of the batch.
@@ -333,7 +335,7 @@ func (m *move) handOver() {
 }
 
 func adoptMoved(a, b any) {
-	c, r := a.(*Conn), b.(*Request)
+	c, r := a.(*Conn), b.(*http1.Request)
 	l := c.loop
 	c.flags &^= connMoving
 	if !l.adopt(c) {
@@ -400,7 +402,7 @@ func (t *connTimer) Expire(*Timer) {
 		c.abort(ErrClosed)
 	case c.http != nil || c.in != nil: // part of a request is here
 		c.loop.group.stats.timeouts.Add(1)
-		c.fail(&HTTPError{Status: 408, Reason: "the request did not arrive in time"})
+		c.fail(&http1.Error{Status: 408, Reason: "the request did not arrive in time"})
 	default:
 		c.abort(ErrTimeout)
 	}

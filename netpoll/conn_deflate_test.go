@@ -8,7 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gobwas/ws"
+	"github.com/sockeye-io/sockeye/proto/http1"
+	"github.com/sockeye-io/sockeye/proto/ws"
+
+	gobwas "github.com/gobwas/ws"
 
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
@@ -27,13 +30,13 @@ func handshake(n *netpolltest.Net, lines string) (*netpolltest.Peer, string) {
 const offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
 
 // compressed is a client's frame of permessage-deflate.
-func compressed(op ws.OpCode, data []byte) []byte {
+func compressed(op gobwas.OpCode, data []byte) []byte {
 	var buf bytes.Buffer
 	w, _ := flate.NewWriter(&buf, 9)
 	_, _ = w.Write(data)
 	_ = w.Flush()
-	f := ws.NewFrame(op, true, bytes.TrimSuffix(buf.Bytes(), []byte("\x00\x00\xff\xff")))
-	f.Header.Rsv = ws.Rsv(true, false, false)
+	f := gobwas.NewFrame(op, true, bytes.TrimSuffix(buf.Bytes(), []byte("\x00\x00\xff\xff")))
+	f.Header.Rsv = gobwas.Rsv(true, false, false)
 	return frame(f)
 }
 
@@ -41,7 +44,7 @@ func compressed(op ws.OpCode, data []byte) []byte {
 func inflateFrame(t *testing.T, b []byte) (data string, wasCompressed bool) {
 	t.Helper()
 	r := bytes.NewReader(b)
-	h, err := ws.ReadHeader(r)
+	h, err := gobwas.ReadHeader(r)
 	if err != nil || int(h.Length) != r.Len() {
 		t.Fatalf("%q: %v", b, err)
 	}
@@ -65,11 +68,11 @@ func TestDeflateOnConnections(t *testing.T) {
 			return
 		}
 		buf := netpoll.NewBuffer(64)
-		buf.B = netpoll.AppendDeflatedFrame(buf.B, data, binary, c.Loop().Group().Config().Deflate.Level)
+		buf.B = ws.AppendDeflatedFrame(buf.B, data, binary, c.Loop().Group().Config().Deflate.Level)
 		c.Send(buf, buf.B)
 		buf.Release()
 	}
-	n := start(t, netpoll.Config{Deflate: &netpoll.DeflateConfig{}}, a, 1)
+	n := start(t, netpoll.Config{Deflate: &ws.DeflateConfig{}}, a, 1)
 	text := strings.Repeat("hello, ", 1000)
 
 	with, head := handshake(n, offer)
@@ -82,18 +85,18 @@ func TestDeflateOnConnections(t *testing.T) {
 		t.Fatalf("%q", head)
 	}
 	for range 3 { // each message by itself
-		with.Write(compressed(ws.OpText, []byte(text)))
+		with.Write(compressed(gobwas.OpText, []byte(text)))
 		n.Run()
 		b := with.Read()
 		if got, z := inflateFrame(t, b); got != text || !z || len(b) > 200 {
 			t.Fatalf("%d bytes came back in %d, compressed: %v", len(got), len(b), z)
 		}
-		with.Write(frame(ws.NewTextFrame([]byte("plain"))))
+		with.Write(frame(gobwas.NewTextFrame([]byte("plain"))))
 		n.Run()
 		if got, _ := inflateFrame(t, with.Read()); got != "plain" {
 			t.Fatalf("%q", got)
 		}
-		without.Write(frame(ws.NewTextFrame([]byte(text))))
+		without.Write(frame(gobwas.NewTextFrame([]byte(text))))
 		n.Run()
 		if got, z := inflateFrame(t, without.Read()); got != text || z {
 			t.Fatalf("%d bytes came back, compressed: %v", len(got), z)
@@ -101,13 +104,13 @@ func TestDeflateOnConnections(t *testing.T) {
 	}
 
 	// RFC 7692 section 6.1: control frames are not compressed.
-	with.Write(frame(ws.NewPingFrame([]byte("p"))))
+	with.Write(frame(gobwas.NewPingFrame([]byte("p"))))
 	n.Run()
 	expect(t, frames(t, with.Read()), "pong:p")
-	with.Write(frame(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, ""))))
+	with.Write(frame(gobwas.NewCloseFrame(gobwas.NewCloseFrameBody(1000, ""))))
 	n.Run()
 	expect(t, frames(t, with.Read()), "close:1000")
-	without.Write(compressed(ws.OpText, []byte("not agreed")))
+	without.Write(compressed(gobwas.OpText, []byte("not agreed")))
 	n.Run()
 	expect(t, frames(t, without.Read()), "close:1002")
 }
@@ -115,10 +118,10 @@ func TestDeflateOnConnections(t *testing.T) {
 // RFC 6455 section 9.1: what is malformed is refused, where it is looked at.
 func TestMalformedExtensions(t *testing.T) {
 	const malformed = "Sec-WebSocket-Extensions: permessage-deflate;\r\n"
-	for _, cfg := range []netpoll.Config{{}, {Deflate: &netpoll.DeflateConfig{}}} {
+	for _, cfg := range []netpoll.Config{{}, {Deflate: &ws.DeflateConfig{}}} {
 		a := &app{}
 		var refused error
-		a.request = func(c *netpoll.Conn, r *netpoll.Request) { refused = c.Upgrade(r, nil) }
+		a.request = func(c *netpoll.Conn, r *http1.Request) { refused = c.Upgrade(r, nil) }
 		n := start(t, cfg, a, 1)
 		p, head := handshake(n, malformed)
 		if cfg.Deflate == nil {
@@ -127,7 +130,7 @@ func TestMalformedExtensions(t *testing.T) {
 			}
 			continue
 		}
-		var err *netpoll.HTTPError
+		var err *ws.Refusal
 		if !strings.Contains(head, " 400 ") || !errors.As(refused, &err) || err.Status != 400 || !p.Ended() {
 			t.Errorf("on: %q, %v", head, refused)
 		}
@@ -137,7 +140,7 @@ func TestMalformedExtensions(t *testing.T) {
 // An offer that is declined leaves a connection without.
 func TestDeclinedDeflate(t *testing.T) {
 	a := &app{}
-	n := start(t, netpoll.Config{Deflate: &netpoll.DeflateConfig{}}, a, 1)
+	n := start(t, netpoll.Config{Deflate: &ws.DeflateConfig{}}, a, 1)
 	_, head := handshake(n, "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10\r\n")
 	if !strings.Contains(head, " 101 ") || strings.Contains(head, "Extensions") {
 		t.Errorf("%q", head)
@@ -148,8 +151,8 @@ func TestDeclinedDeflate(t *testing.T) {
 func TestUpgradeKeepsExtra(t *testing.T) {
 	room := []byte("X-Extra: 1\r\nuntouched" + strings.Repeat(".", 300))
 	a := &app{}
-	a.request = func(c *netpoll.Conn, r *netpoll.Request) { _ = c.Upgrade(r, room[:len("X-Extra: 1\r\n")]) }
-	n := start(t, netpoll.Config{Deflate: &netpoll.DeflateConfig{}}, a, 1)
+	a.request = func(c *netpoll.Conn, r *http1.Request) { _ = c.Upgrade(r, room[:len("X-Extra: 1\r\n")]) }
+	n := start(t, netpoll.Config{Deflate: &ws.DeflateConfig{}}, a, 1)
 	_, head := handshake(n, offer)
 	if !strings.Contains(head, "\r\nX-Extra: 1\r\n") || !strings.Contains(head, "permessage-deflate") {
 		t.Errorf("%q", head)
@@ -161,24 +164,24 @@ func TestUpgradeKeepsExtra(t *testing.T) {
 
 // Faults in what is compressed end the connection with the code that says so.
 func TestDeflateFaults(t *testing.T) {
-	cut := compressed(ws.OpBinary, []byte("Hello"))
-	garbage := ws.NewFrame(ws.OpBinary, true, []byte("Hello"))
-	garbage.Header.Rsv = ws.Rsv(true, false, false)
+	cut := compressed(gobwas.OpBinary, []byte("Hello"))
+	garbage := gobwas.NewFrame(gobwas.OpBinary, true, []byte("Hello"))
+	garbage.Header.Rsv = gobwas.Rsv(true, false, false)
 	for _, c := range []struct {
 		name string
 		in   []byte
 		code string
 		want uint16
 	}{
-		{"bomb", compressed(ws.OpBinary, make([]byte, 1_000_000)), "close:1009", 1009},
+		{"bomb", compressed(gobwas.OpBinary, make([]byte, 1_000_000)), "close:1009", 1009},
 		{"garbage", frame(garbage), "close:1007", 1007},
-		{"not UTF-8", compressed(ws.OpText, []byte("\xff")), "close:1007", 1007},
+		{"not UTF-8", compressed(gobwas.OpText, []byte("\xff")), "close:1007", 1007},
 		{"RSV1 on a ping", append([]byte{cut[0]&0xf0 | 9, 0x80}, 0, 0, 0, 0), "close:1002", 1002},
 	} {
 		a := &app{}
-		n := start(t, netpoll.Config{MaxMessageBytes: 10_000, Deflate: &netpoll.DeflateConfig{}}, a, 1)
+		n := start(t, netpoll.Config{MaxMessageBytes: 10_000, Deflate: &ws.DeflateConfig{}}, a, 1)
 		p, _ := handshake(n, offer)
-		p.Write(append(bytes.Clone(c.in), frame(ws.NewTextFrame([]byte("not read")))...))
+		p.Write(append(bytes.Clone(c.in), frame(gobwas.NewTextFrame([]byte("not read")))...))
 		n.Run()
 		expect(t, frames(t, p.Read()), c.code)
 		p.Close()
@@ -203,11 +206,11 @@ func TestDeflateCloseAndPause(t *testing.T) {
 		}
 		got = append(got, string(data))
 	}
-	n := start(t, netpoll.Config{Deflate: &netpoll.DeflateConfig{}}, a, 1)
+	n := start(t, netpoll.Config{Deflate: &ws.DeflateConfig{}}, a, 1)
 	p, _ := handshake(n, offer)
 	var in []byte
 	for _, s := range []string{"a", "pause", "b", "close", "c"} {
-		in = append(in, compressed(ws.OpText, []byte(s))...)
+		in = append(in, compressed(gobwas.OpText, []byte(s))...)
 	}
 	p.Write(in)
 	n.Run()
@@ -219,12 +222,12 @@ func TestDeflateCloseAndPause(t *testing.T) {
 }
 
 func TestDeflateCutAtEveryByte(t *testing.T) {
-	in := compressed(ws.OpText, []byte(strings.Repeat("hello ", 30)))
-	in = append(in, frame(ws.NewPingFrame([]byte("p")))...)
-	in = append(in, compressed(ws.OpBinary, []byte("\x00\xff"))...)
+	in := compressed(gobwas.OpText, []byte(strings.Repeat("hello ", 30)))
+	in = append(in, frame(gobwas.NewPingFrame([]byte("p")))...)
+	in = append(in, compressed(gobwas.OpBinary, []byte("\x00\xff"))...)
 	for cut := range in {
 		a := &app{}
-		n := start(t, netpoll.Config{Deflate: &netpoll.DeflateConfig{}}, a, 1)
+		n := start(t, netpoll.Config{Deflate: &ws.DeflateConfig{}}, a, 1)
 		p, _ := handshake(n, offer)
 		p.Write(in[:cut])
 		n.Run()

@@ -3,6 +3,7 @@ package netpoll
 import (
 	"context"
 	"fmt"
+	"github.com/sockeye-io/sockeye/proto/http1"
 	"io"
 	"net"
 	"net/http"
@@ -36,19 +37,19 @@ type fallbackLink struct {
 }
 
 // startFallback serves a request that the handler does not claim.
-func (c *Conn) startFallback(r *Request) {
+func (c *Conn) startFallback(r *http1.Request) {
 	l := c.loop
 	g := l.group
 	c.flags |= connBusy
 	c.setDeadline(0)
 	if l.cfg.Fallback == nil {
-		c.refuse(&HTTPError{Status: http.StatusNotFound, Reason: "nothing is served here"}, r)
+		c.refuse(&http1.Error{Status: http.StatusNotFound, Reason: "nothing is served here"}, r)
 		return
 	}
 	select {
 	case g.fallers <- struct{}{}:
 	default:
-		c.refuse(&HTTPError{Status: http.StatusServiceUnavailable, Reason: "too many requests are under way"}, r)
+		c.refuse(&http1.Error{Status: http.StatusServiceUnavailable, Reason: "too many requests are under way"}, r)
 		return
 	}
 	h := c.http
@@ -62,7 +63,7 @@ func (c *Conn) startFallback(r *Request) {
 	h.req, h.fallback = r.Clone(), f
 	switch {
 	case r.Chunked:
-		h.chunked = new(chunkedReader)
+		h.chunked = new(http1.ChunkedReader)
 	case r.ContentLength > 0:
 		h.remaining = r.ContentLength
 	default:
@@ -99,7 +100,7 @@ func (c *Conn) setFallbackDeadline() {
 }
 
 // refuse answers a request whose body, if any, is not read.
-func (c *Conn) refuse(err *HTTPError, r *Request) {
+func (c *Conn) refuse(err *http1.Error, r *http1.Request) {
 	if r.ContentLength != 0 {
 		c.flags &^= connKeepAlive
 	}
@@ -107,12 +108,12 @@ func (c *Conn) refuse(err *HTTPError, r *Request) {
 	defer buf.Release()
 	if c.is(connKeepAlive) {
 		body := err.Reason + "\n"
-		buf.B = AppendResponseHead(buf.B, err.Status, "text/plain; charset=utf-8", len(body), true, nil)
+		buf.B = http1.AppendResponseHead(buf.B, err.Status, "text/plain; charset=utf-8", len(body), true, nil)
 		if !c.is(connHead) {
 			buf.B = append(buf.B, body...)
 		}
 	} else {
-		buf.B = AppendError(buf.B, err)
+		buf.B = http1.AppendError(buf.B, err, nil)
 	}
 	c.Respond(buf)
 }

@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"github.com/sockeye-io/sockeye/proto/http1"
 	"sync"
 
 	"github.com/valyala/bytebufferpool"
@@ -13,9 +14,9 @@ type httpState struct {
 	searched int // of the head: how far its end has been looked for
 
 	// The body.
-	req       *Request // own copy; nil while the head is arriving
-	remaining int64    // of a body with a Content-Length
-	chunked   *chunkedReader
+	req       *http1.Request // own copy; nil while the head is arriving
+	remaining int64          // of a body with a Content-Length
+	chunked   *http1.ChunkedReader
 	body      *bytebufferpool.ByteBuffer // of a claimed request
 	fallback  *fallbackLink              // gets the body of an unclaimed one
 	bodyDone  bool
@@ -48,18 +49,18 @@ func (c *Conn) consumeRequest(b []byte) int {
 		return 0 // pipelined: its turn comes after the answer
 	}
 	l := c.loop
-	lim := headLimits{line: l.cfg.MaxRequestLineBytes, bytes: l.cfg.MaxHeadBytes, fields: l.cfg.MaxHeaderFields}
+	lim := http1.HeadLimits{LineBytes: l.cfg.MaxRequestLineBytes, HeadBytes: l.cfg.MaxHeadBytes, Fields: l.cfg.MaxHeaderFields}
 	searched := 0
 	if h != nil {
 		searched = h.searched
 	}
-	end, searched := headEnd(b, searched)
-	if end == 0 && h != nil && searched < lim.line && len(b) < lim.bytes {
+	end, searched := http1.HeadEnd(b, searched)
+	if end == 0 && h != nil && searched < lim.LineBytes && len(b) < lim.HeadBytes {
 		h.searched = searched // the limits that the first look checked still hold
 		return 0
 	}
 	r := &l.req
-	n, err := r.parseHead(b, lim)
+	n, err := r.ParseHead(b, lim)
 	if err != nil {
 		c.fail(err)
 		return len(b)
@@ -102,7 +103,7 @@ func (c *Conn) consumeRequest(b []byte) int {
 }
 
 // expectBody prepares for a body that has not arrived whole.
-func (c *Conn) expectBody(r *Request) {
+func (c *Conn) expectBody(r *http1.Request) {
 	h := c.http
 	if h == nil {
 		h = httpStates.Get().(*httpState)
@@ -110,7 +111,7 @@ func (c *Conn) expectBody(r *Request) {
 	}
 	h.req = r.Clone()
 	if r.Chunked {
-		h.chunked = new(chunkedReader)
+		h.chunked = new(http1.ChunkedReader)
 	} else {
 		h.remaining = r.ContentLength
 	}
@@ -127,8 +128,8 @@ func (c *Conn) consumeBody(b []byte) int {
 	var piece []byte
 	var n int
 	if h.chunked != nil {
-		var err *HTTPError
-		piece, n, h.bodyDone, err = h.chunked.consume(b)
+		var err *http1.Error
+		piece, n, h.bodyDone, err = h.chunked.Consume(b)
 		if err != nil {
 			if h.fallback != nil {
 				h.fallback.endBody(err)
@@ -170,7 +171,7 @@ func (c *Conn) consumeBody(b []byte) int {
 }
 
 // deliver hands a whole request to the handler.
-func (c *Conn) deliver(r *Request) {
+func (c *Conn) deliver(r *http1.Request) {
 	c.releaseHTTP()
 	c.flags |= connBusy
 	c.setDeadline(0)
@@ -208,7 +209,10 @@ func (c *Conn) finishRequest() {
 
 // fail answers a malformed or oversized request and closes the connection:
 // where the next request would begin is not certain.
-func (c *Conn) fail(err *HTTPError) {
+func (c *Conn) fail(err *http1.Error) { c.failWith(err, "") }
+
+// failWith is fail with header lines for the answer.
+func (c *Conn) failWith(err *http1.Error, extra string) {
 	if !c.Open() {
 		return
 	}
@@ -218,7 +222,7 @@ func (c *Conn) fail(err *HTTPError) {
 		return
 	}
 	buf := NewBuffer(256)
-	buf.B = AppendError(buf.B, err)
+	buf.B = http1.AppendError(buf.B, err, []byte(extra))
 	c.send(buf, buf.B)
 	buf.Release()
 	c.Close(err)

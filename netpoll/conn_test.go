@@ -13,7 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	"github.com/sockeye-io/sockeye/proto/http1"
+	"github.com/sockeye-io/sockeye/proto/ws"
+
+	gobwas "github.com/gobwas/ws"
 
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
@@ -22,7 +25,7 @@ import (
 // app is a handler whose parts a test sets as it needs them. Requests for
 // /ws are upgraded, others answered with their target and body.
 type app struct {
-	request func(c *netpoll.Conn, r *netpoll.Request)
+	request func(c *netpoll.Conn, r *http1.Request)
 	message func(c *netpoll.Conn, data []byte, binary bool)
 	conns   []*netpoll.Conn
 	closed  []error
@@ -30,7 +33,7 @@ type app struct {
 
 func (a *app) Claims([]byte) bool { return true }
 
-func (a *app) HandleRequest(c *netpoll.Conn, r *netpoll.Request) {
+func (a *app) HandleRequest(c *netpoll.Conn, r *http1.Request) {
 	a.conns = append(a.conns, c)
 	switch {
 	case a.request != nil:
@@ -54,15 +57,15 @@ func (a *app) HandleClose(_ *netpoll.Conn, err error) { a.closed = append(a.clos
 
 func respond(c *netpoll.Conn, body string) {
 	buf := netpoll.NewBuffer(256)
-	buf.B = append(netpoll.AppendResponseHead(buf.B, 200, "text/plain", len(body), c.KeepAlive(), nil), body...)
+	buf.B = append(http1.AppendResponseHead(buf.B, 200, "text/plain", len(body), c.KeepAlive(), nil), body...)
 	c.Respond(buf)
 	buf.Release()
 }
 
 func sendFrame(c *netpoll.Conn, data []byte, binary bool) {
-	buf := netpoll.NewBuffer(netpoll.FrameRoom + len(data))
-	buf.B = append(buf.B[:netpoll.FrameRoom], data...)
-	c.Send(buf, buf.B[netpoll.PutFrameHeader(buf.B, netpoll.FrameRoom, binary):])
+	buf := netpoll.NewBuffer(ws.FrameRoom + len(data))
+	buf.B = append(buf.B[:ws.FrameRoom], data...)
+	c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameRoom, binary):])
 	buf.Release()
 }
 
@@ -112,22 +115,22 @@ func upgrade(t *testing.T, n *netpolltest.Net, loop int) *netpolltest.Peer {
 	return p
 }
 
-func frame(f ws.Frame) []byte { return ws.MustCompileFrame(ws.MaskFrame(f)) }
+func frame(f gobwas.Frame) []byte { return gobwas.MustCompileFrame(gobwas.MaskFrame(f)) }
 
 // frames are those in b, as "text:data".
 func frames(t *testing.T, b []byte) (all []string) {
 	t.Helper()
 	for r := bytes.NewReader(b); r.Len() > 0; {
-		h, err := ws.ReadHeader(r)
+		h, err := gobwas.ReadHeader(r)
 		if err != nil || h.Length > int64(r.Len()) {
 			t.Fatalf("%q: %v", b, err)
 		}
 		payload := make([]byte, h.Length)
 		_, _ = r.Read(payload)
-		name := map[ws.OpCode]string{ws.OpText: "text", ws.OpBinary: "binary", ws.OpPing: "ping", ws.OpPong: "pong", ws.OpClose: "close"}[h.OpCode]
+		name := map[gobwas.OpCode]string{gobwas.OpText: "text", gobwas.OpBinary: "binary", gobwas.OpPing: "ping", gobwas.OpPong: "pong", gobwas.OpClose: "close"}[h.OpCode]
 		data := string(payload)
-		if h.OpCode == ws.OpClose {
-			code, _ := ws.ParseCloseFrameData(payload)
+		if h.OpCode == gobwas.OpClose {
+			code, _ := gobwas.ParseCloseFrameData(payload)
 			data = strconv.Itoa(int(code))
 		}
 		all = append(all, name+":"+data)
@@ -165,7 +168,7 @@ func TestPipelining(t *testing.T) {
 func TestLateAnswersStayInOrder(t *testing.T) {
 	var waiting *netpoll.Conn
 	a := &app{}
-	a.request = func(c *netpoll.Conn, r *netpoll.Request) {
+	a.request = func(c *netpoll.Conn, r *http1.Request) {
 		if string(r.Path) == "/late" {
 			waiting = c
 			return
@@ -278,7 +281,7 @@ func TestDeadlines(t *testing.T) {
 // Neither a poll that waits nor a WebSocket has a deadline of its own.
 func TestNoDeadlineWhileAnswering(t *testing.T) {
 	a := &app{}
-	a.request = func(c *netpoll.Conn, r *netpoll.Request) {
+	a.request = func(c *netpoll.Conn, r *http1.Request) {
 		if string(r.Path) == "/ws" {
 			_ = c.Upgrade(r, nil)
 		}
@@ -303,7 +306,7 @@ func TestOneWritePerBatch(t *testing.T) {
 	n := start(t, netpoll.Config{}, a, 1)
 	p := upgrade(t, n, 0)
 	before := p.Writes()
-	p.Write(append(frame(ws.NewTextFrame([]byte("a"))), frame(ws.NewTextFrame([]byte("b")))...))
+	p.Write(append(frame(gobwas.NewTextFrame([]byte("a"))), frame(gobwas.NewTextFrame([]byte("b")))...))
 	n.Run()
 	if got := frames(t, p.Read()); len(got) != 10 || got[4] != "text:a" || got[5] != "text:b" {
 		t.Errorf("%q", got)
@@ -314,7 +317,7 @@ func TestOneWritePerBatch(t *testing.T) {
 	// Large ones go by reference, in one writev.
 	before = p.Writes()
 	big := bytes.Repeat([]byte("x"), 20_000)
-	p.Write(frame(ws.NewBinaryFrame(big)))
+	p.Write(frame(gobwas.NewBinaryFrame(big)))
 	n.Run()
 	if got := frames(t, p.Read()); len(got) != 5 || got[4] != "binary:"+string(big) {
 		t.Errorf("%d frames", len(got))
@@ -407,12 +410,12 @@ func TestBurstIsNotSlow(t *testing.T) {
 }
 
 func TestWebSocketCutAtEveryByte(t *testing.T) {
-	in := frame(ws.NewTextFrame([]byte("hello")))
-	in = append(in, frame(ws.NewFrame(ws.OpText, false, []byte("fr")))...)
-	in = append(in, frame(ws.NewPingFrame([]byte("p")))...)
-	in = append(in, frame(ws.NewFrame(ws.OpContinuation, true, []byte("ag")))...)
-	in = append(in, frame(ws.NewBinaryFrame(make([]byte, 200)))...)
-	in = append(in, frame(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "bye")))...)
+	in := frame(gobwas.NewTextFrame([]byte("hello")))
+	in = append(in, frame(gobwas.NewFrame(gobwas.OpText, false, []byte("fr")))...)
+	in = append(in, frame(gobwas.NewPingFrame([]byte("p")))...)
+	in = append(in, frame(gobwas.NewFrame(gobwas.OpContinuation, true, []byte("ag")))...)
+	in = append(in, frame(gobwas.NewBinaryFrame(make([]byte, 200)))...)
+	in = append(in, frame(gobwas.NewCloseFrame(gobwas.NewCloseFrameBody(1000, "bye")))...)
 	for cut := range in {
 		a := &app{}
 		n := start(t, netpoll.Config{}, a, 1)
@@ -436,7 +439,7 @@ func TestUpgradeWithFramesBehind(t *testing.T) {
 	n := start(t, netpoll.Config{}, &app{}, 1)
 	p := n.Dial(0)
 	p.Write(append([]byte("GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"), frame(ws.NewTextFrame([]byte("early")))...))
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"), frame(gobwas.NewTextFrame([]byte("early")))...))
 	n.Run()
 	_, rest, _ := bytes.Cut(p.Read(), []byte("\r\n\r\n"))
 	expect(t, frames(t, rest), "text:early")
@@ -452,9 +455,9 @@ func TestPauseStopsReading(t *testing.T) {
 	}
 	n := start(t, netpoll.Config{}, a, 1)
 	p := upgrade(t, n, 0)
-	p.Write(append(frame(ws.NewTextFrame([]byte("1"))), frame(ws.NewTextFrame([]byte("2")))...))
+	p.Write(append(frame(gobwas.NewTextFrame([]byte("1"))), frame(gobwas.NewTextFrame([]byte("2")))...))
 	n.Run()
-	p.Write(frame(ws.NewTextFrame([]byte("3"))))
+	p.Write(frame(gobwas.NewTextFrame([]byte("3"))))
 	n.Run()
 	expect(t, got, "1")
 	if p.Unread() == 0 {
@@ -467,7 +470,7 @@ func TestPauseStopsReading(t *testing.T) {
 
 func TestMoveTo(t *testing.T) {
 	a := &app{}
-	a.request = func(c *netpoll.Conn, r *netpoll.Request) {
+	a.request = func(c *netpoll.Conn, r *http1.Request) {
 		if want := n2(r.Path); c.Loop().Index() != want {
 			c.MoveTo(c.Loop().Group().Loop(want), r)
 			return
@@ -496,7 +499,7 @@ func n2(path []byte) int { i, _ := strconv.Atoi(string(path[1:])); return i }
 // found out on the new loop.
 func TestResetWhileMoving(t *testing.T) {
 	a := &app{}
-	a.request = func(c *netpoll.Conn, r *netpoll.Request) {
+	a.request = func(c *netpoll.Conn, r *http1.Request) {
 		if c.Loop().Index() == 0 {
 			c.MoveTo(c.Loop().Group().Loop(1), r)
 		}
@@ -515,7 +518,7 @@ func TestResetWhileMoving(t *testing.T) {
 // A panic costs the connection in whose name it happened, and nothing else.
 func TestPanicsInCallbacks(t *testing.T) {
 	a := &app{}
-	a.request = func(c *netpoll.Conn, r *netpoll.Request) {
+	a.request = func(c *netpoll.Conn, r *http1.Request) {
 		switch string(r.Path) {
 		case "/panic":
 			panic("request")
@@ -527,7 +530,7 @@ func TestPanicsInCallbacks(t *testing.T) {
 	n := start(t, netpoll.Config{}, a, 1)
 	p, w, other := n.Dial(0), upgrade(t, n, 0), upgrade(t, n, 0)
 	p.Write(get("/panic"))
-	w.Write(frame(ws.NewTextFrame([]byte("x"))))
+	w.Write(frame(gobwas.NewTextFrame([]byte("x"))))
 	n.Group.Loop(0).Post(func(_, _ any) { panic("job") }, nil, nil, 0)
 	n.Run()
 	if !p.Closed() || !w.Closed() || other.Closed() || len(a.closed) != 2 {
@@ -537,7 +540,7 @@ func TestPanicsInCallbacks(t *testing.T) {
 		t.Errorf("%d panics counted", got)
 	}
 	a.message = nil
-	other.Write(frame(ws.NewTextFrame([]byte("still here"))))
+	other.Write(frame(gobwas.NewTextFrame([]byte("still here"))))
 	n.Run()
 	expect(t, frames(t, other.Read()), "text:still here")
 }
@@ -632,7 +635,7 @@ func TestPostWaits(t *testing.T) {
 func TestNoConnectionOutlivesClose(t *testing.T) {
 	a := &app{}
 	n := start(t, netpoll.Config{}, a, 2)
-	a.request = func(c *netpoll.Conn, r *netpoll.Request) {
+	a.request = func(c *netpoll.Conn, r *http1.Request) {
 		if c.Loop().Index() == 0 {
 			c.MoveTo(c.Loop().Group().Loop(1), r)
 			return

@@ -1,23 +1,14 @@
 package netpoll
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
 
-// FrameRoom is the room that a message needs in front of its payload for the
-// frame header; see PutFrameHeader.
-const FrameRoom = 10
+	"github.com/sockeye-io/sockeye/proto/http1"
+	"github.com/sockeye-io/sockeye/proto/ws"
+)
 
-// PutFrameHeader writes the header of an unfragmented, unmasked frame into the
-// room before b[from:], which is the payload, and returns where it begins:
-// b[start:] is the frame. from must be at least FrameRoom.
-func PutFrameHeader(b []byte, from int, binary bool) (start int) {
-	op := opText
-	if binary {
-		op = opBinary
-	}
-	var header [FrameRoom]byte
-	h := appendFrameHeader(header[:0], op, len(b)-from)
-	return from - copy(b[from-len(h):], h)
-}
+var extensionsField = []byte("Sec-WebSocket-Extensions")
 
 // Upgrade answers a WebSocket request: with 101, after which messages come to
 // Handler.HandleMessage, or, if the request is not right, with an error, which
@@ -25,28 +16,43 @@ func PutFrameHeader(b []byte, from int, binary bool) (start int) {
 // offer of permessage-deflate is accepted; see Deflates.
 //
 // RFC 6455, section 4.2.
-func (c *Conn) Upgrade(r *Request, extra []byte) error {
+func (c *Conn) Upgrade(r *http1.Request, extra []byte) error {
 	c.loop.Check()
-	err := checkUpgrade(r)
+	refused := ws.Handshake{
+		Method: r.Method, Minor: r.Minor, Upgrade: r.UpgradeWebSocket, Content: r.ContentLength != 0, Fields: r,
+	}.Check()
 	extensions := ""
-	if err == nil && c.loop.cfg.Deflate != nil {
-		extensions, err = acceptExtensions(r)
+	if refused == nil && c.loop.cfg.Deflate != nil {
+		var x ws.Extensions
+		r.EachHeader(func(name, value []byte) {
+			if bytes.EqualFold(name, extensionsField) {
+				x.Add(value)
+			}
+		})
+		extensions, refused = x.Accept()
 	}
-	if err != nil {
+	if refused != nil {
 		c.flags &^= connBusy
-		c.fail(err)
-		return err
+		c.failWith(&http1.Error{Status: refused.Status, Reason: refused.Reason}, refused.Extra)
+		return refused
 	}
 	if extensions != "" {
 		c.flags |= connDeflate
 	}
 	buf := NewBuffer(256 + len(extensions) + len(extra))
-	buf.B = appendUpgradeResponse(buf.B, r.Header("Sec-WebSocket-Key"), extensions, extra)
+	buf.B = ws.AppendResponse(buf.B, r.Header("Sec-WebSocket-Key"), extensions, extra)
 	c.send(buf, buf.B)
 	buf.Release()
 	c.flags = c.flags&^(connBusy|connKeepAlive) | connWS
 	c.setDeadline(0)
 	return nil
+}
+
+// Deflates tells whether the peer has agreed to permessage-deflate: frames of
+// ws.AppendDeflatedFrame may be sent. Others may be, too.
+func (c *Conn) Deflates() bool {
+	c.loop.Check()
+	return c.is(connDeflate)
 }
 
 // Send queues b, a view into buf, on a WebSocket: one or more whole frames.
@@ -84,7 +90,7 @@ func (c *Conn) closeWebSocket(code uint16, reason string, err error) {
 		return
 	}
 	buf := NewBuffer(128)
-	buf.B = appendCloseFrame(buf.B, code, reason)
+	buf.B = ws.AppendClose(buf.B, code, reason)
 	c.send(buf, buf.B)
 	buf.Release()
 	c.Close(err)
@@ -97,33 +103,33 @@ const maxControls = 1000
 // consumeFrames consumes what it can of b, and handles at most one message.
 func (c *Conn) consumeFrames(b []byte) int {
 	l := c.loop
-	ev, n, err := c.ws.consumeExtended(b, l.cfg.MaxMessageBytes, c.is(connDeflate))
+	ev, n, err := c.ws.Consume(b, l.cfg.MaxMessageBytes, c.is(connDeflate))
 	if err != nil {
 		l.group.stats.badFrames.Add(1)
 		c.closeWebSocket(err.Code, err.Reason, &CloseError{Code: err.Code, Reason: err.Reason})
 		return len(b)
 	}
-	if ev.kind == wsPing || ev.kind == wsPong {
+	if ev.Kind == ws.Ping || ev.Kind == ws.Pong {
 		if c.controls++; c.controls > maxControls {
 			l.group.stats.badFrames.Add(1)
 			c.closeWebSocket(1008, "too many control frames", &CloseError{Code: 1008, Reason: "too many control frames"})
 			return len(b)
 		}
 	}
-	switch ev.kind {
-	case wsMessage:
+	switch ev.Kind {
+	case ws.Message:
 		c.controls = 0
-		l.h.HandleMessage(c, ev.data, ev.binary)
-		c.ws.messageDone()
-	case wsPing:
-		c.pong(ev.data)
-	case wsClose:
+		l.h.HandleMessage(c, ev.Data, ev.Binary)
+		c.ws.MessageDone()
+	case ws.Ping:
+		c.pong(ev.Data)
+	case ws.Close:
 		// RFC 6455, section 5.5.1: answered with the same code.
-		code := ev.code
+		code := ev.Code
 		if code == 1005 {
 			code = 0
 		}
-		c.closeWebSocket(code, "", &CloseError{Code: ev.code, Reason: ev.reason, Remote: true})
+		c.closeWebSocket(code, "", &CloseError{Code: ev.Code, Reason: ev.Reason, Remote: true})
 		return len(b)
 	}
 	return n
@@ -136,7 +142,7 @@ func (c *Conn) pong(payload []byte) {
 		return
 	}
 	buf := NewBuffer(128)
-	buf.B = append(appendFrameHeader(buf.B, opPong, len(payload)), payload...)
+	buf.B = append(ws.AppendFrameHeader(buf.B, ws.OpPong, len(payload)), payload...)
 	c.send(buf, buf.B)
 	buf.Release()
 }

@@ -1,14 +1,14 @@
-// Package netpoll is bytes and time: event loops, listeners, connections,
-// strict HTTP/1.1, RFC 6455 WebSocket, timers, and the one path by which bytes
-// reach a socket. It knows no packet of any protocol above.
+// Package netpoll is bytes and time: event loops, listeners, connections and
+// their phases, timers, and the one path by which bytes reach a socket. Its codecs
+// are proto/http1 and proto/ws. It knows no packet of any protocol above.
 //
 // Nouns: a Group is a number of Loops that serve the same listeners for the
 // same Handler. A Loop is one goroutine over one poller. A Conn is one
 // connection: first HTTP, then perhaps WebSocket. A Buffer is a shared,
 // reference-counted run of bytes on its way out.
 //
-//	socket -> Conn.readable -> process -+-> parseHead, body  -> Handler.HandleRequest
-//	                                    +-> wsReader         -> Handler.HandleMessage
+//	socket -> Conn.readable -> process -+-> head, body        -> Handler.HandleRequest
+//	                                    +-> ws.Reader         -> Handler.HandleMessage
 //	Conn.Respond, Conn.Send -> outQueue -> Conn.flush, once per batch -> write -> socket
 //	other goroutines -> Loop.Post -> the loop's next batch
 //

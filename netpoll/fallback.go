@@ -3,6 +3,7 @@ package netpoll
 import (
 	"context"
 	"errors"
+	"github.com/sockeye-io/sockeye/proto/http1"
 	"io"
 	"net"
 	"net/http"
@@ -37,11 +38,11 @@ type fallbackConn interface {
 // complete. Of what h panicked with it returns the value and the stack, unless
 // that was http.ErrAbortHandler; the peer gets 500, or if part of a response is
 // out already, a connection that ends early.
-func serveFallback(c fallbackConn, r *Request, h http.Handler) (panicked any, stack []byte) {
+func serveFallback(c fallbackConn, r *http1.Request, h http.Handler) (panicked any, stack []byte) {
 	body := &fallbackBody{c: c, length: r.ContentLength, done: r.ContentLength == 0}
 	req, err := newFallbackRequest(c, r, body)
 	if err != nil {
-		_ = c.writeFromGoroutine(AppendError(nil, errTarget))
+		_ = c.writeFromGoroutine(http1.AppendError(nil, &http1.Error{Status: 400, Reason: "the request target is malformed"}, nil))
 		c.finishFromGoroutine(false)
 		return nil, nil
 	}
@@ -57,7 +58,7 @@ func serveFallback(c fallbackConn, r *Request, h http.Handler) (panicked any, st
 		case completed:
 			keepAlive = w.finish()
 		case panicked != nil && w.pristine():
-			_ = c.writeFromGoroutine(AppendError(nil, errHandler))
+			_ = c.writeFromGoroutine(http1.AppendError(nil, errHandler, nil))
 		}
 		body.close()
 		c.finishFromGoroutine(keepAlive)
@@ -85,10 +86,10 @@ func serveFallback(c fallbackConn, r *Request, h http.Handler) (panicked any, st
 	return nil, nil
 }
 
-var errHandler = &HTTPError{500, "the request could not be served"}
+var errHandler = &http1.Error{Status: 500, Reason: "the request could not be served"}
 
 // newFallbackRequest makes of r what net/http's own server would have made.
-func newFallbackRequest(c fallbackConn, r *Request, body *fallbackBody) (*http.Request, error) {
+func newFallbackRequest(c fallbackConn, r *http1.Request, body *fallbackBody) (*http.Request, error) {
 	target := string(r.Target)
 	u, err := url.ParseRequestURI(target)
 	if err != nil {

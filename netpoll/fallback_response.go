@@ -334,7 +334,7 @@ func appendHeader(b []byte, h http.Header, omit func(key string) bool) []byte {
 			start := len(b)
 			b = append(b, strings.Trim(v, " \t\r\n")...)
 			for i, c := range b[start:] {
-				if charClass[c]&inValue == 0 {
+				if !isValueChar(c) {
 					b[start+i] = ' '
 				}
 			}
@@ -346,7 +346,7 @@ func appendHeader(b []byte, h http.Header, omit func(key string) bool) []byte {
 
 func validFieldName(s string) bool {
 	for i := range len(s) {
-		if charClass[s[i]]&isToken == 0 {
+		if !isTokenChar(s[i]) {
 			return false
 		}
 	}

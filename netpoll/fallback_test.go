@@ -13,6 +13,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/sockeye-io/sockeye/internal/httpvectors"
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // memoryConn is a fallbackConn in memory.
@@ -84,15 +87,15 @@ func serveRaw(t *testing.T, raw string, h http.HandlerFunc) fallback {
 // from body, or if that is nil, from raw.
 func serveBody(t *testing.T, raw string, body io.Reader, h http.HandlerFunc) fallback {
 	t.Helper()
-	var r Request
+	var r http1.Request
 	if body == nil {
-		p, n, err := ParseRequest([]byte(raw))
+		p, n, err := http1.ParseRequest([]byte(raw))
 		if err != nil || n != len(raw) {
 			t.Fatalf("%q: %d, %v", raw, n, err)
 		}
 		r = *p
 		body = bytes.NewReader(p.Body)
-	} else if n, err := r.parseHead([]byte(raw), testLimits); err != nil || n != len(raw) {
+	} else if n, err := r.ParseHead([]byte(raw), http1.DefaultHeadLimits); err != nil || n != len(raw) {
 		t.Fatalf("%q: %d, %v", raw, n, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -131,8 +134,8 @@ const getRequest = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 // TestFallbackRequest: a handler gets what net/http's server would give it.
 func TestFallbackRequest(t *testing.T) {
 	compared := 0
-	for _, c := range vectors(t) {
-		r, n, err := ParseRequest(c.Input)
+	for _, c := range httpVectors(t) {
+		r, n, err := http1.ParseRequest(c.Input)
 		if err != nil || n == 0 || r.HeaderCount("Trailer") > 0 {
 			continue
 		}
@@ -239,7 +242,7 @@ func TestFallbackPanic(t *testing.T) {
 
 	// Goexit ends the goroutine; the connection must not wait for ever.
 	c := &memoryConn{t: t, ctx: t.Context(), body: strings.NewReader("")}
-	r, _, _ := ParseRequest([]byte(getRequest))
+	r, _, _ := http1.ParseRequest([]byte(getRequest))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -249,4 +252,13 @@ func TestFallbackPanic(t *testing.T) {
 	if !c.finished || c.keepAlive || c.output() != "" {
 		t.Errorf("Goexit: complete %v, keep alive %v, %q", c.finished, c.keepAlive, c.output())
 	}
+}
+
+func httpVectors(t *testing.T) []httpvectors.Case {
+	t.Helper()
+	cases, err := httpvectors.Load("../proto/http1/testdata/http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cases
 }

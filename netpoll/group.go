@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/sockeye-io/sockeye/proto/http1"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,7 @@ type Handler interface {
 	// HandleRequest is given a whole request. Exactly one of c.Respond,
 	// c.Upgrade, c.MoveTo and c.Close must follow, now or later. r is borrowed
 	// until return.
-	HandleRequest(c *Conn, r *Request)
+	HandleRequest(c *Conn, r *http1.Request)
 
 	// HandleMessage is given a whole WebSocket message, unmasked and, if it is
 	// text, valid UTF-8. data is borrowed until return and may be changed.

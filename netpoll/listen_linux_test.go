@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // TestMaxUnsentBytes has a peer not read at all: the kernel takes what
@@ -14,7 +15,7 @@ func TestMaxUnsentBytes(t *testing.T) {
 	for _, c := range []struct{ max, least, most int }{{0, 64 << 10, 1 << 20}, {1 << 20, 1 << 20, 2 << 20}, {-1, 2 << 20, 16 << 20}} {
 		const size = 16 << 20
 		took := make(chan int)
-		a := &app{request: func(c *netpoll.Conn, _ *netpoll.Request) {
+		a := &app{request: func(c *netpoll.Conn, _ *http1.Request) {
 			buf := netpoll.NewBuffer(size)
 			defer buf.Release()
 			buf.B = buf.B[:size]

@@ -3,6 +3,7 @@ package netpoll
 import (
 	"bytes"
 	"fmt"
+	"github.com/sockeye-io/sockeye/proto/http1"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -41,7 +42,7 @@ type Loop struct {
 	iovecs    [][]byte
 	queues    []*outQueue       // empty ones
 	listeners map[int]*listener // by descriptor; loop 0 only
-	req       Request           // the request being parsed
+	req       http1.Request     // the request being parsed
 	draining  bool              // Group.Close has closed the connections; new ones are not kept
 	stopping  bool
 

@@ -1,7 +1,8 @@
-// Package proto holds the codecs of the two protocols: eio, Engine.IO packets
-// and payloads, and sio, Socket.IO packets, attachments and their JSON.
+// Package proto holds the codecs: http1, what a server needs of HTTP/1.1; ws,
+// WebSocket; eio, Engine.IO packets and payloads; and sio, Socket.IO packets,
+// attachments and their JSON.
 //
-// Both are pure: no I/O, clock, goroutine, pool or logger. ConsumeX reads from
-// bytes and returns views into them; AppendX writes to the end of a slice.
-// Neither knows the other.
+// All are pure: no I/O, clock, goroutine or logger, and but for ws, which
+// assembles messages, no pool. ConsumeX reads from bytes and returns views into
+// them; AppendX writes to the end of a slice. None knows another.
 package proto

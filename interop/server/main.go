@@ -21,7 +21,8 @@ import (
 	sockeye "github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/interop/events"
-	"github.com/sockeye-io/sockeye/netpoll"
+
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 func main() {
@@ -50,7 +51,7 @@ func main() {
 		defer pprof.StopCPUProfile()
 	}
 	if *deflate {
-		cfg.Net.Deflate = &netpoll.DeflateConfig{Threshold: -1}
+		cfg.Net.Deflate = &ws.DeflateConfig{Threshold: -1}
 	}
 	if err := run(*addr, *eioPath, cfg); err != nil {
 		log.Print(err)

@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/netpoll"
+
+	"github.com/sockeye-io/sockeye/proto/http1"
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 func main() {
@@ -52,14 +55,14 @@ type echo struct{}
 
 func (echo) Claims([]byte) bool { return true }
 
-func (echo) HandleRequest(c *netpoll.Conn, r *netpoll.Request) {
+func (echo) HandleRequest(c *netpoll.Conn, r *http1.Request) {
 	_ = c.Upgrade(r, nil) // a request that is no upgrade has been answered with an error
 }
 
 func (echo) HandleMessage(c *netpoll.Conn, data []byte, binary bool) {
-	buf := netpoll.NewBuffer(netpoll.FrameRoom + len(data))
-	buf.B = append(buf.B[:netpoll.FrameRoom], data...)
-	c.Send(buf, buf.B[netpoll.PutFrameHeader(buf.B, netpoll.FrameRoom, binary):])
+	buf := netpoll.NewBuffer(ws.FrameRoom + len(data))
+	buf.B = append(buf.B[:ws.FrameRoom], data...)
+	c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameRoom, binary):])
 	buf.Release()
 }
 

@@ -1,0 +1,106 @@
+package http1
+
+import "bytes"
+
+// target is a request target in its parts (RFC 9112 section 3.2).
+type target struct {
+	authority []byte // of absolute-form only
+	path      []byte
+	query     []byte // nil without a "?"
+}
+
+var rootPath = []byte("/")
+
+// splitTarget takes a target apart; ok is false when it has none of the forms
+// that a server which is no proxy serves.
+func splitTarget(b []byte) (t target, ok bool) {
+	rest := b
+	switch {
+	case len(b) == 0:
+		return t, false
+	case b[0] == '/':
+	case len(b) == 1 && b[0] == '*':
+	default:
+		switch {
+		case len(b) > 7 && equalFold(b[:7], "http://"):
+			rest = b[7:]
+		case len(b) > 8 && equalFold(b[:8], "https://"):
+			rest = b[8:]
+		default:
+			return t, false
+		}
+		end := bytes.IndexAny(rest, "/?")
+		if end < 0 {
+			end = len(rest)
+		}
+		t.authority = rest[:end:end]
+		rest = rest[end:]
+	}
+	t.path = rest
+	if q := bytes.IndexByte(rest, '?'); q >= 0 {
+		t.path, t.query = rest[:q:q], rest[q+1:]
+	}
+	if len(t.path) == 0 {
+		t.path = rootPath // RFC 9110 section 4.2.3
+	}
+	return t, true
+}
+
+// valid checks the characters. Besides those of RFC 3986 it accepts what the
+// URL Standard (section 1.3) has browsers send unencoded: | and ^ anywhere, and
+// in a query also \ ` { }.
+func (t target) valid() bool {
+	if t.authority != nil && !validHost(t.authority) {
+		return false // user information is refused as well (RFC 9110 section 4.2.4)
+	}
+	for _, c := range t.path {
+		if charClass[c]&inPath == 0 {
+			return false
+		}
+	}
+	for _, c := range t.query {
+		if charClass[c]&inQuery == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// validHost checks uri-host [ ":" port ] (RFC 9110 section 7.2). Of a reg-name
+// it wants letters, digits and -._~%: no host of http has another character.
+func validHost(b []byte) bool {
+	host, port := b, []byte(nil)
+	if len(b) > 0 && b[0] == '[' {
+		end := bytes.IndexByte(b, ']')
+		if end < 0 {
+			return false
+		}
+		host, port = b[1:end], b[end+1:]
+		for _, c := range host {
+			if charClass[c]&isHex == 0 && c != ':' && c != '.' {
+				return false
+			}
+		}
+		if len(port) > 0 && port[0] != ':' {
+			return false
+		}
+	} else {
+		if i := bytes.IndexByte(b, ':'); i >= 0 {
+			host, port = b[:i], b[i:]
+		}
+		for _, c := range host {
+			if charClass[c]&inHost == 0 {
+				return false
+			}
+		}
+	}
+	if len(port) > len(":65535") {
+		return false
+	}
+	for i, c := range port {
+		if i > 0 && !isDigit(c) {
+			return false
+		}
+	}
+	return len(host) > 0
+}

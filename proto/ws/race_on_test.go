@@ -1,0 +1,6 @@
+//go:build race
+
+package ws
+
+// raceBuild: allocation counts mean nothing here.
+const raceBuild = true
