@@ -29,7 +29,7 @@ func newRequest(c *netpoll.Conn, r *http1.Request, sid []byte) Request {
 	buf := netpoll.NewBuffer(512)
 	defer buf.Release()
 	buf.B = append(buf.B, sid...)
-	buf.B = c.AppendRemoteAddr(buf.B)
+	buf.B, _ = c.AppendRemoteAddr(buf.B)
 	addrLen := len(buf.B) - len(sid)
 	buf.B = r.AppendCompact(buf.B)
 	return Request{at: time.Now().UnixNano(), data: string(buf.B), sidLen: uint16(len(sid)), addrLen: uint16(addrLen)}

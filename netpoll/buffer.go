@@ -1,13 +1,12 @@
 package netpoll
 
 import (
+	"math/bits"
 	"sync"
 	"sync/atomic"
-)
 
-// maxPooledBytes is the largest buffer a pool keeps: one huge message must not
-// pin its memory for ever.
-const maxPooledBytes = 64 << 10
+	"github.com/sockeye-io/sockeye/internal/bytepool"
+)
 
 // Buffer is a pooled, reference-counted run of bytes. It is filled by its only
 // owner and immutable from the moment it is shared; every queue that holds it
@@ -16,19 +15,26 @@ type Buffer struct {
 	// B is the content. Only append to it, and only before it is shared.
 	B []byte
 
-	refs atomic.Int32
+	// Any goroutine (atomic).
+	refs   atomic.Int32
+	holder atomic.Pointer[Memory] // whose budget it is charged to; nil for none
 }
 
-var buffers = sync.Pool{New: func() any { return new(Buffer) }}
+// buffers are by size class: what is small does not lie in a large buffer.
+var buffers [bytepool.Classes]sync.Pool
 
 // NewBuffer returns an empty buffer with one reference and room for at least
 // capacity bytes.
 func NewBuffer(capacity int) *Buffer {
-	b := buffers.Get().(*Buffer)
-	if cap(b.B) < capacity {
-		b.B = make([]byte, 0, capacity)
+	var b *Buffer
+	if capacity <= bytepool.MaxPooled {
+		k := bytepool.Class(capacity)
+		if b, _ = buffers[k].Get().(*Buffer); b == nil {
+			b = &Buffer{B: make([]byte, 0, bytepool.Size(k))}
+		}
+	} else {
+		b = &Buffer{B: make([]byte, 0, capacity)}
 	}
-	b.B = b.B[:0]
 	b.refs.Store(1)
 	return b
 }
@@ -47,10 +53,25 @@ func (b *Buffer) Release() {
 	case n < 0:
 		panic("netpoll: Buffer released more often than retained")
 	default:
-		poison(b.B)
-		if cap(b.B) > maxPooledBytes {
-			b.B = nil
+		if m := b.holder.Load(); m != nil {
+			b.holder.Store(nil)
+			m.Add(-cap(b.B))
 		}
-		buffers.Put(b)
+		bytepool.Poison(b.B)
+		size := cap(b.B)
+		if size > bytepool.MaxPooled || size < bytepool.Size(0) {
+			return // one huge message does not pin its memory for ever
+		}
+		b.B = b.B[:0]
+		// What append has made of it may lie between two classes.
+		buffers[bytepool.Class(1<<(bits.Len(uint(size))-1))].Put(b)
+	}
+}
+
+// Charge charges the buffer to a budget, once, until it is released: it waits for
+// a peer. Any goroutine that holds a reference.
+func (b *Buffer) Charge(m *Memory) {
+	if b.holder.Load() == nil && b.holder.CompareAndSwap(nil, m) {
+		m.Add(cap(b.B))
 	}
 }

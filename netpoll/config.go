@@ -1,8 +1,11 @@
 package netpoll
 
 import (
+	"errors"
+	"fmt"
 	"github.com/sockeye-io/sockeye/proto/ws"
 	"log/slog"
+	"math"
 	"net/http"
 	"time"
 )
@@ -28,10 +31,26 @@ type Config struct {
 	// a larger one closes the connection with 1009. Default: MaxBodyBytes.
 	MaxMessageBytes int
 
-	// MaxQueuedBytes bounds what waits for a peer that does not read: a
-	// connection with as much in its queue is closed with ErrSlowConsumer when
+	// MaxQueuedBytes bounds the memory of what waits for a peer that does not read:
+	// a connection whose queue holds as much is closed with ErrSlowConsumer when
 	// more is sent. One message alone may be larger. Default: 1 MiB.
 	MaxQueuedBytes int
+
+	// MaxMemory bounds, in bytes, what all of the group's peers together make it
+	// hold: queued output, unread and unfinished input, and what the layers above
+	// charge to Group.Memory. When seven eighths are used, nobody new should be let
+	// in; when it is spent, the largest holders are ended with ErrMemory. Default:
+	// half of the least of GOMEMLIMIT, the control group's limit and the machine's
+	// memory.
+	MaxMemory int64
+
+	// MaxMessagesPerSecond bounds the WebSocket messages of one connection: one that
+	// sends more in a second is closed with 1008. At most 65,535. Default 0: no
+	// limit; each connection then has its share of each turn of its loop.
+	MaxMessagesPerSecond int
+
+	// PerAddress bounds what one address may do. Default: no limits.
+	PerAddress AddressLimits
 
 	// MaxUnsentBytes bounds what the kernel takes for a peer before it has sent
 	// it (TCP_NOTSENT_LOWAT): without it, a peer that reads fast and then stops
@@ -55,24 +74,37 @@ type Config struct {
 	// first byte to the end of the head. Default 10 s. Negative: none.
 	HeadTimeout time.Duration
 
-	// BodyTimeout bounds the time from the end of the head to the end of the
-	// body of a claimed request. Default 30 s. Negative: none.
+	// BodyTimeout bounds the time from the end of the head to the end of the body,
+	// which has a second more for each MinRate bytes that have come. Default 30 s.
+	// Negative: none.
 	BodyTimeout time.Duration
 
-	// IdleTimeout bounds how long a connection may wait for a next request.
-	// Default 60 s. Negative: none.
+	// MinRate is how fast, in bytes a second, a peer must at least send a body and
+	// read an answer, as far as BodyTimeout and WriteTimeout say. Default 240.
+	MinRate int
+
+	// WriteTimeout is the time in which a peer that an answer waits for must read
+	// MinRate bytes a second of it, on average, as its kernel acknowledges them:
+	// if it does, it is waited for as long as it takes; if not, the connection is
+	// reset. Default 60 s. Negative: none.
+	WriteTimeout time.Duration
+
+	// IdleTimeout bounds how long a connection may wait for a next request once the
+	// answer to the last one is out. Default 75 s: longer than the 60 s for which
+	// common proxies keep a connection that they may use again. Negative: none.
 	IdleTimeout time.Duration
 
-	// CloseTimeout bounds how long a connection that is being closed may take
-	// to read what is left for it. Default 5 s.
+	// CloseTimeout bounds how long a connection that is being closed waits for its
+	// peer to close its side, once it has read all that was sent. Default 5 s.
 	CloseTimeout time.Duration
 
-	// Fallback serves the requests that Handler.Claims does not claim, each on
-	// a goroutine of its own for as long as the request lasts. Nil: 404.
+	// Fallback serves the requests that Handler.Claims does not claim: through
+	// net/http's own server, to which the connection is lent for as long as such
+	// requests come. Nil: 404.
 	Fallback http.Handler
 
-	// MaxFallback bounds the fallback requests under way; a further one is
-	// answered 503. Default: 1,024.
+	// MaxFallback bounds the connections lent at once; a request for which there is
+	// none left is answered 503. Default: 1,024.
 	MaxFallback int
 
 	// Deflate, if not nil, has WebSocket messages compressed in both directions with
@@ -117,8 +149,13 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxFallback, 1_024)
 	defTime(&c.HeadTimeout, 10*time.Second)
 	defTime(&c.BodyTimeout, 30*time.Second)
-	defTime(&c.IdleTimeout, time.Minute)
+	def(&c.MinRate, 240)
+	defTime(&c.WriteTimeout, time.Minute)
+	defTime(&c.IdleTimeout, 75*time.Second)
 	defTime(&c.CloseTimeout, 5*time.Second)
+	if c.MaxMemory == 0 {
+		c.MaxMemory = defaultMaxMemory()
+	}
 	if c.Deflate != nil {
 		c.Deflate = c.Deflate.WithDefaults()
 	}
@@ -126,4 +163,41 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.Default()
 	}
 	return c
+}
+
+// maxMessageLimit keeps sums of lengths from overflowing.
+const maxMessageLimit = math.MaxInt32 / 2
+
+// validate tells every fault.
+func (c Config) validate() error {
+	var faults []error
+	for _, f := range []struct {
+		name     string
+		n        int64
+		min, max int64 // 0 is the default, and always right
+	}{
+		{"Loops", int64(c.Loops), 1, 1 << 16},
+		{"MaxConns", int64(c.MaxConns), 1, math.MaxInt64},
+		{"MaxBodyBytes", int64(c.MaxBodyBytes), 1, maxMessageLimit},
+		{"MaxMessageBytes", int64(c.MaxMessageBytes), 1, maxMessageLimit},
+		{"MaxQueuedBytes", int64(c.MaxQueuedBytes), 1, math.MaxInt64},
+		{"MaxMemory", c.MaxMemory, 1, math.MaxInt64},
+		{"MaxMessagesPerSecond", int64(c.MaxMessagesPerSecond), 1, math.MaxUint16},
+		{"MaxPostedJobs", int64(c.MaxPostedJobs), 1, math.MaxInt64},
+		{"MaxPostedBytes", int64(c.MaxPostedBytes), 1, math.MaxInt64},
+		{"MaxRequestLineBytes", int64(c.MaxRequestLineBytes), 16, 1 << 20},
+		{"MaxHeadBytes", int64(c.MaxHeadBytes), 32, 1 << 20},
+		{"MaxHeaderFields", int64(c.MaxHeaderFields), 1, 1 << 20},
+		{"MinRate", int64(c.MinRate), 1, math.MaxInt64},
+		{"MaxFallback", int64(c.MaxFallback), 1, 1 << 20},
+		{"CloseTimeout", int64(c.CloseTimeout), 1, math.MaxInt64},
+		{"PerAddress.Conns", int64(c.PerAddress.Conns), 1, math.MaxInt64},
+		{"PerAddress.HandshakesPerSecond", int64(c.PerAddress.HandshakesPerSecond), 1, math.MaxInt32},
+		{"PerAddress.MessagesPerSecond", int64(c.PerAddress.MessagesPerSecond), 1, math.MaxInt32},
+	} {
+		if f.n != 0 && (f.n < f.min || f.n > f.max) {
+			faults = append(faults, fmt.Errorf("netpoll: Config.%s is %d; it must be 0, the default, or from %d to %d", f.name, f.n, f.min, f.max))
+		}
+	}
+	return errors.Join(faults...)
 }

@@ -2,25 +2,25 @@ package netpoll
 
 import (
 	"errors"
-	"github.com/sockeye-io/sockeye/proto/http1"
-	"github.com/sockeye-io/sockeye/proto/ws"
 	"io"
-	"sync"
+	"sync/atomic"
 	"syscall"
-	"time"
 
-	"github.com/valyala/bytebufferpool"
+	"github.com/sockeye-io/sockeye/internal/bytepool"
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // Reasons for which a connection ended, as Handler.HandleClose gets them.
-// Others are *CloseError and the kernel's errno values.
+// Others are *CloseError, ErrMemory and the kernel's errno values.
 var (
 	// ErrSlowConsumer: the peer did not read, and Config.MaxQueuedBytes waited for it.
 	ErrSlowConsumer = errors.New("netpoll: peer reads too slowly")
-	// ErrTimeout: the peer did not send what was due in time.
-	ErrTimeout = errors.New("netpoll: peer was too slow to send")
+	// ErrTimeout: the peer did not send, or read, what was due in time.
+	ErrTimeout = errors.New("netpoll: peer was too slow")
 	// ErrClosed: this side closed the connection.
 	ErrClosed = errors.New("netpoll: connection closed")
+	// ErrHijacked: a handler of Config.Fallback has taken the connection over.
+	ErrHijacked = errors.New("netpoll: connection hijacked")
 
 	errPeerGone = io.EOF
 )
@@ -28,6 +28,10 @@ var (
 // Conn is one connection: bytes, first as HTTP/1.1, then perhaps as WebSocket.
 // An idle connection holds no buffer. All methods are for the goroutine of its
 // loop only, unless they say otherwise.
+//
+// Its parts are in files of their own: phases and deadlines in conn_phase.go,
+// requests in conn_http.go, frames in conn_ws.go, output in conn_write.go, its end
+// in conn_close.go, other loops in conn_move.go, net/http in lend.go.
 type Conn struct {
 	// Loop-owned.
 
@@ -35,31 +39,35 @@ type Conn struct {
 	Context any
 
 	loop     *Loop
-	fd       int32
-	flags    connFlags
-	watch    Interest
-	controls uint16                     // WebSocket control frames since the last message
-	in       *bytebufferpool.ByteBuffer // unread input; nil when there is none
-	out      *outQueue                  // unwritten output; nil when there is none
-	http     *httpState                 // the request under way; nil between requests and for a WebSocket
+	in       *bytepool.Buffer // unread input; nil when there is none
+	out      *outQueue        // unwritten output; nil when there is none
+	x        *exchange        // a deadline, and the request under way; nil for a WebSocket and a waiting poll
 	ws       ws.Reader
-	timer    *connTimer // the one deadline that is set; nil when none is
+	fd       int32
+	charged  uint32 // what of the group's memory the unread and unfinished input has
+	flags    connFlags
+	controls uint16 // WebSocket control frames since the last message
+	second   uint16 // of the group's clock, in which ...
+	messages uint16 // ... so many messages have come
+	watch    Interest
+	phase    phase
+
+	// Any goroutine (atomic).
+	home atomic.Int32 // the index of loop
 }
 
 type connFlags uint16
 
 const (
 	connWS        connFlags = 1 << iota // speaks WebSocket
-	connClosed                          // its descriptor is closed
 	connReported                        // the handler knows that it is over
-	connLinger                          // over: what is queued goes out, input is thrown away
-	connBusy                            // a request waits for its answer
-	connKeepAlive                       // ... and another may follow it
+	connKeepAlive                       // another request may follow the one under way
 	connDirty                           // on the loop's dirty list
 	connReady                           // on the loop's ready list
+	connBacklog                         // on the loop's backlog: it has had its share of the turn
 	connNoRead                          // input stays in the kernel
 	connPaused                          // ... because the handler wants it so
-	connMoving                          // on its way to another loop
+	connMoving                          // on its way to another loop, or lent to net/http
 	connHead                            // the request under way is a HEAD
 	connTCP                             // a TCP socket
 	connDeflate                         // a WebSocket with permessage-deflate
@@ -70,13 +78,15 @@ func (c *Conn) is(f connFlags) bool { return c.flags&f != 0 }
 // Loop is the loop that owns the connection at present.
 func (c *Conn) Loop() *Loop { return c.loop }
 
-// AppendRemoteAddr appends the peer's address as text; it asks the kernel.
-func (c *Conn) AppendRemoteAddr(dst []byte) []byte {
+// AppendRemoteAddr appends the peer's address as text: address and port, or "@"
+// for a Unix socket. It asks the kernel, which no longer knows, ok is false, when
+// the peer has reset the connection.
+func (c *Conn) AppendRemoteAddr(dst []byte) (_ []byte, ok bool) {
 	return c.loop.sys.AppendRemoteAddr(dst, int(c.fd))
 }
 
 // Open tells whether anything sent can still arrive.
-func (c *Conn) Open() bool { return !c.is(connClosed | connLinger) }
+func (c *Conn) Open() bool { return c.phase < phaseClosing }
 
 // Pause stops delivery to the handler: input stays in the kernel, and the
 // peer's sending comes to a stop. It takes effect after the message being
@@ -102,7 +112,7 @@ func (c *Conn) Resume() {
 func (c *Conn) Paused() bool { return c.is(connPaused) }
 
 func (c *Conn) setReading(on bool) {
-	if c.is(connClosed) {
+	if c.phase == phaseClosed {
 		return
 	}
 	if on {
@@ -115,7 +125,7 @@ func (c *Conn) setReading(on bool) {
 }
 
 func (c *Conn) setWatch(to Interest) {
-	if to == c.watch || c.is(connClosed) {
+	if to == c.watch || c.phase == phaseClosed {
 		return
 	}
 	if err := c.loop.sys.Watch(int(c.fd), c.watch, to); err != nil {
@@ -127,17 +137,32 @@ func (c *Conn) setWatch(to Interest) {
 
 // later has the input that was left unread processed in this batch.
 func (c *Conn) later() {
-	if c.in != nil && !c.is(connReady|connClosed) {
+	if c.in != nil && !c.is(connReady|connBacklog) && c.phase != phaseClosed {
 		c.flags |= connReady
 		c.loop.ready = append(c.loop.ready, c)
 	}
 }
 
+const (
+	// maxUnread bounds what is kept of input that cannot be handled yet: a head, a
+	// frame's header or a small request that has arrived in part.
+	maxUnread = readBytes
+	// maxPipelined bounds it while a request is being answered.
+	maxPipelined = 16 << 10
+)
+
 // readable reads once and processes what came. The poller is level-triggered:
 // what is left in the kernel is told again, after the other sockets' turn.
 func (c *Conn) readable() {
+	if c.is(connBacklog) {
+		return // first what is here
+	}
 	l := c.loop
-	n, err := l.sys.Read(int(c.fd), l.read)
+	room := l.read
+	if c.in != nil {
+		room = room[:max(c.maxUnread()-len(c.in.B), 512)]
+	}
+	n, err := l.sys.Read(int(c.fd), room)
 	switch {
 	case err == syscall.EAGAIN || err == syscall.EINTR:
 	case err != nil:
@@ -145,39 +170,58 @@ func (c *Conn) readable() {
 	case n == 0:
 		c.peerClosed()
 	default:
-		c.process(l.read[:n])
+		c.process(room[:n])
+		bytepool.Poison(room[:n:n])
 	}
 }
 
-// peerClosed handles the end of the peer's stream. Like net/http, it takes a
-// half-closed connection for a closed one, except that a fallback handler that
-// is still writing may finish.
+func (c *Conn) maxUnread() int {
+	if c.phase == phaseDeciding || c.phase == phaseWriting {
+		return maxPipelined
+	}
+	return max(maxUnread, c.loop.cfg.MaxHeadBytes)
+}
+
+// peerClosed handles the end of the peer's stream. It takes a half-closed
+// connection for a closed one, as net/http does, except that what has been sent to
+// it already still goes out.
 func (c *Conn) peerClosed() {
-	if c.http != nil && c.http.fallback != nil && c.is(connBusy) {
-		c.http.fallback.peerClosed()
-		c.flags &^= connKeepAlive
-		c.setReading(false)
+	if c.out == nil || c.is(connWS) {
+		c.abort(errPeerGone)
 		return
 	}
-	c.abort(errPeerGone)
+	c.setReading(false) // for endOutput to see
+	if c.phase < phaseClosing {
+		c.beginClosing(errPeerGone)
+	}
 }
+
+// A connection has a budget for a turn, so that one peer's flood does not make
+// others wait; what is left has its next turn after theirs.
+const (
+	turnUnits = 128    // messages, requests or control frames
+	turnTime  = 50_000 // nanoseconds
+	timeUnits = 16     // units after which the clock is looked at
+)
 
 // process consumes what it can of the connection's unread input, with data at
 // its end, and keeps the rest. data is borrowed until return.
 func (c *Conn) process(data []byte) {
 	defer c.loop.recoverPanic(c)
-	if c.is(connLinger | connClosed) {
+	l := c.loop
+	if c.phase >= phaseClosing {
+		c.discard(len(data))
 		return
 	}
 	b := data
 	kept := c.in
 	if kept != nil {
-		kept.B = append(kept.B, data...)
+		kept = bytepool.Append(kept, data)
 		b = kept.B
 		c.in = nil
 	}
-	l := c.loop
-	for len(b) > 0 && !c.is(connPaused|connClosed|connLinger|connMoving) {
+	l.current = c
+	for units := 1; len(b) > 0 && c.consuming(); units++ {
 		var n int
 		if c.is(connWS) {
 			n = c.consumeFrames(b)
@@ -188,241 +232,72 @@ func (c *Conn) process(data []byte) {
 			break
 		}
 		b = b[n:]
+		if units%timeUnits == 0 && (units == turnUnits || int64(l.sys.Now())-l.now > turnTime) && len(b) > 0 && c.consuming() {
+			l.putOff(c)
+			break
+		}
 	}
-	if len(b) == 0 || c.is(connClosed|connLinger) {
-		releaseInput(kept)
-		return
-	}
-	if kept == nil {
-		kept = bytebufferpool.Get()
-		kept.B = append(kept.B[:0], b...)
-	} else {
+	l.current = nil
+	c.keep(kept, b)
+}
+
+// consuming tells whether the next request or frame may be handled now.
+func (c *Conn) consuming() bool {
+	return c.phase < phaseClosing && !c.is(connPaused|connMoving)
+}
+
+// keep keeps what is left of the input: b, at the end of kept, or of the loop's
+// own buffer.
+func (c *Conn) keep(kept *bytepool.Buffer, b []byte) {
+	switch {
+	case len(b) == 0 || c.phase >= phaseClosing:
+		bytepool.Put(kept)
+	case kept == nil || cap(kept.B) > 2*len(b)+bytepool.Size(0):
+		small := bytepool.Get(len(b))
+		small.B = append(small.B, b...)
+		bytepool.Put(kept)
+		c.in = small
+	default:
 		kept.B = kept.B[:copy(kept.B, b)]
+		c.in = kept
 	}
-	c.in = kept
-	// What can wait in front of an unanswered request is bounded by not
-	// reading on.
-	if len(kept.B) > readBytes && c.loop == l && !c.is(connMoving|connNoRead) {
+	if c.is(connMoving) {
+		return // it is another's
+	}
+	c.settle()
+	// What can wait in front of an unanswered request is bounded by not reading on.
+	if c.in != nil && len(c.in.B) >= c.maxUnread() && !c.is(connNoRead|connBacklog) {
 		c.setReading(false)
 	}
 }
 
-func releaseInput(b *bytebufferpool.ByteBuffer) {
-	if b != nil && cap(b.B) <= maxPooledBytes {
-		bytebufferpool.Put(b)
+// settle charges the input that is held to the group's memory.
+func (c *Conn) settle() {
+	held := 0
+	if c.in != nil {
+		held = cap(c.in.B)
 	}
-}
-
-// Close ends the connection: what is queued still goes out, for at most
-// Config.CloseTimeout. The handler's HandleClose is called with err.
-func (c *Conn) Close(err error) {
-	c.loop.Check()
-	if c.is(connClosed | connLinger) {
+	held += c.ws.Held() + c.x.held()
+	if held == int(c.charged) {
 		return
 	}
-	if c.http != nil && c.http.fallback != nil && c.is(connBusy) {
-		c.flags &^= connKeepAlive // when its handler is done
-		return
-	}
-	c.reportSoon(err)
-	c.flags |= connLinger
-	releaseInput(c.in)
-	c.in = nil
-	c.ws.Release()
-	c.releaseHTTP()
-	c.setDeadline(c.loop.cfg.CloseTimeout)
-	c.flags &^= connPaused
-	c.setReading(true)
-	if c.out == nil {
-		c.endOutput()
-	}
+	m := &c.loop.group.memory
+	was := int(c.charged)
+	c.charged = uint32(held)
+	c.rank()
+	m.Add(held - was)
 }
 
-// endOutput tells the peer that nothing more will come, and waits for it to
-// close: closing at once, with input unread, would reset the connection and
-// could destroy what is still on its way.
-func (c *Conn) endOutput() {
-	if err := c.loop.sys.Shutdown(int(c.fd)); err != nil {
-		c.abort(err)
-	}
-}
-
-// abort closes the descriptor now.
-func (c *Conn) abort(err error) {
-	if c.is(connClosed) {
-		return
-	}
-	l := c.loop
-	c.reportSoon(err)
-	c.flags |= connClosed
-	c.setDeadline(0)
-	if c.watch != 0 {
-		_ = l.sys.Watch(int(c.fd), c.watch, 0)
-		c.watch = 0
-	}
-	l.conns[c.fd] = nil
-	_ = l.sys.Close(int(c.fd))
-	l.open--
-	l.group.connClosed()
-	releaseInput(c.in)
-	c.in = nil
-	c.ws.Release()
-	c.releaseOut()
-	if c.http != nil && c.http.fallback != nil {
-		c.http.fallback.connClosed()
-	}
-	c.releaseHTTP()
-}
-
-// Abort closes the connection at once; what is queued is lost.
-func (c *Conn) Abort(err error) {
-	c.loop.Check()
-	c.abort(err)
-}
-
-type goneConn struct {
-	c   *Conn
-	err error
-}
-
-func (c *Conn) reportSoon(err error) {
-	if c.is(connReported) {
-		return
-	}
-	c.flags |= connReported
-	if err == nil {
-		err = ErrClosed
-	}
-	c.loop.gone = append(c.loop.gone, goneConn{c, err})
-}
-
-func (g goneConn) report(l *Loop) {
-	defer l.recoverPanic(nil)
-	l.h.HandleClose(g.c, g.err)
-}
-
-// MoveTo hands the connection over to another loop and has the request that is
-// being handled handled there once more. It must be the last thing that
-// HandleRequest does with c.
-func (c *Conn) MoveTo(to *Loop, r *http1.Request) {
-	l := c.loop
-	l.Check()
-	c.flags |= connMoving
-	_ = l.sys.Watch(int(c.fd), c.watch, 0)
-	c.watch = 0
-	l.conns[c.fd] = nil
-	l.open--
-	c.setDeadline(0)
-	// process still holds the unread input; the handover follows at the end of
-	// the batch, when every list of this loop has been emptied.
-	l.moves = append(l.moves, move{c, to, r.Clone()})
-}
-
-type move struct {
-	c  *Conn
-	to *Loop
-	r  *http1.Request
-}
-
-// handOver completes MoveTo at the end of the batch.
-func (m *move) handOver() {
-	c := m.c
-	c.loop = m.to
-	if !m.to.Post(adoptMoved, c, m.r, 0) { // the group has ended
-		_ = m.to.sys.Close(int(c.fd))
-		m.to.group.connClosed()
-	}
-}
-
-func adoptMoved(a, b any) {
-	c, r := a.(*Conn), b.(*http1.Request)
-	l := c.loop
-	c.flags &^= connMoving
-	if !l.adopt(c) {
-		return
-	}
+// rank tells the loop how much the connection holds.
+func (c *Conn) rank() {
+	held := int(c.charged)
 	if c.out != nil {
-		c.markDirty()
+		held += c.out.held
 	}
-	defer l.recoverPanic(c)
-	if l.draining {
-		c.flags &^= connKeepAlive
-	}
-	c.deliver(r)
-	c.later()
-}
-
-// adopt enters a connection into the loop's table and poller.
-func (l *Loop) adopt(c *Conn) bool {
-	for int(c.fd) >= len(l.conns) {
-		l.conns = append(l.conns, make([]*Conn, max(64, len(l.conns)))...)
-	}
-	l.conns[c.fd] = c
-	l.open++
-	if l.stopping {
-		c.abort(ErrClosed)
-		return false
-	}
-	c.setReading(!c.is(connPaused))
-	return !c.is(connClosed)
-}
-
-// connTimer is the one deadline of a connection, from a pool: a WebSocket and
-// a waiting poll have none.
-type connTimer struct {
-	Timer
-	c *Conn
-}
-
-var connTimers = sync.Pool{New: func() any { return new(connTimer) }}
-
-// setDeadline sets the connection's deadline; d <= 0 takes it away.
-func (c *Conn) setDeadline(d time.Duration) {
-	t := c.timer
-	if d <= 0 {
-		if t != nil {
-			c.loop.Stop(&t.Timer)
-			t.c, c.timer = nil, nil
-			connTimers.Put(t)
-		}
-		return
-	}
-	if t == nil {
-		t = connTimers.Get().(*connTimer)
-		t.c, c.timer = c, t
-	}
-	c.loop.Arm(&t.Timer, t, d)
-}
-
-// Expire is for the loop's timers only.
-func (t *connTimer) Expire(*Timer) {
-	c := t.c
-	switch {
-	case c.is(connLinger):
-		c.abort(ErrClosed)
-	case c.http != nil || c.in != nil: // part of a request is here
-		c.loop.group.stats.timeouts.Add(1)
-		c.fail(&http1.Error{Status: 408, Reason: "the request did not arrive in time"})
-	default:
-		c.abort(ErrTimeout)
+	if held >= heavyBytes || len(c.loop.holders) > 0 {
+		c.loop.Rank(c, held)
 	}
 }
 
-func (l *Loop) newConn(fd int, tcp bool) *Conn {
-	c := &Conn{loop: l, fd: int32(fd), flags: connNoRead}
-	if tcp {
-		c.flags |= connTCP
-	}
-	return c
-}
-
-// adoptNew enters a new connection; its first request is due.
-func (l *Loop) adoptNew(c *Conn) {
-	switch {
-	case !l.adopt(c):
-	case l.draining: // dealt out by the acceptor before it stopped
-		c.abort(ErrClosed)
-	default:
-		c.setDeadline(l.cfg.HeadTimeout)
-	}
-}
+// Shed is for the group's memory only.
+func (c *Conn) Shed() { c.abort(ErrMemory) }

@@ -1,88 +1,64 @@
 package netpoll
 
 import (
+	"time"
+
+	"github.com/sockeye-io/sockeye/internal/bytepool"
 	"github.com/sockeye-io/sockeye/proto/http1"
-	"sync"
-
-	"github.com/valyala/bytebufferpool"
 )
-
-// httpState is what a connection needs while a request is arriving, or is
-// being served by a fallback handler. Between requests, and while a whole
-// request waits for its answer, there is none.
-type httpState struct {
-	searched int // of the head: how far its end has been looked for
-
-	// The body.
-	req       *http1.Request // own copy; nil while the head is arriving
-	remaining int64          // of a body with a Content-Length
-	chunked   *http1.ChunkedReader
-	body      *bytebufferpool.ByteBuffer // of a claimed request
-	fallback  *fallbackLink              // gets the body of an unclaimed one
-	bodyDone  bool
-}
-
-var httpStates = sync.Pool{New: func() any { return new(httpState) }}
-
-func (c *Conn) releaseHTTP() {
-	h := c.http
-	if h == nil {
-		return
-	}
-	c.http = nil
-	releaseInput(h.body)
-	*h = httpState{}
-	httpStates.Put(h)
-}
 
 // consumeRequest consumes what it can of b: a whole request, or a piece of a
 // body.
 func (c *Conn) consumeRequest(b []byte) int {
-	h := c.http
-	if h != nil && h.req != nil {
-		if h.bodyDone {
+	x := c.x
+	switch c.phase {
+	case phaseDeciding, phaseWriting:
+		return 0 // pipelined: its turn comes after the answer
+	case phaseBody:
+		if x.req != nil {
+			return c.consumeBody(b)
+		}
+		if x.need > 0 && len(b) < x.need {
 			return 0
 		}
-		return c.consumeBody(b)
-	}
-	if c.is(connBusy) {
-		return 0 // pipelined: its turn comes after the answer
 	}
 	l := c.loop
-	lim := http1.HeadLimits{LineBytes: l.cfg.MaxRequestLineBytes, HeadBytes: l.cfg.MaxHeadBytes, Fields: l.cfg.MaxHeaderFields}
+	lim := l.headLimits()
 	searched := 0
-	if h != nil {
-		searched = h.searched
+	if x != nil && c.phase == phaseHead {
+		searched = x.searched
 	}
 	end, searched := http1.HeadEnd(b, searched)
-	if end == 0 && h != nil && searched < lim.LineBytes && len(b) < lim.HeadBytes {
-		h.searched = searched // the limits that the first look checked still hold
+	if end == 0 && c.phase == phaseHead && x.searched > 0 && searched < lim.LineBytes && len(b) < lim.HeadBytes {
+		x.searched = searched // the limits that the first look checked still hold
 		return 0
 	}
 	r := &l.req
 	n, err := r.ParseHead(b, lim)
 	if err != nil {
+		c.flags &^= connHead
 		c.fail(err)
 		return len(b)
 	}
 	if n == 0 {
-		if h == nil {
-			c.http = httpStates.Get().(*httpState)
-			c.setDeadline(l.cfg.HeadTimeout)
+		if c.phase != phaseHead {
+			c.enter(phaseHead)
 		}
-		c.http.searched = searched
+		c.x.searched = searched
 		return 0
 	}
 	c.flags &^= connKeepAlive | connHead
-	if r.KeepAlive && r.Minor >= 1 { // HTTP/1.0 is answered and closed
+	if r.KeepAlive && !l.draining {
 		c.flags |= connKeepAlive
 	}
 	if string(r.Method) == "HEAD" {
 		c.flags |= connHead
 	}
 	if !l.h.Claims(r.Path) {
-		c.startFallback(r)
-		return n
+		return c.consumeUnclaimed(r, b, n)
+	}
+	if r.Minor == 0 { // HTTP/1.0 is answered and closed
+		c.flags &^= connKeepAlive
 	}
 	switch size := r.ContentLength; {
 	case size > int64(l.cfg.MaxBodyBytes):
@@ -102,21 +78,22 @@ func (c *Conn) consumeRequest(b []byte) int {
 	return n
 }
 
+func (l *Loop) headLimits() http1.HeadLimits {
+	return http1.HeadLimits{LineBytes: l.cfg.MaxRequestLineBytes, HeadBytes: l.cfg.MaxHeadBytes, Fields: l.cfg.MaxHeaderFields}
+}
+
+var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+
 // expectBody prepares for a body that has not arrived whole.
 func (c *Conn) expectBody(r *http1.Request) {
-	h := c.http
-	if h == nil {
-		h = httpStates.Get().(*httpState)
-		c.http = h
-	}
-	h.req = r.Clone()
+	c.enter(phaseBody)
+	x := c.x
+	x.req = r.Clone()
 	if r.Chunked {
-		h.chunked = new(http1.ChunkedReader)
+		x.chunked = new(http1.ChunkedReader)
 	} else {
-		h.remaining = r.ContentLength
+		x.remaining = r.ContentLength
 	}
-	h.body = bytebufferpool.Get()
-	c.setDeadline(c.loop.cfg.BodyTimeout)
 	if r.Expect100 {
 		c.sendBytes(continueLine)
 	}
@@ -124,57 +101,52 @@ func (c *Conn) expectBody(r *http1.Request) {
 
 // consumeBody takes the next piece of the body.
 func (c *Conn) consumeBody(b []byte) int {
-	h := c.http
+	x := c.x
 	var piece []byte
 	var n int
-	if h.chunked != nil {
+	done := false
+	if x.chunked != nil {
 		var err *http1.Error
-		piece, n, h.bodyDone, err = h.chunked.Consume(b)
+		piece, n, done, err = x.chunked.Consume(b)
 		if err != nil {
-			if h.fallback != nil {
-				h.fallback.endBody(err)
-			}
 			c.fail(err)
 			return len(b)
 		}
 	} else {
-		n = int(min(h.remaining, int64(len(b))))
+		n = int(min(x.remaining, int64(len(b))))
 		piece = b[:n]
-		h.remaining -= int64(n)
-		h.bodyDone = h.remaining == 0
+		x.remaining -= int64(n)
+		done = x.remaining == 0
 	}
-	if h.fallback != nil {
-		if h.fallback.addBody(piece, h.bodyDone) {
-			c.setReading(false) // until the handler has read some
-		}
-		c.setFallbackDeadline()
-		return n
+	r := x.req
+	have := 0
+	if x.body != nil {
+		have = len(x.body.B)
 	}
-	r := h.req
-	if len(h.body.B)+len(piece) > c.loop.cfg.MaxBodyBytes {
+	if have+len(piece) > c.loop.cfg.MaxBodyBytes {
 		r.Oversize = true
 		c.flags &^= connKeepAlive
-		c.releaseHTTP()
 		c.deliver(r)
 		return len(b)
 	}
-	h.body.B = append(h.body.B, piece...)
-	if h.bodyDone {
-		body := h.body
-		h.body = nil
-		c.releaseHTTP()
-		r.Body = body.B
+	if len(piece) > 0 {
+		x.body = bytepool.Append(x.body, piece)
+	}
+	if done {
+		body := x.body
+		x.body = nil
+		if body != nil {
+			r.Body = body.B
+		}
 		c.deliver(r)
-		releaseInput(body)
+		bytepool.Put(body)
 	}
 	return n
 }
 
 // deliver hands a whole request to the handler.
 func (c *Conn) deliver(r *http1.Request) {
-	c.releaseHTTP()
-	c.flags |= connBusy
-	c.setDeadline(0)
+	c.enter(phaseDeciding)
 	c.loop.h.HandleRequest(c, r)
 }
 
@@ -186,21 +158,31 @@ func (c *Conn) KeepAlive() bool { return c.is(connKeepAlive) }
 // connection takes a reference of its own.
 func (c *Conn) Respond(b *Buffer) {
 	c.loop.Check()
+	if c.phase >= phaseClosing {
+		return
+	}
 	c.send(b, b.B)
 	c.finishRequest()
 }
 
 // finishRequest is called when the whole answer has been queued.
 func (c *Conn) finishRequest() {
-	c.flags &^= connBusy
-	if !c.is(connKeepAlive) {
-		c.Close(nil)
+	if c.phase >= phaseClosing {
 		return
 	}
-	if !c.Open() {
+	if !c.is(connKeepAlive) || c.loop.draining {
+		c.close(nil)
 		return
 	}
-	c.setDeadline(c.loop.cfg.IdleTimeout)
+	c.enter(phaseIdle)
+	if c.watch&WatchWrite != 0 {
+		c.enter(phaseWriting)
+	}
+	c.readOn()
+}
+
+// readOn goes on with the input, behind a request that has been answered.
+func (c *Conn) readOn() {
 	if !c.is(connPaused) {
 		c.setReading(true)
 	}
@@ -213,19 +195,26 @@ func (c *Conn) fail(err *http1.Error) { c.failWith(err, "") }
 
 // failWith is fail with header lines for the answer.
 func (c *Conn) failWith(err *http1.Error, extra string) {
-	if !c.Open() {
+	if c.phase >= phaseClosing {
 		return
 	}
 	c.loop.group.stats.badRequests.Add(1)
-	if c.is(connBusy) {
-		c.abort(err) // an answer is under way; there is no place for another
-		return
-	}
+	c.refuse(err, extra)
+	c.close(err)
+}
+
+// refuse queues the answer to a request after which the connection is closed.
+func (c *Conn) refuse(err *http1.Error, extra string) {
+	var room [128]byte
+	fields := append(c.loop.AppendDate(room[:0]), extra...)
 	buf := NewBuffer(256)
-	buf.B = http1.AppendError(buf.B, err, []byte(extra))
-	c.send(buf, buf.B)
+	buf.B = http1.AppendError(buf.B, err, fields)
+	whole := buf.B
+	if c.is(connHead) { // RFC 9110 section 9.3.2
+		whole = whole[:len(whole)-len(err.Reason)-1]
+	}
+	c.send(buf, whole)
 	buf.Release()
-	c.Close(err)
 }
 
 // sendBytes queues a copy of b.
@@ -239,3 +228,15 @@ func (c *Conn) sendBytes(b []byte) {
 // CloseAfterResponse has the connection closed after the answer, whatever the
 // peer asked for.
 func (c *Conn) CloseAfterResponse() { c.flags &^= connKeepAlive }
+
+// AppendDate appends a Date field line, which every answer of a server with a
+// clock has (RFC 9110 section 6.6.1). Loop-owned.
+func (l *Loop) AppendDate(dst []byte) []byte {
+	if second := l.now / int64(time.Second); second != l.dateAt || len(l.date) == 0 {
+		l.dateAt = second
+		l.date = append(l.date[:0], "Date: "...)
+		l.date = time.Now().UTC().AppendFormat(l.date, "Mon, 02 Jan 2006 15:04:05 GMT")
+		l.date = append(l.date, "\r\n"...)
+	}
+	return append(dst, l.date...)
+}

@@ -16,8 +16,11 @@ type segment struct {
 // none.
 type outQueue struct {
 	segs  []segment
-	head  int // segs[:head] are written
-	bytes int
+	head  int     // segs[:head] are written
+	bytes int     // that wait
+	held  int     // memory that waits, once the kernel takes no more
+	tail  *Buffer // of the last segment, if it is this queue's own and has room
+	pong  *Buffer // the answer to the latest ping, once the kernel takes more
 }
 
 // maxFreeQueues bounds the empty queues that a loop keeps for the next turn.
@@ -40,46 +43,109 @@ func (l *Loop) freeOutQueue(q *outQueue) {
 	}
 }
 
-// joinBytes is the largest segment that is worth copying into one write with
-// its neighbours; larger ones go out by writev.
-const joinBytes = 16 << 10
+const (
+	// joinBytes is the largest segment that is worth copying into one write with
+	// its neighbours; larger ones go out by writev.
+	joinBytes = 16 << 10
 
-// keepSegs is how many segments an empty queue keeps room for.
-const keepSegs = 16
+	// keepSegs is how many segments an empty queue keeps room for.
+	keepSegs = 16
+
+	// copyBytes is the largest segment that a blocked queue copies: it would hold
+	// a reference and a buffer of its own for as long as the peer likes.
+	copyBytes = 2 << 10
+
+	segmentBytes = 32 // of a segment itself
+)
 
 // send queues b, a view into buf, of which it takes a reference of its own.
 func (c *Conn) send(buf *Buffer, b []byte) {
-	if c.is(connClosed | connLinger) {
+	if c.phase >= phaseClosing {
 		return
 	}
-	l := c.loop
-	if c.out != nil && c.out.bytes >= l.cfg.MaxQueuedBytes {
-		// A burst within one batch says nothing about the peer: see first
-		// what the kernel takes.
-		c.flush()
-		if c.is(connClosed) {
+	if q := c.out; q != nil {
+		if c.watch&WatchWrite != 0 {
+			c.sendBlocked(buf, b)
 			return
 		}
-		if c.out != nil && c.out.bytes >= l.cfg.MaxQueuedBytes {
-			l.group.stats.slow.Add(1)
-			c.abort(ErrSlowConsumer)
-			return
-		}
-	}
-	if c.out != nil && len(c.out.segs) == keepSegs && c.watch&WatchWrite == 0 {
-		c.flush() // rather than let the queue grow: a burst allocates nothing
-		if c.is(connClosed) {
-			return
+		if len(q.segs) == keepSegs {
+			// Rather than let the queue grow: a burst allocates nothing, and says
+			// nothing about the peer.
+			c.flush()
+			if c.phase >= phaseClosing {
+				return
+			}
+			if c.out != nil {
+				c.sendBlocked(buf, b)
+				return
+			}
 		}
 	}
 	q := c.out
 	if q == nil {
-		q = l.newOutQueue()
+		q = c.loop.newOutQueue()
 		c.out = q
 	}
 	q.segs = append(q.segs, segment{buf.Retain(), b})
 	q.bytes += len(b)
 	c.markDirty()
+}
+
+// sendBlocked queues for a peer that does not read at present. Config.MaxQueuedBytes
+// bounds the memory that this takes; one message alone may be larger.
+func (c *Conn) sendBlocked(buf *Buffer, b []byte) {
+	q := c.out
+	if q.held >= c.loop.cfg.MaxQueuedBytes {
+		c.loop.group.stats.slow.Add(1)
+		c.abort(ErrSlowConsumer)
+		return
+	}
+	q.add(&c.loop.group.memory, buf, b)
+	c.rank()
+}
+
+// add appends b to a queue that waits for its peer: copied to the end of the tail
+// if it is small, by reference to buf if it is not.
+func (q *outQueue) add(m *Memory, buf *Buffer, b []byte) {
+	q.bytes += len(b)
+	if len(b) > copyBytes {
+		q.segs = append(q.segs, segment{buf.Retain(), b})
+		q.tail = nil
+		q.hold(m, buf)
+		return
+	}
+	if q.tail == nil || len(q.tail.B)+len(b) > cap(q.tail.B) {
+		// As large as all that waits, within what a pool keeps.
+		q.tail = NewBuffer(min(max(len(b), q.bytes), 8*copyBytes))
+		q.segs = append(q.segs, segment{q.tail, q.tail.B})
+		q.hold(m, q.tail)
+	}
+	from := len(q.tail.B)
+	q.tail.B = append(q.tail.B, b...)
+	s := &q.segs[len(q.segs)-1]
+	if len(s.b) == 0 {
+		s.b = q.tail.B[from:]
+	} else {
+		s.b = s.b[:len(s.b)+len(b)]
+	}
+}
+
+func (q *outQueue) hold(m *Memory, buf *Buffer) {
+	q.held += cap(buf.B) + segmentBytes
+	buf.Charge(m)
+}
+
+// settle takes account of what a queue holds when the kernel has stopped taking
+// it: small rests of shared buffers are copied.
+func (q *outQueue) settle(m *Memory) {
+	segs := q.segs[q.head:]
+	q.segs, q.head, q.bytes, q.held, q.tail = make([]segment, 0, min(len(segs), keepSegs)), 0, 0, 0, nil
+	for _, s := range segs {
+		if len(s.b) > 0 {
+			q.add(m, s.buf, s.b)
+		}
+		s.buf.Release()
+	}
 }
 
 func (c *Conn) markDirty() {
@@ -105,7 +171,7 @@ func (c *Conn) QueuedBytes() int {
 // flush writes what is queued until all is written or the kernel takes no
 // more.
 func (c *Conn) flush() {
-	if c.is(connClosed|connMoving) || c.out == nil {
+	if c.out == nil || c.phase == phaseClosed || c.is(connMoving) {
 		return
 	}
 	l, q := c.loop, c.out
@@ -115,8 +181,7 @@ func (c *Conn) flush() {
 			continue
 		}
 		if err == syscall.EAGAIN {
-			c.setWatch(c.watch | WatchWrite)
-			c.wroteSome()
+			c.blocked()
 			return
 		}
 		if err != nil {
@@ -124,14 +189,40 @@ func (c *Conn) flush() {
 			return
 		}
 		q.advance(n)
+		if q.head == len(q.segs) && q.pong != nil {
+			q.segs, q.bytes = append(q.segs, segment{q.pong, q.pong.B}), len(q.pong.B)
+			q.pong = nil
+		}
 	}
 	c.releaseOut()
 	if c.watch&WatchWrite != 0 {
 		c.setWatch(c.watch &^ WatchWrite)
+		c.rank()
 	}
-	c.wroteSome()
-	if c.is(connLinger) && !c.is(connClosed) {
+	switch c.phase {
+	case phaseWriting:
+		c.enter(phaseIdle)
+		c.readOn()
+	case phaseClosing:
 		c.endOutput()
+	}
+}
+
+// blocked waits for the peer to read.
+func (c *Conn) blocked() {
+	q := c.out
+	if c.watch&WatchWrite != 0 { // still
+		c.rank()
+		return
+	}
+	c.setWatch(c.watch | WatchWrite)
+	if c.phase == phaseClosed {
+		return
+	}
+	q.settle(&c.loop.group.memory)
+	c.rank()
+	if c.phase == phaseIdle {
+		c.enter(phaseWriting)
 	}
 }
 
@@ -173,21 +264,31 @@ func (q *outQueue) advance(n int) {
 			return
 		}
 		n -= len(s.b)
-		s.buf.Release()
-		*s = segment{}
-		q.head++
+		q.drop()
 	}
 	// Empty segments would otherwise stay at the head.
 	for q.head < len(q.segs) && len(q.segs[q.head].b) == 0 {
-		q.segs[q.head].buf.Release()
-		q.segs[q.head] = segment{}
-		q.head++
+		q.drop()
 	}
 	if q.head > 1024 && q.head > len(q.segs)/2 {
 		k := copy(q.segs, q.segs[q.head:])
 		clear(q.segs[k:])
 		q.segs, q.head = q.segs[:k], 0
 	}
+}
+
+// drop takes the segment at the head off.
+func (q *outQueue) drop() {
+	s := &q.segs[q.head]
+	if q.held > 0 {
+		q.held -= cap(s.buf.B) + segmentBytes
+	}
+	if s.buf == q.tail {
+		q.tail = nil
+	}
+	s.buf.Release()
+	*s = segment{}
+	q.head++
 }
 
 func (c *Conn) releaseOut() {
@@ -203,14 +304,9 @@ func (c *Conn) releaseOut() {
 	if cap(q.segs) > keepSegs {
 		q.segs = nil
 	}
-	q.segs, q.head, q.bytes = q.segs[:0], 0, 0
-	c.loop.freeOutQueue(q)
-}
-
-// wroteSome lets a fallback handler write on.
-func (c *Conn) wroteSome() {
-	if c.http != nil && c.http.fallback != nil {
-		c.http.fallback.drained(c.QueuedBytes())
-		c.setFallbackDeadline()
+	if q.pong != nil {
+		q.pong.Release()
 	}
+	*q = outQueue{segs: q.segs[:0]}
+	c.loop.freeOutQueue(q)
 }

@@ -3,6 +3,7 @@ package netpoll
 import (
 	"bytes"
 	"strconv"
+	"time"
 
 	"github.com/sockeye-io/sockeye/proto/http1"
 	"github.com/sockeye-io/sockeye/proto/ws"
@@ -32,7 +33,6 @@ func (c *Conn) Upgrade(r *http1.Request, extra []byte) error {
 		extensions, refused = x.Accept()
 	}
 	if refused != nil {
-		c.flags &^= connBusy
 		c.failWith(&http1.Error{Status: refused.Status, Reason: refused.Reason}, refused.Extra)
 		return refused
 	}
@@ -43,8 +43,9 @@ func (c *Conn) Upgrade(r *http1.Request, extra []byte) error {
 	buf.B = ws.AppendResponse(buf.B, r.Header("Sec-WebSocket-Key"), extensions, extra)
 	c.send(buf, buf.B)
 	buf.Release()
-	c.flags = c.flags&^(connBusy|connKeepAlive) | connWS
-	c.setDeadline(0)
+	c.flags = c.flags&^connKeepAlive | connWS
+	c.enter(phaseOpen)
+	c.readOn() // what a client has sent that did not wait for the answer
 	return nil
 }
 
@@ -86,43 +87,42 @@ func (c *Conn) CloseWebSocket(code uint16, reason string) {
 }
 
 func (c *Conn) closeWebSocket(code uint16, reason string, err error) {
-	if !c.Open() {
+	if c.phase >= phaseClosing {
 		return
 	}
 	buf := NewBuffer(128)
 	buf.B = ws.AppendClose(buf.B, code, reason)
 	c.send(buf, buf.B)
 	buf.Release()
-	c.Close(err)
+	c.close(err)
 }
-
-// maxControls bounds the pings and pongs in a row without a message between
-// them. They cost their sender next to nothing, and a client needs few.
-const maxControls = 1000
 
 // consumeFrames consumes what it can of b, and handles at most one message.
 func (c *Conn) consumeFrames(b []byte) int {
 	l := c.loop
 	ev, n, err := c.ws.Consume(b, l.cfg.MaxMessageBytes, c.is(connDeflate))
 	if err != nil {
-		l.group.stats.badFrames.Add(1)
-		c.closeWebSocket(err.Code, err.Reason, &CloseError{Code: err.Code, Reason: err.Reason})
+		c.violated(err.Code, err.Reason)
 		return len(b)
-	}
-	if ev.Kind == ws.Ping || ev.Kind == ws.Pong {
-		if c.controls++; c.controls > maxControls {
-			l.group.stats.badFrames.Add(1)
-			c.closeWebSocket(1008, "too many control frames", &CloseError{Code: 1008, Reason: "too many control frames"})
-			return len(b)
-		}
 	}
 	switch ev.Kind {
 	case ws.Message:
-		c.controls = 0
+		if l.cfg.MaxMessagesPerSecond > 0 && !c.countMessage() {
+			l.group.stats.floods.Add(1)
+			c.violated(1008, "too many messages in a second")
+			return len(b)
+		}
+		before := c.controls
 		l.h.HandleMessage(c, ev.Data, ev.Binary)
 		c.ws.MessageDone()
+		if c.controls == before {
+			c.controls = 0
+		}
 	case ws.Ping:
+		c.CountControl()
 		c.pong(ev.Data)
+	case ws.Pong:
+		c.CountControl()
 	case ws.Close:
 		// RFC 6455, section 5.5.1: answered with the same code.
 		code := ev.Code
@@ -135,14 +135,55 @@ func (c *Conn) consumeFrames(b []byte) int {
 	return n
 }
 
-// pong answers a ping, unless answers to earlier ones wait for a peer that
-// does not read them: one pong answers them all (RFC 6455, section 5.5.3).
-func (c *Conn) pong(payload []byte) {
-	if !c.Writable() {
+// violated ends a WebSocket whose peer has broken the protocol or a limit.
+func (c *Conn) violated(code uint16, reason string) {
+	c.loop.group.stats.badFrames.Add(1)
+	c.closeWebSocket(code, reason, &CloseError{Code: code, Reason: reason})
+}
+
+// maxControls bounds the pings, pongs and what the layer above counts as such, in a
+// row without a message between them. They cost their sender next to nothing, and
+// a client needs few.
+const maxControls = 1000
+
+// CountControl counts a packet that is no message; see maxControls. The layer
+// above calls it for the message that it is handling.
+func (c *Conn) CountControl() {
+	if c.phase != phaseOpen {
 		return
 	}
-	buf := NewBuffer(128)
+	if c.controls++; c.controls > maxControls {
+		c.violated(1008, "too many control frames")
+	}
+}
+
+// countMessage counts a message against Config.MaxMessagesPerSecond.
+func (c *Conn) countMessage() bool {
+	if now := uint16(c.loop.now / int64(time.Second)); now != c.second {
+		c.second, c.messages = now, 0
+	}
+	if int(c.messages) >= c.loop.cfg.MaxMessagesPerSecond {
+		return false
+	}
+	c.messages++
+	return true
+}
+
+// pong answers a ping. While the peer does not read, one answer waits for it: that
+// to the latest (RFC 6455, section 5.5.3).
+func (c *Conn) pong(payload []byte) {
+	if c.phase >= phaseClosing {
+		return
+	}
+	buf := NewBuffer(2 + len(payload))
 	buf.B = append(ws.AppendFrameHeader(buf.B, ws.OpPong, len(payload)), payload...)
-	c.send(buf, buf.B)
-	buf.Release()
+	if c.watch&WatchWrite == 0 {
+		c.send(buf, buf.B)
+		buf.Release()
+		return
+	}
+	if q := c.out; q.pong != nil {
+		q.pong.Release()
+	}
+	c.out.pong = buf
 }

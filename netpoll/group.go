@@ -37,41 +37,59 @@ type Handler interface {
 // handler. Its methods may be called from any goroutine.
 type Group struct {
 	// Immutable after New.
-	cfg     Config
-	handler Handler
-	loops   []*Loop
-	done    sync.WaitGroup
-	fallers chan struct{} // one token for each fallback request under way
+	cfg       Config
+	handler   Handler
+	loops     []*Loop
+	lender    *lender    // lends connections to net/http; nil without Config.Fallback
+	addresses *addresses // nil without Config.PerAddress
+	memory    Memory
+	running   sync.WaitGroup
+	ended     chan struct{} // closed when every loop has ended
 
 	// Guarded by mu.
 	mu        sync.Mutex
 	listeners map[*listener]struct{}
-	closed    bool
+	err       error // why the group has ended by itself
 
 	// Any goroutine (atomic).
-	stats counters
-	next  atomic.Uint32 // the loop for the next connection
+	table  table
+	stats  counters
+	closed atomic.Bool
+	next   atomic.Uint32 // the loop for the next connection
 }
 
-// Stats are counters of a group since its start; Open is the present number.
+// Stats are counters of a group since its start; Open, Lent and MemoryBytes are
+// present values.
 type Stats struct {
-	Accepted       uint64 // connections
-	Open           int    // connections
-	AcceptErrors   uint64 // refusals of the kernel: out of descriptors, mostly
-	Timeouts       uint64 // requests that did not arrive in time
-	BadRequests    uint64 // requests that were not HTTP, or over a limit
-	BadFrames      uint64 // WebSocket connections ended with 1002, 1007, 1008 or 1009
-	SlowConsumers  uint64 // connections ended with ErrSlowConsumer
-	CallbackPanics uint64
+	Accepted         uint64 // connections
+	Open             int    // connections
+	AcceptErrors     uint64 // refusals of the kernel: out of descriptors, mostly
+	Timeouts         uint64 // requests that did not arrive in time, answers that were not read in time
+	BadRequests      uint64 // requests that were not HTTP, or over a limit
+	BadFrames        uint64 // WebSocket connections ended with 1002, 1007, 1008 or 1009
+	SlowConsumers    uint64 // connections ended with ErrSlowConsumer
+	CallbackPanics   uint64
+	Lent             int    // connections at net/http
+	RefusedFallback  uint64 // requests answered 503 because Config.MaxFallback were there
+	Yields           uint64 // times that a connection had more to do than its share of a turn
+	Floods           uint64 // connections ended by a limit of messages in a second
+	RefusedByAddress uint64 // connections and handshakes refused by Config.PerAddress
+	MemoryBytes      int64  // charged to Config.MaxMemory
+	Shed             uint64 // holders ended because Config.MaxMemory was spent
 }
 
 type counters struct {
 	accepted, acceptErrors, timeouts, badRequests, badFrames, slow, panics atomic.Uint64
+	refusedFallback, yields, floods, refusedByAddress, shed                atomic.Uint64
 	open                                                                   atomic.Int64
 }
 
-// New starts a group of loops. It serves nothing until Listen.
+// New starts a group of loops. It serves nothing until Listen. Its error tells every
+// fault of the configuration, or that the kernel refuses a poller.
 func New(cfg Config, h Handler) (*Group, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
 	if cfg.Systems != nil {
 		g := NewManual(cfg, h, cfg.Systems...)
 		for _, s := range cfg.Systems {
@@ -87,71 +105,115 @@ func New(cfg Config, h Handler) (*Group, error) {
 	for i := range pollers {
 		p, err := openPoller(start)
 		if err != nil {
+			for _, open := range pollers[:i] {
+				open.closeAll()
+			}
 			return nil, fmt.Errorf("netpoll: %w", err)
 		}
 		pollers[i] = p
 		g.loops = append(g.loops, newLoop(g, i, p))
 	}
+	g.begin()
 	for i, l := range g.loops {
-		g.done.Add(1)
-		go func() {
-			defer g.done.Done()
-			l.Claim()
-			if err := pollers[i].poll(l); err != nil {
-				g.cfg.Logger.Error("netpoll: loop ended", "loop", i, "err", err)
-			}
-		}()
+		g.running.Add(1)
+		go g.run(l, pollers[i])
 	}
+	go func() {
+		g.running.Wait()
+		close(g.ended)
+	}()
 	return g, nil
 }
 
-// NewManual makes a group whose loops turn only when Loop.Turn and
-// Loop.Deliver are called, each over the System given for it, by the calling
-// goroutine or one that has called Loop.Claim. It is for package netpolltest.
-func NewManual(cfg Config, h Handler, systems ...System) *Group {
-	cfg.Loops = len(systems)
-	g := newGroup(cfg, h)
-	for i, s := range systems {
-		l := newLoop(g, i, s)
-		l.Claim()
-		g.loops = append(g.loops, l)
-	}
-	return g
-}
-
 func newGroup(cfg Config, h Handler) *Group {
-	g := &Group{cfg: cfg.withDefaults(), handler: h, listeners: map[*listener]struct{}{}}
-	g.fallers = make(chan struct{}, g.cfg.MaxFallback)
+	g := &Group{
+		cfg: cfg.withDefaults(), handler: h, listeners: map[*listener]struct{}{}, ended: make(chan struct{}),
+	}
+	g.memory.g, g.memory.max = g, g.cfg.MaxMemory
 	return g
 }
 
-// Claim makes the calling goroutine the loop's own. NewManual does so for its
-// caller; another goroutine that is to turn the loop claims it first.
-func (l *Loop) Claim() {
-	l.goid.Store(goroutineID())
-	l.owner.claim()
-}
-
-// Turn runs what is due: timers and posted jobs. Only for loops of NewManual.
-func (l *Loop) Turn() { l.turn() }
-
-// Deliver handles an event of each of fds. Only for loops of NewManual.
-func (l *Loop) Deliver(writable bool, fds ...int) {
-	for _, fd := range fds {
-		l.handle(fd, writable, false)
+// begin starts what needs the loops.
+func (g *Group) begin() {
+	if g.cfg.PerAddress.enabled() {
+		g.addresses = &addresses{limits: g.cfg.PerAddress}
+	}
+	if g.cfg.Fallback != nil {
+		g.lender = newLender(g)
 	}
 }
 
-// Adopt enters a connection with descriptor fd. Only for loops of NewManual.
-func (l *Loop) Adopt(fd int) *Conn {
-	l.group.stats.accepted.Add(1)
-	l.group.stats.open.Add(1)
-	c := l.newConn(fd, false)
-	own := l.begin()
-	l.adoptNew(c)
-	l.end(own)
-	return c
+// run is a loop's goroutine. A callback that ends it by runtime.Goexit, as t.Fatal
+// does, costs its connection; the loop goes on with another goroutine.
+func (g *Group) run(l *Loop, p *poller) {
+	returned := false
+	defer func() {
+		if !returned {
+			g.stats.panics.Add(1)
+			g.cfg.Logger.Error("netpoll: a callback has ended its goroutine, which was the loop's (runtime.Goexit)", "loop", l.index)
+			go g.run(l, p)
+			return
+		}
+		g.running.Done()
+	}()
+	l.Claim()
+	l.resume()
+	err := p.poll(l)
+	returned = true
+	l.goid.Store(0)
+	if err != nil {
+		g.fail(fmt.Errorf("netpoll: loop %d: %w", l.index, err))
+	}
+	l.stop()
+	p.closeAll()
 }
+
+// resume goes on where a callback has ended the goroutine before this one.
+func (l *Loop) resume() {
+	if c := l.current; c != nil {
+		l.current = nil
+		c.abort(ErrClosed)
+	}
+	l.armed.Store(false)
+	l.sys.Wake()
+	if l.ran > 0 {
+		l.runRest()
+	}
+}
+
+// fail ends a group that cannot go on: a poller has failed.
+func (g *Group) fail(err error) {
+	g.mu.Lock()
+	first := g.err == nil
+	if first {
+		g.err = err
+	}
+	g.mu.Unlock()
+	if !first {
+		return
+	}
+	g.cfg.Logger.Error("netpoll: the group ends: its connections are cut", "err", err)
+	go func() {
+		done, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = g.Close(done)
+	}()
+}
+
+// Done is closed when the group has ended: by Close, or because a poller has
+// failed, which Err tells.
+func (g *Group) Done() <-chan struct{} { return g.ended }
+
+// Err is why the group has ended by itself; nil if it has not.
+func (g *Group) Err() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.err
+}
+
+// Memory is the group's budget of what waits for peers. Layers above charge what
+// they hold.
+func (g *Group) Memory() *Memory { return &g.memory }
 
 // Len is the number of loops.
 func (g *Group) Len() int { return len(g.loops) }
@@ -165,23 +227,17 @@ func (g *Group) Config() *Config { return &g.cfg }
 // Stats reads the counters.
 func (g *Group) Stats() Stats {
 	s := &g.stats
-	return Stats{
+	stats := Stats{
 		Accepted: s.accepted.Load(), Open: int(s.open.Load()), AcceptErrors: s.acceptErrors.Load(),
 		Timeouts: s.timeouts.Load(), BadRequests: s.badRequests.Load(), BadFrames: s.badFrames.Load(),
 		SlowConsumers: s.slow.Load(), CallbackPanics: s.panics.Load(),
+		RefusedFallback: s.refusedFallback.Load(), Yields: s.yields.Load(), Floods: s.floods.Load(),
+		RefusedByAddress: s.refusedByAddress.Load(), MemoryBytes: g.memory.Used(), Shed: s.shed.Load(),
 	}
-}
-
-// OnLoop tells whether the caller is one of the group's loops. It takes about a
-// microsecond: for those who are about to wait.
-func (g *Group) OnLoop() bool {
-	id := goroutineID()
-	for _, l := range g.loops {
-		if l.goid.Load() == id {
-			return true
-		}
+	if g.lender != nil {
+		stats.Lent = int(g.lender.slots.Load())
 	}
-	return false
+	return stats
 }
 
 // Listen opens a listener ("tcp", "tcp4", "tcp6" or "unix") and serves it. It
@@ -198,83 +254,113 @@ func (g *Group) Listen(network, address string) (net.Addr, error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
+	if g.closed.Load() || !g.loops[0].PostNow(startListener, lis, nil, 0) {
 		lis.close()
 		return nil, errors.New("netpoll: the group is closed")
 	}
 	g.listeners[lis] = struct{}{}
-	g.loops[0].Post(startListener, lis, nil, 0)
 	return ln.Addr(), nil
 }
 
-// StopListening closes the listeners; connections live on.
+// StopListening closes the listeners; connections live on, and so do those that
+// the kernel has accepted already.
 func (g *Group) StopListening() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for lis := range g.listeners {
-		g.loops[0].Post(stopListener, lis, nil, 0)
+		if !g.loops[0].PostNow(stopListener, lis, nil, 0) {
+			lis.close()
+		}
 	}
 	clear(g.listeners)
 }
 
-// Close stops listening, has every connection send what is queued for it,
-// and ends the loops when all connections have closed, or ctx is done. It
-// returns ctx's error if connections had to be cut.
+// Close stops listening, has every connection send what is queued for it and
+// answers the requests that are here, and ends the loops when all connections have
+// closed, or ctx is done: what is left is cut, and the error is ctx's. A second
+// call waits with the first.
+//
+// Connections without anything under way are closed at once. A WebSocket has
+// Config.CloseTimeout to close its side, and so has a request to be answered.
 func (g *Group) Close(ctx context.Context) error {
 	g.StopListening()
-	g.mu.Lock()
-	already := g.closed
-	g.closed = true
-	g.mu.Unlock()
-	if already {
-		return nil
+	if g.closed.Swap(true) {
+		if g.manual() {
+			return nil
+		}
+		select {
+		case <-g.ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if g.lender != nil {
+		g.lender.server.SetKeepAlivesEnabled(false)
 	}
 	for _, l := range g.loops {
-		l.Post(closeConns, l, nil, 0)
+		l.PostNow(drainLoop, l, nil, 0)
 	}
 	err := g.waitForConns(ctx)
-	for _, l := range g.loops {
-		l.Post(stopLoop, l, nil, 0)
+	if g.lender != nil {
+		g.lender.end()
 	}
-	g.done.Wait()
+	for _, l := range g.loops {
+		l.PostNow(stopLoop, l, nil, 0)
+	}
+	if g.manual() {
+		return err
+	}
+	<-g.ended
 	return err
 }
 
+func (g *Group) manual() bool { return g.cfg.Systems != nil }
+
 func (g *Group) waitForConns(ctx context.Context) error {
-	t := time.NewTicker(2 * time.Millisecond)
+	t := time.NewTicker(time.Millisecond)
 	defer t.Stop()
 	for g.stats.open.Load() > 0 {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-g.ended:
+			return nil
 		case <-t.C:
 		}
 	}
 	return nil
 }
 
-func closeConns(a, _ any) {
+// drainLoop ends what is idle, and later what has not ended.
+func drainLoop(a, _ any) {
 	l := a.(*Loop)
 	l.draining = true
-	for _, c := range l.conns {
-		if c != nil {
-			c.Close(ErrClosed)
-		}
-	}
+	l.group.table.each(l, (*Conn).drain)
+	l.Arm(&l.drainTimer, l, l.cfg.CloseTimeout)
 }
 
-func stopLoop(a, _ any) {
-	l := a.(*Loop)
+// Expire is for the loop's timers only: the group's connections have had their time.
+func (l *Loop) Expire(*Timer) {
+	l.group.table.each(l, func(c *Conn) { c.close(ErrClosed) })
+}
+
+func stopLoop(a, _ any) { a.(*Loop).stopping = true }
+
+// stop ends a loop: connections are cut, and what has been posted still runs.
+func (l *Loop) stop() {
 	l.stopping = true
-	for _, c := range l.conns {
-		if c != nil {
-			c.abort(ErrClosed)
-		}
-	}
+	l.group.table.each(l, func(c *Conn) { c.abort(ErrClosed) })
+	l.flush()
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
 	l.room.Broadcast()
+	l.armed.Store(true) // nobody wakes it any more
+	// A connection may be on its way to this loop, and is this loop's to close.
+	l.runPosted()
+	l.flush()
 }
 
-func (g *Group) connClosed() { g.stats.open.Add(-1) }
+// connEnded counts a connection out.
+func (g *Group) connEnded(*Conn) { g.stats.open.Add(-1) }

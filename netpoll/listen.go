@@ -167,7 +167,7 @@ func (g *Group) dealOut(fd int, tcp bool) {
 		l.adoptNew(c)
 	} else if !l.Post(adoptPosted, c, nil, 0) {
 		_ = unix.Close(fd)
-		g.connClosed()
+		g.connEnded(c)
 	}
 }
 

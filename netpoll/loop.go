@@ -25,26 +25,36 @@ type Loop struct {
 	goid  atomic.Uint64 // the goroutine that runs the loop; 0 before it does
 
 	// Loop-owned.
-	owner     owner
-	conns     []*Conn // by descriptor
-	open      int
-	now       int64 // nanoseconds on the group's monotonic clock
-	wheel     wheel
-	alarmAt   int64 // the tick at which System.WakeAfter will wake the loop; 0: none
-	running   []job
-	flushers  []Flusher
-	dirty     []*Conn    // have something to write
-	ready     []*Conn    // have input that was left unread
-	moves     []move     // go to other loops
-	gone      []goneConn // to be reported to the handler
-	read      []byte     // what one read returns; borrowed by everything called from it
-	write     []byte     // where small segments are joined for one write
-	iovecs    [][]byte
-	queues    []*outQueue       // empty ones
-	listeners map[int]*listener // by descriptor; loop 0 only
-	req       http1.Request     // the request being parsed
-	draining  bool              // Group.Close has closed the connections; new ones are not kept
-	stopping  bool
+	owner      owner
+	open       int   // connections
+	now        int64 // nanoseconds on the group's monotonic clock
+	wheel      wheel
+	alarmAt    int64 // the tick at which System.WakeAfter will wake the loop; 0: none
+	running    []job
+	ran        int // of running
+	flushers   []Flusher
+	dirty      []*Conn    // have something to write
+	ready      []*Conn    // have input that was left unread
+	backlog    []*Conn    // have had their share, and more to do in the next turn
+	spare      []*Conn    // backlog's memory, while it is worked through
+	current    *Conn      // whose input is being processed
+	moves      []move     // go to other loops
+	gone       []goneConn // to be reported to the handler
+	read       []byte     // what one read returns; borrowed by everything called from it
+	write      []byte     // where small segments are joined for one write
+	iovecs     [][]byte
+	queues     []*outQueue        // empty ones
+	listeners  map[int]*listener  // by descriptor; loop 0 only
+	req        http1.Request      // the request being parsed
+	holders    map[Holder]int     // hold much memory, and how much; see Memory
+	addresses  map[*Conn]*address // with Config.PerAddress only
+	date       []byte             // a Date field, of ...
+	dateAt     int64              // ... this second
+	reading    bool               // the loop was late: sockets are read before deadlines end
+	fireTimer  func(*Timer)       // expireTimer, made once
+	drainTimer Timer              // when Group.Close has waited long enough
+	draining   bool               // Group.Close has closed the connections; new ones are not kept
+	stopping   bool
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -54,8 +64,9 @@ type Loop struct {
 	closed bool
 
 	// Any goroutine (atomic).
-	armed   atomic.Bool // a turn is certain to come: Post need not wake the loop
-	waiting atomic.Bool // posted is not empty
+	armed    atomic.Bool  // a turn is certain to come: Post need not wake the loop
+	waiting  atomic.Bool  // posted is not empty
+	heaviest atomic.Int64 // the largest holder, when memory was last spent
 }
 
 type job struct {
@@ -78,6 +89,7 @@ func newLoop(g *Group, index int, sys System) *Loop {
 		read: make([]byte, readBytes), write: make([]byte, 0, writeBytes),
 	}
 	l.room.L = &l.mu
+	l.fireTimer = l.expireTimer
 	l.tickClock()
 	l.wheel.tick = l.now / int64(tick)
 	return l
@@ -142,7 +154,7 @@ func (l *Loop) post(run func(a, b any), a, b any, bytes int) bool {
 // waitForRoom blocks a caller outside the loops until the loop has caught up.
 func (l *Loop) waitForRoom() {
 	full := func() bool { return len(l.posted) >= l.cfg.MaxPostedJobs || l.bytes >= l.cfg.MaxPostedBytes }
-	if !full() || l.group.OnLoop() {
+	if !full() || OnLoop() {
 		return // a loop that waited for another could wait for ever
 	}
 	for !l.closed && full() {
@@ -170,7 +182,7 @@ func (l *Loop) AtFlush(f Flusher) {
 func (l *Loop) begin() (own bool) {
 	l.tickClock()
 	own = l.armed.CompareAndSwap(false, true)
-	l.expire()
+	l.expire(false)
 	return own
 }
 
@@ -190,9 +202,45 @@ func (l *Loop) end(own bool) {
 func (l *Loop) turn() {
 	l.tickClock()
 	l.armed.Store(false) // before the queue is read, as in end
-	l.expire()
+	l.expire(true)
 	l.runPosted()
+	l.workBacklog()
 	l.flush()
+}
+
+// putOff has c's unread input handled in the next turn, after what other sockets
+// have.
+func (l *Loop) putOff(c *Conn) {
+	l.group.stats.yields.Add(1)
+	c.flags |= connBacklog
+	if l.backlog = append(l.backlog, c); len(l.backlog) == 1 {
+		l.sys.Wake()
+	}
+}
+
+// backlogShare is how many connections of the backlog have their share before
+// sockets are looked at again.
+const backlogShare = 16
+
+func (l *Loop) workBacklog() {
+	n := min(len(l.backlog), backlogShare)
+	if n == 0 {
+		return
+	}
+	work := append(l.spare[:0], l.backlog[:n]...)
+	k := copy(l.backlog, l.backlog[n:])
+	clear(l.backlog[k:])
+	if l.backlog = l.backlog[:k]; k > 0 {
+		l.sys.Wake()
+	}
+	for _, c := range work {
+		c.flags &^= connBacklog
+		if c.loop == l && !c.is(connMoving) {
+			c.process(nil)
+		}
+	}
+	clear(work)
+	l.spare = work[:0]
 }
 
 func (l *Loop) runPosted() {
@@ -208,13 +256,24 @@ func (l *Loop) runPosted() {
 	if waiting {
 		l.room.Broadcast()
 	}
-	for i := range l.running {
-		l.run(&l.running[i])
-		l.running[i] = job{}
-	}
-	if cap(l.running) > 1024 && len(l.running) < cap(l.running)/4 {
+	n := len(l.running)
+	l.runRest()
+	if n > 1024 && n < cap(l.running)/4 {
 		l.running = nil // the memory of a burst is not kept
 	}
+}
+
+// runRest runs what is left of the jobs that have been taken: all of them, unless
+// one has ended the loop's goroutine before.
+func (l *Loop) runRest() {
+	for l.ran < len(l.running) {
+		j := l.running[l.ran]
+		l.running[l.ran] = job{}
+		l.ran++
+		l.run(&j)
+	}
+	l.ran = 0
+	l.running = l.running[:0]
 }
 
 func (l *Loop) run(j *job) {
@@ -234,14 +293,18 @@ func (l *Loop) flush() {
 			c := l.ready[i]
 			l.ready[i] = nil
 			c.flags &^= connReady
-			c.process(nil)
+			if c.loop == l && !c.is(connMoving) {
+				c.process(nil)
+			}
 		}
 		l.ready = l.ready[:0]
 		for i := 0; i < len(l.dirty); i++ {
 			c := l.dirty[i]
 			l.dirty[i] = nil
 			c.flags &^= connDirty
-			c.flush()
+			if c.loop == l {
+				l.flushConn(c)
+			}
 		}
 		l.dirty = l.dirty[:0]
 		for i := 0; i < len(l.gone); i++ {
@@ -251,11 +314,17 @@ func (l *Loop) flush() {
 		}
 		l.gone = l.gone[:0]
 		for i := 0; i < len(l.moves); i++ {
-			l.moves[i].handOver()
+			l.moves[i].handOver(l)
 			l.moves[i] = move{}
 		}
 		l.moves = l.moves[:0]
 	}
+}
+
+// flushConn writes a connection; what goes wrong costs it alone.
+func (l *Loop) flushConn(c *Conn) {
+	defer l.recoverPanic(c)
+	c.flush()
 }
 
 func (l *Loop) callFlusher(f Flusher) {
@@ -280,13 +349,16 @@ func (l *Loop) recoverPanic(c *Conn) {
 // handle answers an event of descriptor fd. Any event is answered by trying:
 // a stale event of a descriptor that has been reused costs one EAGAIN.
 func (l *Loop) handle(fd int, writable, hangup bool) {
-	if fd >= len(l.conns) || l.conns[fd] == nil {
+	c := l.group.table.get(fd)
+	if c == nil {
 		l.group.acceptReady(l, fd)
 		return
 	}
-	c := l.conns[fd]
+	if c.home.Load() != int32(l.index) {
+		return // stale: the descriptor is another loop's by now
+	}
 	own := l.begin()
-	if l.conns[fd] == c { // a timer may just have closed it
+	if l.group.table.get(fd) == c { // a timer may just have closed it
 		l.handleConn(c, writable, hangup)
 	}
 	l.end(own)
@@ -297,7 +369,7 @@ func (l *Loop) handleConn(c *Conn, writable, hangup bool) {
 	if writable {
 		c.flush()
 	}
-	if c.is(connClosed) {
+	if c.phase == phaseClosed || c.is(connMoving) {
 		return
 	}
 	if !c.is(connNoRead) {

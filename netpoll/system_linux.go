@@ -61,21 +61,21 @@ func result(n, _ uintptr, errno unix.Errno) (int, error) {
 }
 
 // AppendRemoteAddr does not allocate, as unix.Getpeername would.
-func (s *poller) AppendRemoteAddr(dst []byte, fd int) []byte {
+func (s *poller) AppendRemoteAddr(dst []byte, fd int) (_ []byte, ok bool) {
 	size := uint32(unsafe.Sizeof(s.peer))
 	_, _, errno := unix.Syscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&s.peer)), uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
-		return dst
+		return dst, false
 	}
 	switch s.peer.Addr.Family {
 	case unix.AF_INET:
 		a := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.peer))
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), hostOrder(a.Port)).AppendTo(dst)
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), hostOrder(a.Port)).AppendTo(dst), true
 	case unix.AF_INET6:
 		a := (*unix.RawSockaddrInet6)(unsafe.Pointer(&s.peer))
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), hostOrder(a.Port)).AppendTo(dst)
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), hostOrder(a.Port)).AppendTo(dst), true
 	}
-	return dst // a peer on a Unix socket has no name
+	return append(dst, '@'), true
 }
 
 // hostOrder reads a port, which is in network order.
@@ -85,3 +85,13 @@ func hostOrder(port uint16) uint16 {
 }
 
 func (s *poller) Writev(fd int, bs [][]byte) (int, error) { return unix.Writev(fd, bs) }
+
+func (s *poller) Unsent(fd int) int {
+	n, _ := unix.IoctlGetInt(fd, unix.TIOCOUTQ)
+	return n
+}
+
+func (s *poller) Unread(fd int) int {
+	n, _ := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	return n
+}

@@ -4,6 +4,8 @@ package netpoll
 
 import (
 	"errors"
+	"net"
+	"os"
 	"runtime"
 	"syscall"
 	"time"
@@ -49,11 +51,6 @@ const yieldAfter = 300_000
 
 // poll runs the loop until it is stopped.
 func (s *poller) poll(l *Loop) error {
-	defer func() {
-		s.alarm.Stop()
-		s.wake.close()
-		_ = s.p.Close()
-	}()
 	var yielded int64
 	err := s.p.Polling(func(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
 		if s.wake.is(fd) {
@@ -77,6 +74,43 @@ func (s *poller) poll(l *Loop) error {
 		return nil
 	}
 	return err
+}
+
+// closeAll ends the poller; nobody may use it any more.
+func (s *poller) closeAll() {
+	s.alarm.Stop()
+	s.wake.close()
+	_ = s.p.Close()
+}
+
+// Reset closes a socket with SO_LINGER 0.
+func (s *poller) Reset(fd int) error {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	return unix.Close(fd)
+}
+
+func (s *poller) Lend(fd int) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "")
+	defer f.Close()
+	return net.FileConn(f)
+}
+
+func (s *poller) TakeBack(conn net.Conn) (int, error) {
+	defer conn.Close()
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return -1, errors.New("netpoll: not a socket of the kernel's")
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	fd := -1
+	var dupErr error
+	if err := rc.Control(func(old uintptr) { fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return -1, err
+	}
+	return fd, dupErr
 }
 
 func (s *poller) Close(fd int) error        { return unix.Close(fd) }
@@ -122,3 +156,5 @@ func defaultMaxConns() int {
 	}
 	return max(int(r.Cur)-reservedFDs, 1)
 }
+
+func defaultMaxMemory() int64 { return 4 << 30 }

@@ -90,7 +90,7 @@ func (w *wheel) next() (at int64, ok bool) {
 }
 
 // advance moves the wheel to tick now and fires what is due.
-func (w *wheel) advance(now int64) {
+func (w *wheel) advance(now int64, expire func(*Timer)) {
 	for w.tick < now {
 		at, ok := w.next()
 		if !ok || at > now {
@@ -98,22 +98,25 @@ func (w *wheel) advance(now int64) {
 			return
 		}
 		w.tick = at
-		w.fire(at)
+		w.fire(at, expire)
 	}
 }
 
 // fire fires the timers of one slot that are due. A callback may arm or stop
 // any timer: new ones go in front of the cursor, and stop moves it on.
-func (w *wheel) fire(at int64) {
+func (w *wheel) fire(at int64, expire func(*Timer)) {
 	for t := w.slots[at%wheelSlots]; t != nil; t = w.cursor {
 		w.cursor = t.next
 		if t.at <= at {
 			w.due = t.at
 			w.stop(t)
-			t.owner.Expire(t)
+			expire(t)
 		}
 	}
 }
+
+// maxDelay is "for ever": times beyond would overflow.
+const maxDelay = 100 * 365 * 24 * time.Hour
 
 // Arm sets t to call owner after d, in place of what it was set to before.
 // Loop-owned.
@@ -122,7 +125,7 @@ func (l *Loop) Arm(t *Timer, owner Expirer, d time.Duration) {
 	l.wheel.stop(t)
 	t.owner = owner
 	// Rounded up, so that a timer never fires early.
-	at := (l.now + int64(d) + int64(tick) - 1) / int64(tick)
+	at := (l.now + int64(min(d, maxDelay)) + int64(tick) - 1) / int64(tick)
 	l.wheel.arm(t, at)
 	l.wakeAt(t.at)
 }
@@ -155,17 +158,40 @@ func (l *Loop) wakeAt(at int64) {
 	l.sys.WakeAfter(time.Duration(at*int64(tick) - l.now))
 }
 
-// expire fires the timers that are due. It is called with a fresh l.now.
-func (l *Loop) expire() {
+// lateAfter is how long after its time a deadline is late: the process has been
+// stopped, or the loop was busy.
+const lateAfter = int64(250 * time.Millisecond / tick)
+
+// expire fires the timers that are due. It is called with a fresh l.now; turn says
+// that this is a turn, and no socket's event.
+//
+// When the loop is late, what peers have sent meanwhile lies in the sockets: they
+// are read first, or a pong that was in time would count as none. The turn that is
+// asked for here comes after every socket that is ready now.
+func (l *Loop) expire(turn bool) {
 	now := l.now / int64(tick)
 	if now <= l.wheel.tick {
 		return
 	}
-	l.wheel.advance(now)
+	if l.reading && !turn {
+		return
+	}
+	if at, ok := l.wheel.next(); ok && now-at > lateAfter && !l.reading {
+		l.reading = true
+		l.sys.Wake()
+		return
+	}
+	l.reading = false
+	l.wheel.advance(now, l.fireTimer)
 	if l.alarmAt != 0 && l.alarmAt <= now {
 		l.alarmAt = 0
 	}
 	if at, ok := l.wheel.next(); ok {
 		l.wakeAt(at)
 	}
+}
+
+func (l *Loop) expireTimer(t *Timer) {
+	defer l.recoverPanic(nil)
+	t.owner.Expire(t)
 }

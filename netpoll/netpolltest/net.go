@@ -14,6 +14,8 @@
 package netpolltest
 
 import (
+	"errors"
+	"net"
 	"sync"
 	"syscall"
 	"time"
@@ -71,6 +73,7 @@ type Peer struct {
 	reset  bool
 	shut   bool // the server has ended its side
 	closed bool // the server has closed the descriptor
+	cut    bool // ... with a reset
 	writes int
 }
 
@@ -112,6 +115,9 @@ func (p *Peer) Ended() bool { return p.shut || p.closed }
 
 // Closed tells whether the server has closed the descriptor.
 func (p *Peer) Closed() bool { return p.closed }
+
+// WasReset tells whether the server has closed the connection by a reset.
+func (p *Peer) WasReset() bool { return p.cut }
 
 // Writes is how many writes of the server have reached the peer.
 func (p *Peer) Writes() int { return p.writes }
@@ -323,6 +329,27 @@ func (s *system) Close(fd int) error {
 	return nil
 }
 
-func (s *system) AppendRemoteAddr(dst []byte, _ int) []byte {
-	return append(dst, "192.0.2.1:1234"...)
+func (s *system) Reset(fd int) error {
+	s.net.peers[fd].cut = true
+	return s.Close(fd)
+}
+
+func (s *system) Unsent(fd int) int {
+	if p := s.net.peers[fd]; p.window >= 0 {
+		return len(p.out)
+	}
+	return 0 // the peer's kernel takes everything
+}
+
+func (s *system) Unread(fd int) int { return len(s.net.peers[fd].in) }
+
+func (s *system) Lend(fd int) (net.Conn, error) {
+	_ = s.Close(fd)
+	return nil, errors.New("netpolltest: not yet")
+}
+
+func (s *system) TakeBack(net.Conn) (int, error) { return -1, errors.New("netpolltest: not yet") }
+
+func (s *system) AppendRemoteAddr(dst []byte, _ int) ([]byte, bool) {
+	return append(dst, "192.0.2.1:1234"...), true
 }

@@ -1,0 +1,152 @@
+package netpoll
+
+import (
+	"github.com/sockeye-io/sockeye/internal/bytepool"
+)
+
+// Close ends the connection: what is queued still goes out, as fast as the peer
+// reads it. The handler's HandleClose is called with err.
+func (c *Conn) Close(err error) {
+	c.loop.Check()
+	c.close(err)
+}
+
+func (c *Conn) close(err error) {
+	if c.phase >= phaseClosing {
+		return
+	}
+	// Nothing is on its way in either direction: there is nothing to wait for.
+	if c.phase != phaseOpen && c.out == nil && !c.unread() {
+		c.abort(err)
+		return
+	}
+	c.beginClosing(err)
+	if c.phase == phaseClosing {
+		c.flags &^= connPaused
+		c.setReading(true)
+	}
+}
+
+// unread tells whether the peer has sent what has not been read.
+func (c *Conn) unread() bool {
+	return c.in != nil || c.loop.sys.Unread(int(c.fd)) > 0
+}
+
+// beginClosing has what is queued sent, and throws away what comes.
+func (c *Conn) beginClosing(err error) {
+	c.reportSoon(err)
+	c.endRequest()
+	c.releaseInput()
+	c.enter(phaseClosing)
+	if c.out == nil {
+		c.endOutput()
+	}
+}
+
+// releaseInput gives back what is held of input.
+func (c *Conn) releaseInput() {
+	bytepool.Put(c.in)
+	c.in = nil
+	c.ws.Release()
+	c.settle()
+}
+
+// endOutput tells the peer that nothing more will come, and waits for it to
+// close: closing at once, with input unread, would reset the connection and
+// could destroy what is still on its way.
+func (c *Conn) endOutput() {
+	if c.is(connNoRead) { // it has closed its side
+		c.abort(errPeerGone)
+		return
+	}
+	if err := c.loop.sys.Shutdown(int(c.fd)); err != nil {
+		c.abort(err)
+	}
+}
+
+// maxDiscarded bounds, in bytes, what a closing connection reads and throws away.
+const maxDiscarded = 8 << 20
+
+// discard counts what has come on a connection that is closing.
+func (c *Conn) discard(n int) {
+	if c.phase != phaseClosing {
+		return
+	}
+	c.x.remaining += int64(n)
+	if c.x.remaining > maxDiscarded && c.out == nil {
+		c.abort(nil)
+	}
+}
+
+// expireClosing: the peer has had CloseTimeout.
+func (c *Conn) expireClosing() {
+	cfg, x := c.loop.cfg, c.x
+	if c.owed() == 0 {
+		c.abort(nil)
+		return
+	}
+	if c.loop.now-x.since >= int64(cfg.WriteTimeout) {
+		if !c.reads(cfg.WriteTimeout) {
+			c.cut(ErrTimeout)
+			return
+		}
+		x.since = c.loop.now
+	}
+	c.loop.Arm(&x.timer, x, cfg.CloseTimeout)
+}
+
+// Abort closes the connection at once; what is queued is lost.
+func (c *Conn) Abort(err error) {
+	c.loop.Check()
+	c.abort(err)
+}
+
+// abort closes the descriptor now. What the kernel has taken still goes out; if
+// output was queued, the peer sees a reset, and not the end of a whole answer.
+func (c *Conn) abort(err error) { c.end(err, c.out != nil) }
+
+// cut is abort for a peer that does not read.
+func (c *Conn) cut(err error) {
+	c.loop.group.stats.timeouts.Add(1)
+	c.end(err, true)
+}
+
+func (c *Conn) end(err error, reset bool) {
+	if c.phase == phaseClosed {
+		return
+	}
+	l := c.loop
+	c.reportSoon(err)
+	c.leave()
+	c.endRequest()
+	c.enter(phaseClosed)
+	if reset {
+		_ = l.sys.Reset(int(c.fd))
+	} else {
+		_ = l.sys.Close(int(c.fd))
+	}
+	c.releaseInput()
+	c.releaseOut()
+	l.group.connEnded(c)
+}
+
+type goneConn struct {
+	c   *Conn
+	err error
+}
+
+func (c *Conn) reportSoon(err error) {
+	if c.is(connReported) {
+		return
+	}
+	c.flags |= connReported
+	if err == nil {
+		err = ErrClosed
+	}
+	c.loop.gone = append(c.loop.gone, goneConn{c, err})
+}
+
+func (g goneConn) report(l *Loop) {
+	defer l.recoverPanic(nil)
+	l.h.HandleClose(g.c, g.err)
+}

@@ -1,0 +1,125 @@
+package netpoll
+
+import "github.com/sockeye-io/sockeye/proto/http1"
+
+// MoveTo hands the connection over to another loop and has the request that is
+// being handled handled there once more. It must be the last thing that
+// HandleRequest does with c.
+func (c *Conn) MoveTo(to *Loop, r *http1.Request) {
+	l := c.loop
+	l.Check()
+	c.leave()
+	c.flags |= connMoving
+	// process still holds the unread input; the handover follows at the end of
+	// the batch, when every list of this loop has been emptied.
+	l.moves = append(l.moves, move{c, to, r.Clone()})
+}
+
+// leave takes the connection out of its loop.
+func (c *Conn) leave() {
+	if c.is(connMoving) {
+		return // it has
+	}
+	l := c.loop
+	if c.watch != 0 {
+		_ = l.sys.Watch(int(c.fd), c.watch, 0)
+		c.watch = 0
+	}
+	l.group.table.set(int(c.fd), nil)
+	l.open--
+	if len(l.holders) > 0 {
+		l.Rank(c, 0)
+	}
+	if len(l.addresses) > 0 {
+		l.leaveAddress(c)
+	}
+}
+
+type move struct {
+	c  *Conn
+	to *Loop
+	r  *http1.Request
+}
+
+// handOver completes MoveTo at the end of the batch.
+func (m *move) handOver(from *Loop) {
+	defer from.recoverPanic(nil)
+	c := m.c
+	if c.phase == phaseClosed {
+		return // by a panic
+	}
+	c.loop = m.to
+	c.home.Store(int32(m.to.index))
+	if !m.to.PostNow(adoptMoved, c, m.r, 0) { // the group has ended
+		_ = from.sys.Close(int(c.fd))
+		from.group.connEnded(c)
+	}
+}
+
+func adoptMoved(a, b any) {
+	c, r := a.(*Conn), b.(*http1.Request)
+	l := c.loop
+	c.flags &^= connMoving
+	if !l.adopt(c) {
+		return
+	}
+	if c.out != nil {
+		c.markDirty()
+	}
+	defer l.recoverPanic(c)
+	if l.draining {
+		c.flags &^= connKeepAlive
+	}
+	c.deliver(r)
+	c.later()
+}
+
+// adopt enters a connection into the table and the poller.
+func (l *Loop) adopt(c *Conn) bool {
+	l.group.table.set(int(c.fd), c)
+	l.open++
+	if l.stopping {
+		c.abort(ErrClosed)
+		return false
+	}
+	c.settle()
+	if l.group.addresses != nil && !l.enterAddress(c) {
+		return false
+	}
+	c.setReading(!c.is(connPaused))
+	return c.phase != phaseClosed
+}
+
+func (l *Loop) newConn(fd int, tcp bool) *Conn {
+	c := &Conn{loop: l, fd: int32(fd), flags: connNoRead}
+	c.home.Store(int32(l.index))
+	if tcp {
+		c.flags |= connTCP
+	}
+	return c
+}
+
+// adoptNew enters a new connection; its first request is due.
+func (l *Loop) adoptNew(c *Conn) {
+	if !l.adopt(c) {
+		return
+	}
+	c.enter(phaseHead)
+	if l.draining {
+		c.drain()
+	}
+}
+
+// drain ends a connection of a group that is being closed, at once if nothing is
+// under way: a request that is here is still answered.
+func (c *Conn) drain() {
+	c.flags &^= connKeepAlive
+	switch c.phase {
+	case phaseHead, phaseIdle:
+		if !c.unread() {
+			c.close(ErrClosed)
+		}
+	case phaseOpen:
+		c.close(ErrClosed)
+	}
+}

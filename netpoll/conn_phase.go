@@ -1,0 +1,202 @@
+package netpoll
+
+import (
+	"sync"
+	"time"
+
+	"github.com/sockeye-io/sockeye/internal/bytepool"
+	"github.com/sockeye-io/sockeye/proto/http1"
+)
+
+// phase is what a connection waits for. Each has one deadline, or none.
+//
+//	phase      begins with                   progress        ends in time, or           with
+//	---------  ----------------------------  --------------  -------------------------  -------------------------
+//	head       accept; a request's 1st byte  -               HeadTimeout in all         408, or closed if nothing
+//	                                                                                    of a request is here
+//	body       the end of a head             bytes received  BodyTimeout, and 1 s for   408
+//	                                                         each MinRate bytes
+//	deciding   a whole request               -               (the layer above)          -
+//	writing    an answer that the kernel     bytes that the  MinRate over each          reset
+//	           does not take                 peer has acked  WriteTimeout
+//	idle       an answer that is out         (as writing)    IdleTimeout in all, once   closed
+//	                                                         the peer has acked it
+//	open       101                           -               (the layer above)          -
+//	closing    Close                         bytes that the  as writing; CloseTimeout   reset, or closed if the
+//	                                         peer has acked  once it has all of them    peer has acked everything
+//	lent       a request for net/http        (lend.go)       (lend.go)                  -
+//
+// From closing on nothing is delivered to the handler. No cut looks like a whole
+// answer: a connection that is closed with output unsent is reset.
+type phase uint8
+
+const (
+	phaseHead phase = iota
+	phaseBody
+	phaseDeciding
+	phaseWriting
+	phaseIdle
+	phaseOpen // a WebSocket
+	phaseLent // at net/http: it is not on the loop
+	phaseClosing
+	phaseClosed
+)
+
+// exchange is what a connection needs while it has a deadline or a request is
+// arriving: pooled, and none for a WebSocket and a poll that waits.
+type exchange struct {
+	timer Timer
+	c     *Conn
+	since int64 // when the phase began, on the loop's clock
+	owed  int   // what the peer had not acknowledged at the last look
+
+	// The request under way.
+	searched int // of a head: how far its end has been looked for
+	need     int // of an unclaimed request that is gathered: its length
+	gathered gathering
+
+	// The body of a claimed request.
+	req       *http1.Request // own copy; nil while the head is arriving
+	remaining int64          // with a Content-Length
+	chunked   *http1.ChunkedReader
+	body      *bytepool.Buffer
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+func (c *Conn) exchange() *exchange {
+	if c.x == nil {
+		c.x = exchanges.Get().(*exchange)
+		c.x.c = c
+	}
+	return c.x
+}
+
+// held is the memory that the request under way has taken.
+func (x *exchange) held() int {
+	if x == nil || x.body == nil {
+		return 0
+	}
+	return cap(x.body.B)
+}
+
+// endRequest forgets the request under way.
+func (c *Conn) endRequest() {
+	x := c.x
+	if x == nil {
+		return
+	}
+	bytepool.Put(x.body)
+	x.searched, x.need, x.gathered, x.req, x.remaining, x.chunked, x.body = 0, 0, gathering{}, nil, 0, nil, nil
+}
+
+// enter begins a phase with its deadline.
+func (c *Conn) enter(p phase) {
+	c.phase = p
+	cfg := c.loop.cfg
+	switch p {
+	case phaseHead:
+		c.arm(cfg.HeadTimeout)
+	case phaseBody:
+		c.arm(cfg.BodyTimeout)
+	case phaseWriting:
+		c.arm(cfg.WriteTimeout)
+		c.x.owed = c.owed()
+	case phaseIdle:
+		c.arm(cfg.IdleTimeout)
+	case phaseClosing:
+		c.arm(cfg.CloseTimeout)
+		c.x.owed = c.owed()
+	default:
+		if x := c.x; x != nil {
+			c.endRequest()
+			c.loop.Stop(&x.timer)
+			c.x = nil
+			*x = exchange{}
+			exchanges.Put(x)
+		}
+	}
+}
+
+func (c *Conn) arm(d time.Duration) {
+	x := c.exchange()
+	x.since = c.loop.now
+	if d > 0 {
+		c.loop.Arm(&x.timer, x, d)
+	} else {
+		c.loop.Stop(&x.timer) // none
+	}
+}
+
+// owed is what has been sent and the peer has not acknowledged.
+func (c *Conn) owed() int { return c.QueuedBytes() + c.loop.sys.Unsent(int(c.fd)) }
+
+// reads tells whether the peer has, since the last look, acknowledged what
+// MinRate asks for.
+func (c *Conn) reads(over time.Duration) bool {
+	was := c.x.owed
+	c.x.owed = c.owed()
+	return was-c.x.owed >= min(was, atRate(c.loop.cfg.MinRate, over))
+}
+
+// atRate is how much arrives in d at a rate in bytes a second, 1 at least.
+func atRate(rate int, d time.Duration) int {
+	return max(1, int(float64(rate)*d.Seconds()))
+}
+
+// Expire is for the loop's timers only.
+func (x *exchange) Expire(*Timer) {
+	c := x.c
+	l := c.loop
+	cfg := l.cfg
+	defer l.recoverPanic(c)
+	switch c.phase {
+	case phaseHead:
+		if c.in == nil {
+			c.close(ErrTimeout)
+			return
+		}
+		c.tooSlow()
+	case phaseBody:
+		// A second for each MinRate bytes that have come.
+		got := len(x.bodySoFar())
+		allowed := cfg.BodyTimeout + time.Duration(float64(got)/float64(cfg.MinRate)*float64(time.Second))
+		if left := allowed - time.Duration(l.now-x.since); left > 0 {
+			l.Arm(&x.timer, x, left)
+			return
+		}
+		c.tooSlow()
+	case phaseWriting:
+		if !c.reads(cfg.WriteTimeout) {
+			c.cut(ErrTimeout)
+			return
+		}
+		l.Arm(&x.timer, x, cfg.WriteTimeout)
+	case phaseIdle:
+		// The kernel may still have most of a large answer.
+		if l.sys.Unsent(int(c.fd)) > 0 {
+			c.enter(phaseWriting)
+			return
+		}
+		c.close(ErrTimeout)
+	case phaseClosing:
+		c.expireClosing()
+	}
+}
+
+// bodySoFar is what has arrived of a body, or of a request that is gathered.
+func (x *exchange) bodySoFar() []byte {
+	switch {
+	case x.body != nil:
+		return x.body.B
+	case x.c.in != nil:
+		return x.c.in.B
+	}
+	return nil
+}
+
+// tooSlow answers a request that does not arrive in time.
+func (c *Conn) tooSlow() {
+	c.loop.group.stats.timeouts.Add(1)
+	c.fail(&http1.Error{Status: 408, Reason: "the request did not arrive in time"})
+}

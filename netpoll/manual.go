@@ -1,0 +1,55 @@
+package netpoll
+
+// This file is for loops that are turned by hand: package netpolltest.
+
+// NewManual makes a group whose loops turn only when Loop.Turn and
+// Loop.Deliver are called, each over the System given for it, by the calling
+// goroutine or one that has called Loop.Claim.
+func NewManual(cfg Config, h Handler, systems ...System) *Group {
+	cfg.Loops = len(systems)
+	cfg.Systems = systems
+	g := newGroup(cfg, h)
+	for i, s := range systems {
+		l := newLoop(g, i, s)
+		l.Claim()
+		g.loops = append(g.loops, l)
+	}
+	g.begin()
+	return g
+}
+
+// Claim makes the calling goroutine the loop's own. NewManual does so for its
+// caller; another goroutine that is to turn the loop claims it first.
+func (l *Loop) Claim() {
+	l.goid.Store(goroutineID())
+	l.owner.claim()
+	tmpLoops.Store(goroutineID(), true)
+}
+
+// Turn runs what is due: timers and posted jobs. Only for loops of NewManual.
+func (l *Loop) Turn() {
+	if l.closed {
+		return
+	}
+	if l.turn(); l.stopping {
+		l.stop()
+	}
+}
+
+// Deliver handles an event of each of fds. Only for loops of NewManual.
+func (l *Loop) Deliver(writable bool, fds ...int) {
+	for _, fd := range fds {
+		l.handle(fd, writable, false)
+	}
+}
+
+// Adopt enters a connection with descriptor fd. Only for loops of NewManual.
+func (l *Loop) Adopt(fd int) *Conn {
+	l.group.stats.accepted.Add(1)
+	l.group.stats.open.Add(1)
+	c := l.newConn(fd, false)
+	own := l.begin()
+	l.adoptNew(c)
+	l.end(own)
+	return c
+}
