@@ -350,6 +350,9 @@ func stopLoop(a, _ any) { a.(*Loop).stopping = true }
 // stop ends a loop: connections are cut, and what has been posted still runs.
 func (l *Loop) stop() {
 	l.stopping = true
+	for _, lis := range l.listeners {
+		stopListener(lis, nil)
+	}
 	l.group.table.each(l, func(c *Conn) { c.abort(ErrClosed) })
 	l.flush()
 	l.mu.Lock()
