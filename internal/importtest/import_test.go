@@ -22,8 +22,10 @@ var allowed = map[string][]string{
 	"/netpoll": {
 		"github.com/gobwas/ws", "github.com/panjf2000/gnet/v2/pkg/errors", "github.com/panjf2000/gnet/v2/pkg/netpoll",
 		"github.com/valyala/bytebufferpool", "golang.org/x/sys/unix",
+		"/internal/goroutine",
 	},
 	"/netpoll/netpolltest": {"/netpoll"},
+	"/internal/goroutine":  {},
 	"/internal/idtable":    {},
 	"/engine":              {"/internal/idtable", "/proto/eio", "/netpoll"},
 	"/broadcast":           {"/engine", "/internal/idtable", "/proto/sio", "/netpoll"},
