@@ -95,7 +95,8 @@ func New(cfg Config, h Handler) (*Group, error) {
 		g.done.Add(1)
 		go func() {
 			defer g.done.Done()
-			l.Claim()
+			l.start()
+			defer l.leave()
 			if err := pollers[i].poll(l); err != nil {
 				g.cfg.Logger.Error("netpoll: loop ended", "loop", i, "err", err)
 			}
@@ -122,13 +123,6 @@ func newGroup(cfg Config, h Handler) *Group {
 	g := &Group{cfg: cfg.withDefaults(), handler: h, listeners: map[*listener]struct{}{}}
 	g.fallers = make(chan struct{}, g.cfg.MaxFallback)
 	return g
-}
-
-// Claim makes the calling goroutine the loop's own. NewManual does so for its
-// caller; another goroutine that is to turn the loop claims it first.
-func (l *Loop) Claim() {
-	l.goid.Store(goroutineID())
-	l.owner.claim()
 }
 
 // Turn runs what is due: timers and posted jobs. Only for loops of NewManual.
@@ -171,17 +165,8 @@ func (g *Group) Stats() Stats {
 	}
 }
 
-// OnLoop tells whether the caller is one of the group's loops. It takes about a
-// microsecond: for those who are about to wait.
-func (g *Group) OnLoop() bool {
-	id := goroutineID()
-	for _, l := range g.loops {
-		if l.goid.Load() == id {
-			return true
-		}
-	}
-	return false
-}
+// OnLoop is the function OnLoop.
+func (g *Group) OnLoop() bool { return OnLoop() }
 
 // Listen opens a listener ("tcp", "tcp4", "tcp6" or "unix") and serves it. It
 // returns the listener's address, with the port that the kernel chose for port 0.
@@ -274,6 +259,7 @@ func stopLoop(a, _ any) {
 	l.closed = true
 	l.mu.Unlock()
 	l.room.Broadcast()
+	l.leave()
 }
 
 func (g *Group) connClosed() { g.stats.open.Add(-1) }

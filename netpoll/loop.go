@@ -1,11 +1,8 @@
 package netpoll
 
 import (
-	"bytes"
 	"fmt"
-	"runtime"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +18,6 @@ type Loop struct {
 	cfg   *Config
 	sys   System
 	h     Handler
-	goid  atomic.Uint64 // the goroutine that runs the loop; 0 before it does
 
 	// Loop-owned.
 	owner     owner
@@ -44,6 +40,7 @@ type Loop struct {
 	req       Request           // the request being parsed
 	draining  bool              // Group.Close has closed the connections; new ones are not kept
 	stopping  bool
+	left      bool // runs no more, and its goroutine is free to wait
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -141,7 +138,7 @@ func (l *Loop) post(run func(a, b any), a, b any, bytes int) bool {
 // waitForRoom blocks a caller outside the loops until the loop has caught up.
 func (l *Loop) waitForRoom() {
 	full := func() bool { return len(l.posted) >= l.cfg.MaxPostedJobs || l.bytes >= l.cfg.MaxPostedBytes }
-	if !full() || l.group.OnLoop() {
+	if !full() || OnLoop() {
 		return // a loop that waited for another could wait for ever
 	}
 	for !l.closed && full() {
@@ -304,17 +301,4 @@ func (l *Loop) handleConn(c *Conn, writable, hangup bool) {
 	} else if hangup {
 		c.abort(errPeerGone)
 	}
-}
-
-// goroutineID reads the number of the calling goroutine from its stack trace.
-// It takes about a microsecond: only for checks and for waits.
-func goroutineID() uint64 {
-	var b [64]byte
-	s := b[:runtime.Stack(b[:], false)]
-	s = bytes.TrimPrefix(s, []byte("goroutine "))
-	if i := bytes.IndexByte(s, ' '); i > 0 {
-		s = s[:i]
-	}
-	id, _ := strconv.ParseUint(string(s), 10, 64)
-	return id
 }
