@@ -28,8 +28,14 @@ func newTestGroup(t *testing.T, cfg Config) *Group {
 // TestTwoGroups has two loops of two groups post to each other, each more than
 // the other will take, while neither takes anything.
 func TestTwoGroups(t *testing.T) {
-	cfg := Config{Loops: 1, MaxPostedJobs: 100}
-	loops := [2]*Loop{newTestGroup(t, cfg).Loop(0), newTestGroup(t, cfg).Loop(0)}
+	var loops [2]*Loop
+	for i := range loops {
+		g, err := New(Config{Loops: 1, MaxPostedJobs: 100}, nothing{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		loops[i] = g.Loop(0)
+	}
 	running, done := make(chan struct{}, 2), make(chan struct{}, 2)
 	start := make(chan struct{})
 	flood := func(to, _ any) {
@@ -50,8 +56,11 @@ func TestTwoGroups(t *testing.T) {
 		select {
 		case <-done:
 		case <-late:
-			panic("two loops wait for each other") // Close would wait, too
+			t.Fatal("two loops wait for each other") // and Close would wait for them
 		}
+	}
+	for _, l := range loops {
+		_ = l.Group().Close(t.Context())
 	}
 }
 
