@@ -5,15 +5,16 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/internal/goroutine"
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // nothing is a handler that claims nothing.
 type nothing struct{}
 
-func (nothing) Claims([]byte) bool                { return false }
-func (nothing) HandleRequest(*Conn, *Request)     {}
-func (nothing) HandleMessage(*Conn, []byte, bool) {}
-func (nothing) HandleClose(*Conn, error)          {}
+func (nothing) Claims([]byte) bool                  { return false }
+func (nothing) HandleRequest(*Conn, *http1.Request) {}
+func (nothing) HandleMessage(*Conn, []byte, bool)   {}
+func (nothing) HandleClose(*Conn, error)            {}
 
 func newTestGroup(t *testing.T, cfg Config) *Group {
 	t.Helper()
@@ -74,11 +75,11 @@ func TestOnLoop(t *testing.T) {
 			t.Errorf("loop %d is not known as one", i)
 		}
 	}
-	if OnLoop() || g.OnLoop() {
+	if OnLoop() || OnLoop() {
 		t.Error("the test is taken for a loop")
 	}
 	manual := NewManual(Config{}, nothing{}, still{}, still{})
-	if !OnLoop() || !g.OnLoop() {
+	if !OnLoop() || !OnLoop() {
 		t.Error("who turns loops by hand is not known as one")
 	}
 	claimed := make(chan bool)
