@@ -92,7 +92,7 @@ func TestOnLoop(t *testing.T) {
 	}
 	for i := range 2 {
 		manual.Loop(i).Claim()
-		stopLoop(manual.Loop(i), nil)
+		manual.Loop(i).stop()
 		manual.Loop(i).Claim() // as netpolltest does when it goes on after the end
 	}
 	if OnLoop() {
