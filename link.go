@@ -36,6 +36,7 @@ type partial struct {
 	payload     *netpoll.Buffer
 	attachments [][]byte
 	bytes       int
+	charged     int // of attachments, to the group's memory
 }
 
 // connectTimer is the deadline by which a namespace has to be joined, from a
@@ -121,6 +122,7 @@ func (h *sessionHandler) OnClose(s *engine.Session, reason engine.CloseReason) {
 	l := linkOf(s)
 	l.stopTimer()
 	l.dropPartial()
+	s.Loop().Rank(l, 0)
 	for l.sockets != nil {
 		l.remove(l.sockets, reason)
 	}
@@ -171,6 +173,7 @@ func (l *link) handlePacket(data []byte) error {
 		}
 		b := &partial{link: l, packet: p, socket: s, payload: copyOf(p.Data), bytes: len(data)}
 		l.partial = b
+		b.payload.Charge(l.srv.group.Memory())
 		l.session.Loop().Arm(&b.timer, b, cfg.AttachmentTimeout)
 	default:
 		return errUnexpected
@@ -194,11 +197,13 @@ func (l *link) handleAttachment(data []byte) error {
 		return errUnexpected
 	}
 	b.attachments = append(b.attachments, bytes.Clone(data))
+	b.charge(len(data))
 	if len(b.attachments) < b.packet.Attachments {
 		return nil
 	}
 	l.partial = nil
 	l.session.Loop().Stop(&b.timer)
+	b.charge(-b.charged)
 	switch {
 	case b.socket.state != socketConnected:
 		b.payload.Release()
@@ -210,9 +215,20 @@ func (l *link) handleAttachment(data []byte) error {
 	return nil
 }
 
+// charge charges n more bytes of attachments to the group's memory.
+func (p *partial) charge(n int) {
+	p.charged += n
+	p.link.srv.group.Memory().Add(n)
+	p.link.session.Loop().Rank(p.link, p.charged)
+}
+
+// Shed is for the group's memory: the session holds most of what is spent.
+func (l *link) Shed() { l.session.CloseNow(engine.ForcedClose) }
+
 func (l *link) dropPartial() {
 	if l.partial != nil {
 		l.session.Loop().Stop(&l.partial.timer)
+		l.partial.charge(-l.partial.charged)
 		l.partial.payload.Release()
 		l.partial = nil
 	}

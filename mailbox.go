@@ -32,6 +32,9 @@ type mail struct {
 	attachments [][]byte
 	reason      Reason
 	call        *pendingAck
+
+	bytes   int  // the memory that it takes
+	charged bool // to the group's budget
 }
 
 type mailKind uint8
@@ -51,10 +54,19 @@ var mailboxes = sync.Pool{New: func() any { return new(mailbox) }}
 // other mailboxes' turn.
 const mailsAtOnce = 16
 
+// A mail is charged to the group's memory if it has to wait behind others, or is
+// large; most are handled at once.
+const (
+	mailsUncharged = 4
+	mailUncharged  = 4 << 10 // bytes
+	mailBytes      = 128     // of a mail itself
+)
+
 // push adds a mail and tells whether the mailbox is full now: then no more
-// events may be pushed until the session has been resumed.
+// events may be pushed until the session has been resumed. Loop-owned.
 func (s *Socket) push(m mail) (full bool) {
 	cfg := &s.ns.srv.cfg
+	m.bytes = m.memory()
 	s.mu.Lock()
 	b := s.box
 	start := b == nil
@@ -62,14 +74,20 @@ func (s *Socket) push(m mail) (full bool) {
 		b = mailboxes.Get().(*mailbox)
 		b.socket, s.box = s, b
 	}
+	m.charged = len(b.mails)-b.next >= mailsUncharged || m.bytes >= mailUncharged
 	b.mails = append(b.mails, m)
-	if m.payload != nil {
-		b.bytes += m.size()
-	}
+	b.bytes += m.bytes
+	held := b.bytes
 	if m.kind == mailEvent && (len(b.mails)-b.next >= cfg.MailboxEvents || b.bytes >= cfg.MailboxBytes) && !b.full {
 		b.full, full = true, true
 	}
 	s.mu.Unlock()
+	if m.charged {
+		s.ns.srv.group.Memory().Add(m.bytes)
+		if s.session().Open() {
+			s.session().Loop().Rank(linkOf(s.session()), held)
+		}
+	}
 	if start {
 		s.ns.srv.workers.active.Add(1)
 		s.ns.srv.workers.lend(b)
@@ -77,10 +95,14 @@ func (s *Socket) push(m mail) (full bool) {
 	return full
 }
 
-func (m *mail) size() int {
-	n := len(m.payload.B)
+// memory is what the mail takes.
+func (m *mail) memory() int {
+	n := mailBytes
+	if m.payload != nil {
+		n += cap(m.payload.B)
+	}
 	for _, a := range m.attachments {
-		n += len(a)
+		n += cap(a)
 	}
 	return n
 }
@@ -102,9 +124,7 @@ func (b *mailbox) run() (again bool) {
 		m := b.mails[b.next]
 		b.mails[b.next] = mail{}
 		b.next++
-		if m.payload != nil {
-			b.bytes -= m.size()
-		}
+		b.bytes -= m.bytes
 		if b.next > 64 && b.next > len(b.mails)/2 {
 			k := copy(b.mails, b.mails[b.next:])
 			clear(b.mails[k:])
@@ -121,6 +141,9 @@ func (b *mailbox) run() (again bool) {
 		s.handle(&m)
 		if m.payload != nil {
 			m.payload.Release()
+		}
+		if m.charged {
+			s.ns.srv.group.Memory().Add(-m.bytes)
 		}
 	}
 	return true

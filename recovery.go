@@ -140,6 +140,7 @@ func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) er
 		except = append(slices.Clip(except), m.ID)
 	}
 	h.events = append(h.events, pastEvent{time.Now(), msg.Retain(), op.o.Rooms, except})
+	msg.Charge(ns.srv.group.Memory())
 	h.bytes += msg.Size()
 	h.trim(time.Now())
 	op.send(ns, msg)

@@ -89,6 +89,14 @@ func (m *Message) seal() {
 // Size is the number of payload bytes of the whole chain.
 func (m *Message) Size() int { return m.size }
 
+// Charge charges m, and what is attached to it, to a budget until it is released:
+// it is kept. Any goroutine that holds a reference.
+func (m *Message) Charge(memory *netpoll.Memory) {
+	for p := m; p != nil; p = p.next {
+		p.buf.Charge(memory)
+	}
+}
+
 // Retain adds a reference and returns m.
 func (m *Message) Retain() *Message {
 	m.refs.Add(1)
