@@ -63,7 +63,7 @@ type Config struct {
 
 	// MailboxEvents and MailboxBytes bound the events of one socket that wait
 	// for its handlers; the session is not read while either is exceeded.
-	// Defaults: 1,024 and 4 MiB.
+	// Defaults: 1,024 and 512 KiB.
 	MailboxEvents int
 	MailboxBytes  int
 
@@ -135,7 +135,7 @@ func (c Config) withDefaults() Config {
 	}
 	for p, v := range map[*int]int{
 		&c.MaxPendingAcks: 10_000, &c.MaxNamespaces: 64, &c.MaxAttachments: 10, &c.MaxJSONDepth: 512,
-		&c.MailboxEvents: 1_024, &c.MailboxBytes: 4 << 20, &c.MaxWorkers: 10_000, &c.MaxDynamicNamespaces: 10_000,
+		&c.MailboxEvents: 1_024, &c.MailboxBytes: 512 << 10, &c.MaxWorkers: 10_000, &c.MaxDynamicNamespaces: 10_000,
 	} {
 		if *p == 0 {
 			*p = v

@@ -122,12 +122,20 @@ type counters struct {
 // ErrServerClosed is what ListenAndServe returns after Close.
 var ErrServerClosed = errors.New("sockeye: server closed")
 
-// ListenAndServe listens on a TCP address and serves it until Close.
+// ListenAndServe listens on a TCP address and serves it until Close. Its error is
+// ErrServerClosed then, or why the server cannot go on.
 func (srv *Server) ListenAndServe(address string) error {
 	if _, err := srv.Listen("tcp", address); err != nil {
 		return err
 	}
-	<-srv.closed
+	select {
+	case <-srv.closed:
+	case <-srv.group.Done():
+		if err := srv.group.Err(); err != nil {
+			return fmt.Errorf("sockeye: %w", err)
+		}
+		<-srv.closed
+	}
 	return ErrServerClosed
 }
 

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"net"
 	"runtime"
 	"syscall"
 	"testing"
@@ -29,7 +30,15 @@ func (c *crowd) Close(int) error                          { return nil }
 func (c *crowd) Wake()                                    {}
 func (c *crowd) WakeAfter(time.Duration)                  {}
 func (c *crowd) Now() time.Duration                       { return c.now }
-func (c *crowd) AppendRemoteAddr(b []byte, _ int) []byte  { return append(b, "192.0.2.1:1234"...) }
+func (c *crowd) Reset(int) error                          { return nil }
+func (c *crowd) Unsent(int) int                           { return 0 }
+func (c *crowd) Unread(int) int                           { return 0 }
+func (c *crowd) Lend(int) (net.Conn, error)               { return nil, syscall.ENOSYS }
+func (c *crowd) TakeBack(net.Conn) (int, error)           { return -1, syscall.ENOSYS }
+
+func (c *crowd) AppendRemoteAddr(b []byte, _ int) ([]byte, bool) {
+	return append(b, "192.0.2.1:1234"...), true
+}
 
 func (c *crowd) Write(fd int, b []byte) (int, error) {
 	c.writes++

@@ -63,7 +63,7 @@ func (r *Rooms) Broadcast(msg *engine.Message, o Options) {
 // WaitForRoom waits until no loop is far behind with earlier broadcasts, unless
 // the caller is one.
 func (r *Rooms) WaitForRoom() {
-	if r.shards[0].loop.Group().OnLoop() {
+	if netpoll.OnLoop() {
 		return
 	}
 	for _, sh := range r.shards {
@@ -80,7 +80,7 @@ func (r *Rooms) WaitForRoom() {
 func (sh *shard) prepare(o Options) *fanout {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.pending >= maxPending && !o.NoWait && !sh.loop.Group().OnLoop() {
+	if sh.pending >= maxPending && !o.NoWait && !netpoll.OnLoop() {
 		for sh.pending >= maxPending && !sh.closed {
 			sh.done.Wait()
 		}

@@ -95,7 +95,7 @@ func (c *Conn) send(buf *Buffer, b []byte) {
 // bounds the memory that this takes; one message alone may be larger.
 func (c *Conn) sendBlocked(buf *Buffer, b []byte) {
 	q := c.out
-	if q.held >= c.loop.cfg.MaxQueuedBytes {
+	if q.held > 0 && q.held+len(b) > c.loop.cfg.MaxQueuedBytes {
 		c.loop.group.stats.slow.Add(1)
 		c.abort(ErrSlowConsumer)
 		return
@@ -115,8 +115,11 @@ func (q *outQueue) add(m *Memory, buf *Buffer, b []byte) {
 		return
 	}
 	if q.tail == nil || len(q.tail.B)+len(b) > cap(q.tail.B) {
-		// As large as all that waits, within what a pool keeps.
-		q.tail = NewBuffer(min(max(len(b), q.bytes), 8*copyBytes))
+		size := len(b)
+		if q.tail != nil { // the one before is full: twice as much
+			size = max(size, min(2*cap(q.tail.B), 8*copyBytes))
+		}
+		q.tail = NewBuffer(size)
 		q.segs = append(q.segs, segment{q.tail, q.tail.B})
 		q.hold(m, q.tail)
 	}

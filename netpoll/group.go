@@ -156,11 +156,10 @@ func (g *Group) run(l *Loop, p *poller) {
 		}
 		g.running.Done()
 	}()
-	l.Claim()
+	l.start()
 	l.resume()
 	err := p.poll(l)
 	returned = true
-	l.goid.Store(0)
 	if err != nil {
 		g.fail(fmt.Errorf("netpoll: loop %d: %w", l.index, err))
 	}
@@ -350,6 +349,9 @@ func stopLoop(a, _ any) { a.(*Loop).stopping = true }
 // stop ends a loop: connections are cut, and what has been posted still runs.
 func (l *Loop) stop() {
 	l.stopping = true
+	for _, lis := range l.listeners {
+		stopListener(lis, nil)
+	}
 	l.group.table.each(l, func(c *Conn) { c.abort(ErrClosed) })
 	l.flush()
 	l.mu.Lock()
@@ -360,6 +362,7 @@ func (l *Loop) stop() {
 	// A connection may be on its way to this loop, and is this loop's to close.
 	l.runPosted()
 	l.flush()
+	l.leave()
 }
 
 // connEnded counts a connection out.

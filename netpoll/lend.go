@@ -41,6 +41,7 @@ import (
 //	          Close (Connection: close, a panic)          closing on the loop; reset in the middle of an answer
 //	idle      Read: the head of an unclaimed request      serving
 //	          Read: anything else, lendIdle passed        io.EOF, and Close gives it back to the loop
+//	          Read: the peer's end                        closed
 //	          Close (http.Server.SetKeepAlivesEnabled)    closing on the loop
 
 const (
@@ -189,6 +190,8 @@ type lender struct {
 
 	// Any goroutine (atomic).
 	slots atomic.Int32 // connections lent at present
+
+	waiting
 }
 
 func newLender(g *Group) *lender {
@@ -236,6 +239,57 @@ func (ln *lender) Accept() (net.Conn, error) {
 		case <-ln.done:
 			return nil, net.ErrClosed
 		}
+	}
+}
+
+// waiting are the connections that wait at net/http for a next request, and since
+// when. One timer looks after all: to set a deadline for each wait would wake the
+// runtime's poller each time.
+type waiting struct {
+	// Guarded by mu.
+	mu    sync.Mutex
+	since map[*lentConn]time.Time // zero for who has been interrupted
+	armed bool                    // sweep is to be called
+}
+
+// longAgo is a deadline that interrupts.
+var longAgo = time.Unix(1, 0)
+
+func (w *waiting) waits(h *lentConn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.since == nil {
+		w.since = map[*lentConn]time.Time{}
+	}
+	w.since[h] = time.Now()
+	if !w.armed {
+		w.armed = true
+		time.AfterFunc(lendIdle, w.sweep)
+	}
+}
+
+// waitsNoMore tells whether the wait has been interrupted.
+func (w *waiting) waitsNoMore(h *lentConn) (interrupted bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	interrupted = w.since[h].IsZero()
+	delete(w.since, h)
+	return interrupted
+}
+
+// sweep interrupts who has waited for lendIdle.
+func (w *waiting) sweep() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	for h, since := range w.since {
+		if !since.IsZero() && now.Sub(since) >= lendIdle {
+			w.since[h] = time.Time{}
+			_ = h.Conn.SetReadDeadline(longAgo)
+		}
+	}
+	if w.armed = len(w.since) > 0; w.armed {
+		time.AfterFunc(lendIdle/2, w.sweep)
 	}
 }
 
@@ -340,6 +394,7 @@ const (
 	lentIdle
 	lentReturning // net/http has been told that nothing more comes
 	lentEnding    // as well, but the connection is to be closed
+	lentGone      // the peer has closed it, and has been answered
 	lentHijacked
 	lentClosed
 )
@@ -358,7 +413,9 @@ type lentConn struct {
 	state    lentState
 	expired  bool          // the read deadline has been set to a time that is over
 	deadline time.Time     // for reading, as net/http or its user has set it
+	set      time.Time     // the one that Conn has at present
 	writeBy  bool          // a deadline for writing has been set
+	armed    time.Time     // when the last one of ours was set
 	in       []byte        // read, and not given yet
 	frame    frame         // the request that is given
 	waited   time.Duration // for the peer, in this request's content
@@ -420,7 +477,10 @@ func (h *lentConn) readKernel(p []byte, deadline time.Time) (int, error) {
 	if h.expired {
 		return 0, os.ErrDeadlineExceeded
 	}
-	_ = h.Conn.SetReadDeadline(deadline)
+	if deadline != h.set {
+		_ = h.Conn.SetReadDeadline(deadline)
+		h.set = deadline
+	}
 	h.mu.Unlock()
 	n, err := h.Conn.Read(p)
 	h.mu.Lock()
@@ -486,10 +546,15 @@ func (h *lentConn) await() (int, error) {
 // connection goes back to the loop.
 func (h *lentConn) readNext(p []byte) (int, error) {
 	if len(h.in) == 0 && !h.g.lender.crowded() && !h.g.closed.Load() {
-		n, err := h.readKernel(p, time.Now().Add(lendIdle))
+		h.g.lender.waits(h)
+		n, err := h.readKernel(p, h.deadline)
+		if h.g.lender.waitsNoMore(h) {
+			h.set = longAgo
+		}
 		h.in = append(h.in, p[:n]...)
 		if n == 0 && err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			return 0, err // the peer's end
+			h.state = lentGone // the peer has closed it
+			return 0, err
 		}
 	}
 	if h.state != lentIdle {
@@ -513,11 +578,11 @@ func (h *lentConn) readNext(p []byte) (int, error) {
 // waited for as long as it takes, unless a deadline has been set.
 func (h *lentConn) Write(p []byte) (n int, err error) {
 	h.wrote.Store(true)
-	for {
-		owed, own := h.armWrite()
+	for owed := -1; ; {
+		own := h.armWrite(owed >= 0)
 		k, err := h.Conn.Write(p[n:])
 		n += k
-		if err == nil || !h.mayGoOn(err, owed+k, own) {
+		if err == nil || !h.mayGoOn(err, &owed, k, own) {
 			return n, err
 		}
 	}
@@ -536,33 +601,39 @@ func (h *lentConn) ReadFrom(src io.Reader) (n int64, err error) {
 	if !ok {
 		limited = &io.LimitedReader{R: src, N: 1<<63 - 1}
 	}
+	h.wrote.Store(true)
+	owed := -1
 	for limited.N > 0 {
 		piece := &io.LimitedReader{R: limited.R, N: min(limited.N, sendfileBytes)}
 		asked := piece.N
-		owed, own := h.armWrite()
+		own := h.armWrite(true)
 		k, err := rf.ReadFrom(piece)
 		n += k
 		limited.N -= k
 		switch {
 		case err == nil && k < asked:
 			return n, nil // the end of src
-		case err != nil && (piece.N != asked-k || !h.mayGoOn(err, owed+int(k), own)):
+		case err != nil && (piece.N != asked-k || !h.mayGoOn(err, &owed, int(k), own)):
 			return n, err
 		}
 	}
 	return n, nil
 }
 
-// armWrite gives a write its time, if nobody else has. owed is what the peer has
-// not acknowledged yet.
-func (h *lentConn) armWrite() (owed int, own bool) {
+// armWrite gives a write its time, if nobody else has. What another write has set
+// lately is enough, unless anew.
+func (h *lentConn) armWrite(anew bool) (own bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.writeBy || h.state == lentHijacked || h.g.cfg.WriteTimeout <= 0 {
-		return 0, false
+	d := h.g.cfg.WriteTimeout
+	if h.writeBy || h.state == lentHijacked || d <= 0 {
+		return false
 	}
-	_ = h.Conn.SetWriteDeadline(time.Now().Add(h.g.cfg.WriteTimeout))
-	return h.unsent(), true
+	if now := time.Now(); anew || now.Sub(h.armed) > d/8 {
+		h.armed = now
+		_ = h.Conn.SetWriteDeadline(now.Add(d))
+	}
+	return true
 }
 
 // unsent is what the kernel has taken and the peer not acknowledged.
@@ -579,9 +650,13 @@ func (h *lentConn) sys() System { return h.g.loops[h.c.home.Load()].sys }
 
 // mayGoOn tells whether a write that has not ended in time goes on, because the
 // peer has read enough meanwhile.
-func (h *lentConn) mayGoOn(err error, owed int, own bool) bool {
+//
+// owed is what the peer had not acknowledged at the last look, -1 before the first.
+func (h *lentConn) mayGoOn(err error, owed *int, written int, own bool) bool {
 	if own && errors.Is(err, os.ErrDeadlineExceeded) {
-		if owed-h.unsent() >= atRate(h.g.cfg.MinRate, h.g.cfg.WriteTimeout) {
+		was := *owed
+		*owed = h.unsent()
+		if was < 0 || was+written-*owed >= atRate(h.g.cfg.MinRate, h.g.cfg.WriteTimeout) {
 			return true
 		}
 		h.g.stats.timeouts.Add(1)
@@ -599,11 +674,16 @@ func (h *lentConn) SetDeadline(t time.Time) error {
 // SetReadDeadline is for net/http and its users.
 func (h *lentConn) SetReadDeadline(t time.Time) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.deadline = t
 	h.expired = !t.IsZero() && !t.After(time.Now())
 	h.cond.Broadcast()
-	return h.Conn.SetReadDeadline(t)
+	same := t == h.set
+	h.set = t
+	h.mu.Unlock()
+	if same {
+		return nil
+	}
+	return h.Conn.SetReadDeadline(t) // wakes a reader, who wants mu
 }
 
 // SetWriteDeadline is for net/http and its users.
@@ -634,6 +714,11 @@ func (h *lentConn) Close() error {
 		return net.ErrClosed
 	case lentHijacked:
 		return h.Conn.Close()
+	case lentGone: // the kernel sends what is left
+		err := h.Conn.Close()
+		h.g.lender.slots.Add(-1)
+		h.post(endLent)
+		return err
 	}
 	fd, err := h.sys().TakeBack(h.Conn)
 	h.g.lender.slots.Add(-1)

@@ -27,6 +27,7 @@ type listener struct {
 	on      bool
 	closed  bool
 	backoff time.Duration
+	warned  int64 // when it last told that it does not accept; 0 for never
 	timer   Timer
 }
 
@@ -81,9 +82,13 @@ func startListener(a, _ any) {
 	lis.watch(true)
 }
 
+// stopListener takes what the kernel has accepted already: closing the socket would
+// reset it.
 func stopListener(a, _ any) {
 	lis := a.(*listener)
 	l := lis.g.loops[0]
+	for lis.accept() {
+	}
 	lis.watch(false)
 	l.Stop(&lis.timer)
 	lis.closed = true
@@ -116,42 +121,49 @@ func (g *Group) acceptReady(l *Loop, fd int) {
 	l.end(own)
 }
 
-// accept takes what waits in the backlog. When descriptors or memory run out
-// it leaves connections there and tries again later: those that live go on.
-func (lis *listener) accept() {
+// accept takes some of what waits in the backlog, and tells whether there may be
+// more. When descriptors or memory run out it leaves connections there and tries
+// again later: those that live go on.
+func (lis *listener) accept() (more bool) {
 	g := lis.g
 	l := g.loops[0]
 	defer l.recoverPanic(nil)
 	for range acceptBatch {
 		if int(g.stats.open.Load()) >= g.cfg.MaxConns {
 			lis.pause("at Config.MaxConns")
-			return
+			return false
 		}
 		fd, err := accept(lis.fd)
 		switch err {
 		case nil:
-			lis.backoff = 0
 			g.dealOut(fd, lis.tcp)
 		case syscall.EAGAIN:
-			return
+			lis.backoff = 0
+			return false
 		case syscall.EINTR, syscall.ECONNABORTED:
 		default:
 			g.stats.acceptErrors.Add(1)
 			lis.pause(err.Error())
-			return
+			return false
 		}
 	}
+	return true
 }
+
+// warnEvery is how often a listener tells that it does not accept.
+const warnEvery = int64(10 * time.Second)
 
 // pause stops accepting for a while.
 func (lis *listener) pause(why string) {
-	if lis.backoff == 0 {
+	l := lis.g.loops[0]
+	if lis.warned == 0 || l.now-lis.warned > warnEvery {
+		lis.warned = l.now
 		lis.g.cfg.Logger.Warn("netpoll: not accepting for now; connections wait in the backlog",
 			"addr", lis.ln.Addr().String(), "why", why, "open", lis.g.stats.open.Load())
 	}
 	lis.backoff = min(max(lis.backoff*2, minAcceptBackoff), maxAcceptBackoff)
 	lis.watch(false)
-	lis.g.loops[0].Arm(&lis.timer, lis, lis.backoff)
+	l.Arm(&lis.timer, lis, lis.backoff)
 }
 
 // Expire is for the loop's timers only.
@@ -161,7 +173,7 @@ func (lis *listener) Expire(*Timer) { lis.watch(true) }
 func (g *Group) dealOut(fd int, tcp bool) {
 	g.stats.accepted.Add(1)
 	g.stats.open.Add(1)
-	l := g.loops[int(g.next.Add(1)-1)%len(g.loops)]
+	l := g.loops[(g.next.Add(1)-1)%uint32(len(g.loops))]
 	c := l.newConn(fd, tcp)
 	if l == g.loops[0] {
 		l.adoptNew(c)

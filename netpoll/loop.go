@@ -1,15 +1,13 @@
 package netpoll
 
 import (
-	"bytes"
 	"fmt"
-	"github.com/sockeye-io/sockeye/proto/http1"
-	"runtime"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // Loop is one goroutine over one poller. It owns its connections, its timers
@@ -22,7 +20,6 @@ type Loop struct {
 	cfg   *Config
 	sys   System
 	h     Handler
-	goid  atomic.Uint64 // the goroutine that runs the loop; 0 before it does
 
 	// Loop-owned.
 	owner      owner
@@ -55,6 +52,7 @@ type Loop struct {
 	drainTimer Timer              // when Group.Close has waited long enough
 	draining   bool               // Group.Close has closed the connections; new ones are not kept
 	stopping   bool
+	left       bool // runs no more, and its goroutine is free to wait
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -377,17 +375,4 @@ func (l *Loop) handleConn(c *Conn, writable, hangup bool) {
 	} else if hangup {
 		c.abort(errPeerGone)
 	}
-}
-
-// goroutineID reads the number of the calling goroutine from its stack trace.
-// It takes about a microsecond: only for checks and for waits.
-func goroutineID() uint64 {
-	var b [64]byte
-	s := b[:runtime.Stack(b[:], false)]
-	s = bytes.TrimPrefix(s, []byte("goroutine "))
-	if i := bytes.IndexByte(s, ' '); i > 0 {
-		s = s[:i]
-	}
-	id, _ := strconv.ParseUint(string(s), 10, 64)
-	return id
 }

@@ -18,14 +18,6 @@ func NewManual(cfg Config, h Handler, systems ...System) *Group {
 	return g
 }
 
-// Claim makes the calling goroutine the loop's own. NewManual does so for its
-// caller; another goroutine that is to turn the loop claims it first.
-func (l *Loop) Claim() {
-	l.goid.Store(goroutineID())
-	l.owner.claim()
-	tmpLoops.Store(goroutineID(), true)
-}
-
 // Turn runs what is due: timers and posted jobs. Only for loops of NewManual.
 func (l *Loop) Turn() {
 	if l.closed {

@@ -3,7 +3,9 @@
 package netpoll
 
 import (
+	"errors"
 	"net/netip"
+	"syscall"
 
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
@@ -11,24 +13,40 @@ import (
 
 // waker wakes a loop through a pipe. (Linux is what Sockeye is measured and
 // tested on; this keeps it buildable for development elsewhere.)
-type waker struct{ r, w int }
+type waker struct {
+	r, w int // Immutable after open.
+	users
+}
 
 func (w *waker) open(p *netpoll.Poller) error {
 	var fds [2]int
-	if err := unix.Pipe(fds[:]); err != nil {
+	syscall.ForkLock.RLock()
+	err := unix.Pipe(fds[:])
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		return err
 	}
 	w.r, w.w = fds[0], fds[1]
-	for _, fd := range fds {
-		unix.CloseOnExec(fd)
-		if err := unix.SetNonblock(fd, true); err != nil {
-			return err
-		}
+	if err = errors.Join(unix.SetNonblock(w.r, true), unix.SetNonblock(w.w, true)); err == nil {
+		err = p.AddRead(&netpoll.PollAttachment{FD: w.r}, false)
 	}
-	return p.AddRead(&netpoll.PollAttachment{FD: w.r}, false)
+	if err != nil {
+		w.close()
+	}
+	return err
 }
 
-func (w *waker) wake() { _, _ = unix.Write(w.w, []byte{1}) }
+// wake does nothing after close. Any goroutine.
+func (w *waker) wake() {
+	if w.enter() {
+		_, _ = unix.Write(w.w, []byte{1})
+		w.exit()
+	}
+}
 
 func (w *waker) is(fd int) bool { return fd == w.r }
 
@@ -42,6 +60,7 @@ func (w *waker) drain() {
 }
 
 func (w *waker) close() {
+	w.shut()
 	_ = unix.Close(w.r)
 	_ = unix.Close(w.w)
 }

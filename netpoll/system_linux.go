@@ -10,7 +10,10 @@ import (
 
 // waker wakes a loop by an eventfd that is never read: it is watched
 // edge-triggered, and each write is an edge.
-type waker struct{ fd int }
+type waker struct {
+	fd int // Immutable after open.
+	users
+}
 
 var one = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 
@@ -18,14 +21,27 @@ func (w *waker) open(p *netpoll.Poller) (err error) {
 	if w.fd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		return err
 	}
-	return p.AddRead(&netpoll.PollAttachment{FD: w.fd}, true)
+	if err = p.AddRead(&netpoll.PollAttachment{FD: w.fd}, true); err != nil {
+		_ = unix.Close(w.fd)
+	}
+	return err
 }
 
-func (w *waker) wake() { _, _ = unix.Write(w.fd, one) }
+// wake does nothing after close. Any goroutine.
+func (w *waker) wake() {
+	if w.enter() {
+		_, _ = unix.Write(w.fd, one)
+		w.exit()
+	}
+}
 
 func (w *waker) is(fd int) bool { return fd == w.fd }
 func (w *waker) drain()         {}
-func (w *waker) close()         { _ = unix.Close(w.fd) }
+
+func (w *waker) close() {
+	w.shut()
+	_ = unix.Close(w.fd)
+}
 
 // accept is unix.Accept4 without the peer's address, for which that allocates.
 func accept(fd int) (int, error) {

@@ -31,11 +31,9 @@ var charClass = func() (t [256]uint8) {
 		if digit || letter || in("-._~%") {
 			t[c] |= inHost
 		}
-		if b > ' ' && b < 0x7f {
-			if !in(`"#<>`) {
-				t[c] |= inQuery
-			}
-			if !in("\"#<>?\\`{}") {
+		if b > ' ' && b != 0x7f && b != '#' {
+			t[c] |= inQuery
+			if b != '?' {
 				t[c] |= inPath
 			}
 		}

@@ -21,6 +21,7 @@ var (
 	errVersion       = &Error{505, "only HTTP/1.0 and HTTP/1.1 are spoken here"}
 	errTarget        = &Error{400, "the request target is malformed"}
 	errConnect       = &Error{501, "CONNECT is not supported"}
+	errMethodTooLong = &Error{501, "no method is that long"}
 	errLineTooLong   = &Error{414, "the request line is too long"}
 	errHeadTooLarge  = &Error{431, "the head of the request is too large"}
 	errFields        = &Error{431, "the request has too many fields"}
@@ -101,6 +102,9 @@ func (r *Request) ParseHead(b []byte, lim HeadLimits) (n int, err *Error) {
 	i := bytes.IndexByte(b[start:], '\n')
 	switch {
 	case i > maxLine+1, i < 0 && len(b)-start > maxLine+1:
+		if longMethod(b[start:], maxLine) {
+			return 0, errMethodTooLong
+		}
 		return 0, errLineTooLong
 	case i < 0:
 		return 0, nil
@@ -146,6 +150,14 @@ func (r *Request) ParseHead(b []byte, lim HeadLimits) (n int, err *Error) {
 	r.fields = b[fields:pos:pos]
 	return n, nil
 }
+
+// longMethod tells whether a line that is too long is so by its method (section 3).
+func longMethod(line []byte, limit int) bool {
+	return limit > maxMethodBytes && bytes.IndexByte(line[:maxMethodBytes], ' ') < 0
+}
+
+// maxMethodBytes is longer than any method that has been registered.
+const maxMethodBytes = 64
 
 // parseRequestLine checks method SP request-target SP HTTP-version (section 3)
 // and sets what follows from it.

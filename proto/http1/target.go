@@ -46,9 +46,10 @@ func splitTarget(b []byte) (t target, ok bool) {
 	return t, true
 }
 
-// valid checks the characters. Besides those of RFC 3986 it accepts what the
-// URL Standard (section 1.3) has browsers send unencoded: | and ^ anywhere, and
-// in a query also \ ` { }.
+// valid checks the characters. Besides those of RFC 3986 it accepts what clients
+// send without encoding it, as net/http and the Node server do: quotation marks,
+// brackets of all kinds, what is not ASCII. A fragment, white space and control
+// characters have no place.
 func (t target) valid() bool {
 	if t.authority != nil && !validHost(t.authority) {
 		return false // user information is refused as well (RFC 9110 section 4.2.4)
@@ -67,7 +68,10 @@ func (t target) valid() bool {
 }
 
 // validHost checks uri-host [ ":" port ] (RFC 9110 section 7.2). Of a reg-name
-// it wants letters, digits and -._~%: no host of http has another character.
+// it wants letters, digits and -._~%: no host of http has another character. An
+// IPv6 address without its brackets is taken, too: the official Node client sends
+// one by long-polling (xmlhttprequest-ssl 2.1), and nothing here depends on where
+// its port begins.
 func validHost(b []byte) bool {
 	host, port := b, []byte(nil)
 	if len(b) > 0 && b[0] == '[' {
@@ -85,6 +89,9 @@ func validHost(b []byte) bool {
 			return false
 		}
 	} else {
+		if bytes.Count(b, []byte(":")) > 1 {
+			return isBareIPv6(b)
+		}
 		if i := bytes.IndexByte(b, ':'); i >= 0 {
 			host, port = b[:i], b[i:]
 		}
@@ -103,4 +110,16 @@ func validHost(b []byte) bool {
 		}
 	}
 	return len(host) > 0
+}
+
+func isBareIPv6(b []byte) bool {
+	for _, c := range b {
+		if charClass[c]&isHex == 0 && c != ':' && c != '.' {
+			return false
+		}
+	}
+	if !bytes.Contains(b, []byte("::")) && bytes.Count(b, []byte(":")) < 7 {
+		return false
+	}
+	return len(b) <= len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255:65535")
 }

@@ -1,0 +1,8 @@
+//go:build gc && (ppc64 || ppc64le)
+
+#include "textflag.h"
+
+// func ID() uintptr
+TEXT ·ID(SB), NOSPLIT, $0-8
+	MOVD g, ret+0(FP)
+	RET
