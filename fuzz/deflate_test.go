@@ -3,6 +3,7 @@ package fuzz
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sockeye-io/sockeye/internal/wsvectors"
@@ -94,3 +95,39 @@ func inflateApart(maxBytes, here int, pieces ...[]byte) (events []ws.ParsedEvent
 	return events
 }
 
+// FuzzProtocols: the subprotocol that is selected is the first of a list of
+// different tokens, as a plain reader has it, however the list is dealt to fields.
+func FuzzProtocols(f *testing.F) {
+	for _, s := range []string{"chat", "chat, superchat", "chat,chat", ",", "", "a b", "a,\tb ,c", "a,b@"} {
+		f.Add(s)
+	}
+	const token = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	f.Fuzz(func(t *testing.T, list string) {
+		names := strings.Split(list, ",")
+		want, seen := "", map[string]bool{}
+		for i, name := range names {
+			name = strings.Trim(name, " \t")
+			if i == 0 {
+				want = name
+			}
+			if name == "" || strings.Trim(name, token) != "" || seen[name] {
+				want = ""
+				break
+			}
+			seen[name] = true
+		}
+		if len(names) > 32 {
+			want = ""
+		}
+		var whole, dealt ws.Protocols
+		whole.Add([]byte(list))
+		for _, name := range names {
+			dealt.Add([]byte(name))
+		}
+		for _, p := range []*ws.Protocols{&whole, &dealt} {
+			if got, err := p.Accept(); string(got) != want || (err == nil) != (want != "") {
+				t.Fatalf("%q: %q, %v, want %q", list, got, err, want)
+			}
+		}
+	})
+}
