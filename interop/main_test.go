@@ -47,6 +47,13 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "building the servers:", err)
 		return 1
 	}
+	// The compression cases of the WebSocket suite are too slow for the race detector.
+	build = exec.Command("go", "build", "-o", filepath.Join(dir, "wsecho-plain"), "./wsecho")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building the echo without the race detector:", err)
+		return 1
+	}
 	build = exec.Command("go", "build", "-C", "../parser/msgpack", "-o", filepath.Join(dir, "msgpack"), "./internal/server")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
