@@ -1,5 +1,5 @@
-// Package interop_test drives interop/server and interop/wsecho, as processes
-// of their own, with the clients that users have: socket.io-client for
+// Package interop_test drives interop/server, interop/wsecho and
+// interop/httpserver, as processes of their own, with the clients that users have: socket.io-client for
 // JavaScript and Java, python-socketio, and a WebSocket conformance suite.
 //
 // The clients are installed by ci/clients.sh. Without them the tests are
@@ -41,7 +41,7 @@ func run(m *testing.M) int {
 	if raceEnabled {
 		args = append(args, "-race") // the servers check loop ownership and poison their pools, too
 	}
-	build := exec.Command("go", append(args, "./server", "./wsecho")...)
+	build := exec.Command("go", append(args, "./server", "./wsecho", "./httpserver")...)
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "building the servers:", err)
