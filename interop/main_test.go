@@ -1,6 +1,7 @@
 // Package interop_test drives interop/server, interop/wsecho and
-// interop/httpserver, as processes of their own, with the clients that users have: socket.io-client for
-// JavaScript and Java, python-socketio, and a WebSocket conformance suite.
+// interop/httpserver, as processes of their own, with the clients that users have
+// (socket.io-client for JavaScript and Java, python-socketio), a WebSocket
+// conformance suite, and the cases of two for HTTP/1.1.
 //
 // The clients are installed by ci/clients.sh. Without them the tests are
 // skipped, unless CI or SOCKEYE_INTEROP is set: then they fail.
