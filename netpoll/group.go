@@ -55,7 +55,10 @@ type Group struct {
 	table  table
 	stats  counters
 	closed atomic.Bool
+	full   atomic.Bool   // a listener waits for a connection to end
 	next   atomic.Uint32 // the loop for the next connection
+
+	undrained atomic.Int32 // loops that have still to hear of Close
 }
 
 // Stats are counters of a group since its start; Open, Lent and MemoryBytes are
@@ -297,8 +300,11 @@ func (g *Group) Close(ctx context.Context) error {
 	if g.lender != nil {
 		g.lender.server.SetKeepAlivesEnabled(false)
 	}
+	g.undrained.Store(int32(len(g.loops)))
 	for _, l := range g.loops {
-		l.PostNow(drainLoop, l, nil, 0)
+		if !l.PostNow(drainLoop, l, nil, 0) {
+			g.undrained.Add(-1)
+		}
 	}
 	err := g.waitForConns(ctx)
 	if g.lender != nil {
@@ -319,7 +325,7 @@ func (g *Group) manual() bool { return g.cfg.Systems != nil }
 func (g *Group) waitForConns(ctx context.Context) error {
 	t := time.NewTicker(time.Millisecond)
 	defer t.Stop()
-	for g.stats.open.Load() > 0 {
+	for g.stats.open.Load() > 0 || g.undrained.Load() > 0 && !g.manual() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -337,6 +343,7 @@ func drainLoop(a, _ any) {
 	l.draining = true
 	l.group.table.each(l, (*Conn).drain)
 	l.Arm(&l.drainTimer, l, l.cfg.CloseTimeout)
+	l.group.undrained.Add(-1)
 }
 
 // Expire is for the loop's timers only: the group's connections have had their time.
@@ -366,4 +373,9 @@ func (l *Loop) stop() {
 }
 
 // connEnded counts a connection out.
-func (g *Group) connEnded(*Conn) { g.stats.open.Add(-1) }
+func (g *Group) connEnded(*Conn) {
+	g.stats.open.Add(-1)
+	if g.full.Load() && g.full.CompareAndSwap(true, false) {
+		g.loops[0].PostNow(goOn, g, nil, 0)
+	}
+}

@@ -42,7 +42,7 @@ import (
 //	idle      Read: the head of an unclaimed request      serving
 //	          Read: anything else, lendIdle passed        io.EOF, and Close gives it back to the loop
 //	          Read: the peer's end                        closed
-//	          Close (http.Server.SetKeepAlivesEnabled)    closing on the loop
+//	          Close (http.Server.SetKeepAlivesEnabled)    closed
 
 const (
 	maxGathered = 64 << 10               // bytes of a request that are gathered before a slot is taken
@@ -189,7 +189,8 @@ type lender struct {
 	done   chan struct{} // closed when the group has ended
 
 	// Any goroutine (atomic).
-	slots atomic.Int32 // connections lent at present
+	slots   atomic.Int32 // connections lent at present
+	cutting atomic.Bool  // what is served is not waited for any more
 
 	waiting
 }
@@ -229,7 +230,11 @@ func (ln *lender) Accept() (net.Conn, error) {
 		case h := <-ln.lent:
 			conn, err := h.sys().Lend(int(h.c.fd))
 			h.c.fd = -1
-			if err != nil { // the peer has reset it, mostly
+			if err == nil && conn.RemoteAddr() == nil { // the peer has reset it
+				_ = conn.Close()
+				err = net.ErrClosed
+			}
+			if err != nil {
 				ln.slots.Add(-1)
 				h.post(endLent)
 				continue
@@ -295,11 +300,13 @@ func (w *waiting) sweep() {
 
 // end cuts what net/http still serves.
 func (ln *lender) end() {
+	ln.cutting.Store(true)
 	close(ln.done)
 	_ = ln.server.Close()
 	for {
 		select {
 		case h := <-ln.lent: // not accepted any more
+			ln.slots.Add(-1)
 			h.post(closeLent)
 		default:
 			return
@@ -551,14 +558,14 @@ func (h *lentConn) readNext(p []byte) (int, error) {
 		if h.g.lender.waitsNoMore(h) {
 			h.set = longAgo
 		}
+		if h.state != lentIdle {
+			return 0, net.ErrClosed
+		}
 		h.in = append(h.in, p[:n]...)
 		if n == 0 && err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			h.state = lentGone // the peer has closed it
 			return 0, err
 		}
-	}
-	if h.state != lentIdle {
-		return 0, net.ErrClosed
 	}
 	var r http1.Request
 	if len(h.in) > 0 {
@@ -714,11 +721,14 @@ func (h *lentConn) Close() error {
 		return net.ErrClosed
 	case lentHijacked:
 		return h.Conn.Close()
-	case lentGone: // the kernel sends what is left
+	case lentGone, lentIdle: // the kernel sends what is left
 		err := h.Conn.Close()
 		h.g.lender.slots.Add(-1)
 		h.post(endLent)
 		return err
+	}
+	if was == lentServing && h.g.lender.cutting.Load() {
+		h.failed.Store(true)
 	}
 	fd, err := h.sys().TakeBack(h.Conn)
 	h.g.lender.slots.Add(-1)

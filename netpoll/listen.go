@@ -87,17 +87,17 @@ func startListener(a, _ any) {
 func stopListener(a, _ any) {
 	lis := a.(*listener)
 	l := lis.g.loops[0]
+	lis.closed = true
 	for lis.accept() {
 	}
 	lis.watch(false)
 	l.Stop(&lis.timer)
-	lis.closed = true
 	delete(l.listeners, lis.fd)
 	lis.close()
 }
 
 func (lis *listener) watch(on bool) {
-	if on == lis.on || lis.closed {
+	if on == lis.on || on && lis.closed {
 		return
 	}
 	lis.on = on
@@ -129,13 +129,21 @@ func (lis *listener) accept() (more bool) {
 	l := g.loops[0]
 	defer l.recoverPanic(nil)
 	for range acceptBatch {
-		if int(g.stats.open.Load()) >= g.cfg.MaxConns {
-			lis.pause("at Config.MaxConns")
-			return false
+		full := int(g.stats.open.Load()) >= g.cfg.MaxConns
+		if full && !lis.closed {
+			g.full.Store(true)
+			if int(g.stats.open.Load()) >= g.cfg.MaxConns { // still: connEnded has not missed it
+				lis.pause("at Config.MaxConns")
+				return false
+			}
 		}
 		fd, err := accept(lis.fd)
 		switch err {
 		case nil:
+			if full && lis.closed {
+				_ = unix.Close(fd) // there is no room, and none to come
+				continue
+			}
 			g.dealOut(fd, lis.tcp)
 		case syscall.EAGAIN:
 			lis.backoff = 0
@@ -143,7 +151,9 @@ func (lis *listener) accept() (more bool) {
 		case syscall.EINTR, syscall.ECONNABORTED:
 		default:
 			g.stats.acceptErrors.Add(1)
-			lis.pause(err.Error())
+			if !lis.closed {
+				lis.pause(err.Error())
+			}
 			return false
 		}
 	}
@@ -164,6 +174,15 @@ func (lis *listener) pause(why string) {
 	lis.backoff = min(max(lis.backoff*2, minAcceptBackoff), maxAcceptBackoff)
 	lis.watch(false)
 	l.Arm(&lis.timer, lis, lis.backoff)
+}
+
+// goOn accepts again: a connection has ended.
+func goOn(a, _ any) {
+	g := a.(*Group)
+	for _, lis := range g.loops[0].listeners {
+		lis.backoff = 0
+		lis.watch(true)
+	}
 }
 
 // Expire is for the loop's timers only.
