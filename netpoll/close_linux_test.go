@@ -579,14 +579,15 @@ func TestFullIsToldOnce(t *testing.T) {
 	for i := range conns {
 		conns[i] = dial(t, addr)
 	}
-	for i := range 40 {
+	for i := range 8 {
 		accepted := g.Stats().Accepted
 		eventually(t, "it is full", func() bool { return g.Stats().Open == most })
 		_ = conns[i%len(conns)].Close() // the first of those that are accepted
 		conns[i%len(conns)] = dial(t, addr)
 		eventually(t, "another is let in", func() bool { return g.Stats().Accepted > accepted })
 	}
-	if n := lines.Load(); n < 1 || n > 3 {
+	// One, or another where the machine is very slow.
+	if n := lines.Load(); n < 1 || n > 2 {
 		t.Errorf("%d lines of log, want one", n)
 	}
 }

@@ -118,6 +118,23 @@ func TestReadsBeforeLateDeadlines(t *testing.T) {
 	}
 }
 
+// TestReadsBeforeSlightlyLateDeadlines: the same where the loop has only been busy for
+// a moment in which a deadline came: what had arrived before it was in time.
+func TestReadsBeforeSlightlyLateDeadlines(t *testing.T) {
+	for _, late := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 240 * time.Millisecond} {
+		n := start(t, netpoll.Config{HeadTimeout: time.Second}, &app{}, 1)
+		p := n.Dial(0)
+		p.Write(get("/head")[:10])
+		n.Advance(990 * time.Millisecond)
+		p.Write(get("/head")[10:]) // 10 ms before its deadline
+		n.Skip(10*time.Millisecond + late)
+		n.Run()
+		if out := p.Read(); !bytes.HasSuffix(out, []byte("/head|")) {
+			t.Errorf("%v late: %.20q", late, out)
+		}
+	}
+}
+
 // TestPongWhileBlocked: once the peer reads again, the latest of its pings is answered
 // (RFC 6455 sections 5.5.2 and 5.5.3).
 func TestPongWhileBlocked(t *testing.T) {

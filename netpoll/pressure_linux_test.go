@@ -53,8 +53,11 @@ func TestSlowRequestsTakeNoSlot(t *testing.T) {
 			}
 		}
 	})
+	honest := dial(t, addr)
+	r := bufio.NewReader(honest)
 	for g.Stats().Timeouts < slow {
-		if resp, body := ask(t, addr, string(get("/x"))); resp.StatusCode != 200 || body != "ok <nil>" {
+		send(t, honest, "%s", get("/x"))
+		if resp, body := response(t, r, "GET"); resp.StatusCode != 200 || body != "ok <nil>" {
 			t.Fatalf("an honest request gets %d %q; %+v", resp.StatusCode, body, g.Stats())
 		}
 	}
@@ -414,87 +417,5 @@ func TestMaxMessagesPerSecond(t *testing.T) {
 	expect(t, frames(t, p.Read()), "close:1008")
 	if s := n.Group.Stats(); got != 6*most || s.Floods != 1 {
 		t.Errorf("%d messages, floods %d", got, s.Floods)
-	}
-}
-
-// dialFrom connects from an address of this machine.
-func dialFrom(t *testing.T, from, addr string) *net.TCPConn {
-	t.Helper()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	c, err := d.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(limit))
-	return c.(*net.TCPConn)
-}
-
-// refused tells whether the connection has been closed without an answer.
-func refused(c net.Conn) bool {
-	_, _ = c.Write(get("/mine/a"))
-	n, err := c.Read(make([]byte, 100))
-	return n == 0 && err != nil
-}
-
-// TestConnsPerAddress: a connection beyond the limit is closed; other addresses have
-// their own, and a place becomes free with a connection's end.
-func TestConnsPerAddress(t *testing.T) {
-	t.Parallel()
-	g, addr := listen(t, netpoll.Config{Loops: 3, PerAddress: netpoll.AddressLimits{Conns: 3}}, &mine{})
-	var conns []*net.TCPConn
-	for _, from := range []string{"127.0.0.2", "127.0.0.3"} {
-		for range 3 {
-			c := dialFrom(t, from, addr)
-			conns = append(conns, c)
-			if refused(c) {
-				t.Fatalf("%s: refused within the limit", from)
-			}
-		}
-		for range 3 {
-			if !refused(dialFrom(t, from, addr)) {
-				t.Errorf("%s: not refused beyond the limit", from)
-			}
-		}
-	}
-	eventually(t, "the refused are gone", func() bool { return g.Stats().Open == 6 })
-	if got := g.Stats().RefusedByAddress; got != 6 {
-		t.Errorf("%d refusals counted", got)
-	}
-	_ = conns[0].Close()
-	eventually(t, "one has ended", func() bool { return g.Stats().Open == 5 })
-	if refused(dialFrom(t, "127.0.0.2", addr)) {
-		t.Error("refused, though there is a place again")
-	}
-	if !refused(dialFrom(t, "127.0.0.3", addr)) {
-		t.Error("another address has its place")
-	}
-}
-
-// TestHandshakesPerAddress: as many at once as in ten seconds, by all connections of
-// the address together.
-func TestHandshakesPerAddress(t *testing.T) {
-	t.Parallel()
-	m := &mine{request: func(c *netpoll.Conn, _ *http1.Request) { respond(c, fmt.Sprint(c.TakeHandshake())) }}
-	_, addr := listen(t, netpoll.Config{PerAddress: netpoll.AddressLimits{HandshakesPerSecond: 3}}, m)
-	take := func(from string, n int) (taken int) {
-		c := dialFrom(t, from, addr)
-		send(t, c, "%s", bytes.Repeat(get("/mine/a"), n)) // all at the same time
-		r := bufio.NewReader(c)
-		for range n {
-			if _, body := response(t, r, "GET"); body == "true" {
-				taken++
-			}
-		}
-		return taken
-	}
-	if n := take("127.0.0.2", 40); n != 30 {
-		t.Errorf("%d of 40 at once, want 30", n)
-	}
-	if n := take("127.0.0.2", 40); n >= 30 {
-		t.Errorf("%d again on another connection", n)
-	}
-	if n := take("127.0.0.3", 40); n != 30 {
-		t.Errorf("%d of another address, want 30", n)
 	}
 }
