@@ -761,7 +761,7 @@ func (h *lentConn) post(run func(a, b any)) {
 	if h.c.fd >= 0 { // the group has ended
 		_ = h.sys().Close(int(h.c.fd))
 	}
-	h.g.connEnded(h.c)
+	h.g.connEnded()
 }
 
 func returnLent(a, _ any) {
@@ -803,12 +803,12 @@ func endLent(a, _ any) {
 	c := a.(*lentConn).c
 	c.phase = phaseClosed
 	c.reportSoon(ErrClosed)
-	c.loop.group.connEnded(c)
+	c.loop.ended(c)
 }
 
 func hijackedLent(a, _ any) {
 	c := a.(*lentConn).c
 	c.phase = phaseClosed
 	c.reportSoon(ErrHijacked)
-	c.loop.group.connEnded(c)
+	c.loop.ended(c)
 }
