@@ -2,12 +2,16 @@ package fuzz
 
 import (
 	"bytes"
+	"compress/flate"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/sockeye-io/sockeye/internal/wsvectors"
+	gobwas "github.com/gobwas/ws"
 
+	"github.com/sockeye-io/sockeye/internal/bytepool"
+	"github.com/sockeye-io/sockeye/internal/wsvectors"
 	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
@@ -93,6 +97,63 @@ func inflateApart(maxBytes, here int, pieces ...[]byte) (events []ws.ParsedEvent
 		}
 	}
 	return events
+}
+
+// FuzzInflate: what comes out of a compressed payload, or that nothing does, is what
+// the standard library says.
+func FuzzInflate(f *testing.F) {
+	cases, err := wsvectors.Load("../proto/ws/testdata/wsdeflate")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, c := range cases {
+		if n := len(c.Input); 8 < n && n <= 125+6 && c.Input[1] == byte(0x80|n-6) {
+			payload := bytes.Clone(c.Input[6:])
+			gobwas.Cipher(payload, [4]byte(c.Input[2:]), 0)
+			f.Add(payload)
+		}
+	}
+	for level := -2; level <= 9; level++ {
+		frame := ws.AppendDeflatedFrame(nil, bytes.Repeat([]byte("content, some 100 bytes of it; "), 3), true, level)
+		f.Add(frame[2:])
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		const limit = 1 << 16
+		want, ok := inflatePlainly(payload, limit)
+		in := bytepool.Get(len(payload) + 9)
+		in.B = append(append(in.B, payload...), inflateEnd...)
+		got, wsErr := ws.Inflate(in, true, limit)
+		if (wsErr == nil) != ok {
+			t.Fatalf("%v, plainly %v", wsErr, ok)
+		}
+		if ok && !bytes.Equal(got.B, want) {
+			t.Fatalf("%d bytes, plainly %d", len(got.B), len(want))
+		}
+	})
+}
+
+// inflateEnd is what Deflated payloads end in: what the sender removed, and a final
+// block.
+const inflateEnd = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
+
+// inflatePlainly inflates with compress/flate; it is not ok if the payload is wrong
+// or comes to more than the limit.
+func inflatePlainly(payload []byte, limit int) (out []byte, ok bool) {
+	src := bytes.NewReader(append(bytes.Clone(payload), inflateEnd...))
+	for finals := 0; finals <= 1000; finals++ {
+		z := flate.NewReaderDict(src, out[max(0, len(out)-1<<15):])
+		more, err := io.ReadAll(io.LimitReader(z, int64(limit+1-len(out))))
+		if out = append(out, more...); err != nil || len(out) > limit {
+			return nil, false
+		}
+		switch rest := src.Len(); {
+		case rest == 0 || rest == len(inflateEnd):
+			return out, true
+		case rest < len(inflateEnd):
+			return nil, false
+		}
+	}
+	return nil, false
 }
 
 // FuzzProtocols: the subprotocol that is selected is the first of a list of
