@@ -70,7 +70,8 @@ func (c *Conn) Loop() *Loop { return c.loop }
 
 // AppendRemoteAddr appends the peer's address as text; it asks the kernel.
 func (c *Conn) AppendRemoteAddr(dst []byte) []byte {
-	return c.loop.sys.AppendRemoteAddr(dst, int(c.fd))
+	dst, _ = c.loop.sys.AppendRemoteAddr(dst, int(c.fd))
+	return dst
 }
 
 // Open tells whether anything sent can still arrive.

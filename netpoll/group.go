@@ -86,6 +86,9 @@ func New(cfg Config, h Handler) (*Group, error) {
 	for i := range pollers {
 		p, err := openPoller(start)
 		if err != nil {
+			for _, p := range pollers[:i] {
+				p.close()
+			}
 			return nil, fmt.Errorf("netpoll: %w", err)
 		}
 		pollers[i] = p

@@ -4,6 +4,9 @@ package netpoll
 
 import (
 	"errors"
+	"fmt"
+	"net"
+	"os"
 	"runtime"
 	"syscall"
 	"time"
@@ -24,8 +27,8 @@ type poller struct {
 	start time.Time
 
 	// Loop-owned.
-	alarm *time.Timer
-	peer  unix.RawSockaddrAny // scratch
+	alarm   *time.Timer
+	scratch scratch
 }
 
 func openPoller(start time.Time) (*poller, error) {
@@ -43,17 +46,20 @@ func openPoller(start time.Time) (*poller, error) {
 	return s, nil
 }
 
+// close ends what openPoller has begun; poll does so when it ends.
+func (s *poller) close() {
+	s.alarm.Stop()
+	s.wake.close()
+	_ = s.p.Close()
+}
+
 // yieldAfter is how long, in nanoseconds, a busy loop goes on before it lets
 // other goroutines of its processor run.
 const yieldAfter = 300_000
 
 // poll runs the loop until it is stopped.
 func (s *poller) poll(l *Loop) error {
-	defer func() {
-		s.alarm.Stop()
-		s.wake.close()
-		_ = s.p.Close()
-	}()
+	defer s.close()
 	var yielded int64
 	err := s.p.Polling(func(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
 		if s.wake.is(fd) {
@@ -84,6 +90,58 @@ func (s *poller) Shutdown(fd int) error     { return unix.Shutdown(fd, unix.SHUT
 func (s *poller) Wake()                     { s.wake.wake() }
 func (s *poller) WakeAfter(d time.Duration) { s.alarm.Reset(d) }
 func (s *poller) Now() time.Duration        { return time.Since(s.start) }
+
+// Reset lets close send a reset, by a linger time of 0.
+func (s *poller) Reset(fd int) error {
+	return errors.Join(unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}), unix.Close(fd))
+}
+
+// Lend leaves the rest to the runtime's own poller.
+func (s *poller) Lend(fd int) (net.Conn, error) {
+	// A descriptor that may block is not entered into the runtime's poller by
+	// os.NewFile: FileConn's copy is.
+	_ = unix.SetNonblock(fd, false)
+	f := os.NewFile(uintptr(fd), "connection")
+	defer f.Close()
+	conn, err := net.FileConn(f) // turns keep-alive on
+	if err != nil {
+		return nil, err
+	}
+	if conn.RemoteAddr() == nil {
+		_ = conn.Close()
+		return nil, syscall.ENOTCONN
+	}
+	return conn, nil
+}
+
+func (s *poller) TakeBack(conn net.Conn) (int, error) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return -1, fmt.Errorf("netpoll: %T is not a socket of the kernel's: take what it is made of", conn)
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	fd := -1
+	var err2 error
+	err = raw.Control(func(old uintptr) {
+		if kind, err := unix.GetsockoptInt(int(old), unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
+			err2 = fmt.Errorf("netpoll: %T is not a stream socket", conn)
+			return
+		}
+		fd, err2 = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err = errors.Join(err, err2); err != nil {
+		return -1, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	_ = conn.Close() // does not end the connection, which fd holds
+	return fd, nil
+}
 
 func (s *poller) Watch(fd int, from, to Interest) error {
 	pa := netpoll.PollAttachment{FD: fd}
