@@ -2,6 +2,7 @@ package netpoll
 
 import (
 	"bytes"
+	"math"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -13,7 +14,7 @@ import (
 // NOT be fragmented".
 func TestFrameHeaderSent(t *testing.T) {
 	for _, op := range []ws.OpCode{opText, opBinary, opClose, opPing, opPong} {
-		for _, length := range []int{0, 1, 125, 126, 127, 65535, 65536, 1<<31 - 1, 1 << 40} {
+		for _, length := range []int{0, 1, 125, 126, 127, 65535, 65536, 1<<31 - 1, math.MaxInt} {
 			var want bytes.Buffer
 			if err := ws.WriteHeader(&want, ws.Header{Fin: true, OpCode: op, Length: int64(length)}); err != nil {
 				t.Fatal(err)
