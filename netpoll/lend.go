@@ -131,9 +131,11 @@ func (c *Conn) refuseUnclaimed(err *http1.Error, r *http1.Request) {
 // gather tells whether a request is here as a whole, or more of it than is waited
 // for. Until then its bytes stay unread input.
 func (c *Conn) gather(r *http1.Request, b []byte, n int) (whole bool, err *http1.Error) {
-	if r.ContentLength == 0 || r.Expect100 || len(b) >= maxGathered {
+	if r.ContentLength == 0 || r.Expect100 {
 		return true, nil
 	}
+	all := len(b) >= maxGathered
+	b = b[:min(len(b), max(maxGathered, n))] // what is behind makes no difference
 	g := gathering{}
 	if c.phase == phaseBody {
 		g = c.x.gathered
@@ -153,8 +155,11 @@ func (c *Conn) gather(r *http1.Request, b []byte, n int) (whole bool, err *http1
 				return true, nil
 			}
 		}
+		if all {
+			return true, nil
+		}
 	} else {
-		if r.ContentLength <= int64(len(b)-n) {
+		if all || r.ContentLength <= int64(len(b)-n) {
 			return true, nil
 		}
 		need = int(min(int64(n)+r.ContentLength, maxGathered))
