@@ -1,7 +1,7 @@
 # Each target is a short script in ci/, which also runs by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help test fmt lint vet race stress interop fuzz bench
+.PHONY: help test fmt lint vet race stress interop conformance fuzz bench
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -26,6 +26,9 @@ stress: ## emitters at random moments: no wake-up is lost
 
 interop: ## the servers driven by real clients, and a browser
 	@ci/interop.sh
+
+conformance: ## the public suites for HTTP/1.1 and WebSocket in full, beside net/http
+	@ci/conformance.sh
 
 fuzz: ## every fuzz target for FUZZTIME (20000x: inputs; 1m: a minute)
 	@ci/fuzz.sh

@@ -183,7 +183,7 @@ func (m *Message) sendOn(c *netpoll.Conn) {
 	if c.Deflates() && !m.NoCompress {
 		cfg := c.Loop().Group().Config().Deflate
 		size := len(m.B) - messageRoom
-		if size >= cfg.Threshold && (size <= deflateLater || m.deflated.Load() != nil) {
+		if size >= cfg.Threshold && size < c.MaxDeflated() && (size <= deflateLater || m.deflated.Load() != nil) {
 			if b := m.deflate(cfg); len(b.B) < len(m.frame) {
 				c.Send(b, b.B)
 				return

@@ -1,6 +1,7 @@
-// Package interop_test drives interop/server and interop/wsecho, as processes
-// of their own, with the clients that users have: socket.io-client for
-// JavaScript and Java, python-socketio, and a WebSocket conformance suite.
+// Package interop_test drives interop/server, interop/wsecho and
+// interop/httpserver, as processes of their own, with the clients that users have
+// (socket.io-client for JavaScript and Java, python-socketio), a WebSocket
+// conformance suite, and the cases of two for HTTP/1.1.
 //
 // The clients are installed by ci/clients.sh. Without them the tests are
 // skipped, unless CI or SOCKEYE_INTEROP is set: then they fail.
@@ -41,10 +42,17 @@ func run(m *testing.M) int {
 	if raceEnabled {
 		args = append(args, "-race") // the servers check loop ownership and poison their pools, too
 	}
-	build := exec.Command("go", append(args, "./server", "./wsecho")...)
+	build := exec.Command("go", append(args, "./server", "./wsecho", "./httpserver")...)
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "building the servers:", err)
+		return 1
+	}
+	// The compression cases of the WebSocket suite are too slow for the race detector.
+	build = exec.Command("go", "build", "-o", filepath.Join(dir, "wsecho-plain"), "./wsecho")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building the echo without the race detector:", err)
 		return 1
 	}
 	build = exec.Command("go", "build", "-C", "../parser/msgpack", "-o", filepath.Join(dir, "msgpack"), "./internal/server")

@@ -148,11 +148,16 @@ func (l *Loop) enterAddress(c *Conn) bool {
 		c.abort(ErrClosed)
 		return false
 	}
+	l.countAt(c, x)
+	return true
+}
+
+// countAt notes at which address a connection of the loop is counted.
+func (l *Loop) countAt(c *Conn, x *address) {
 	if l.addresses == nil {
 		l.addresses = map[*Conn]*address{}
 	}
 	l.addresses[c] = x
-	return true
 }
 
 func (l *Loop) leaveAddress(c *Conn) {

@@ -51,6 +51,7 @@ type Conn struct {
 	messages uint16 // ... so many messages have come
 	watch    Interest
 	phase    phase
+	window   uint8 // of permessage-deflate, in bits: see MaxDeflated
 
 	// Any goroutine (atomic).
 	home atomic.Int32 // the index of loop
@@ -71,6 +72,7 @@ const (
 	connHead                            // the request under way is a HEAD
 	connTCP                             // a TCP socket
 	connDeflate                         // a WebSocket with permessage-deflate
+	connInflating                       // ... one of whose messages is being inflated
 )
 
 func (c *Conn) is(f connFlags) bool { return c.flags&f != 0 }
@@ -243,7 +245,7 @@ func (c *Conn) process(data []byte) {
 
 // consuming tells whether the next request or frame may be handled now.
 func (c *Conn) consuming() bool {
-	return c.phase < phaseClosing && !c.is(connPaused|connMoving)
+	return c.phase < phaseClosing && !c.is(connPaused|connMoving|connInflating)
 }
 
 // keep keeps what is left of the input: b, at the end of kept, or of the loop's

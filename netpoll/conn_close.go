@@ -127,7 +127,7 @@ func (c *Conn) end(err error, reset bool) {
 	}
 	c.releaseInput()
 	c.releaseOut()
-	l.group.connEnded(c)
+	l.ended(c)
 }
 
 type goneConn struct {

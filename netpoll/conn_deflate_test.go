@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sockeye-io/sockeye/proto/http1"
 	"github.com/sockeye-io/sockeye/proto/ws"
@@ -141,9 +142,35 @@ func TestMalformedExtensions(t *testing.T) {
 func TestDeclinedDeflate(t *testing.T) {
 	a := &app{}
 	n := start(t, netpoll.Config{Deflate: &ws.DeflateConfig{}}, a, 1)
-	_, head := handshake(n, "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10\r\n")
+	_, head := handshake(n, "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=16\r\n")
 	if !strings.Contains(head, " 101 ") || strings.Contains(head, "Extensions") {
 		t.Errorf("%q", head)
+	}
+}
+
+// A peer with a small window is sent compressed what fits into it.
+func TestSmallWindow(t *testing.T) {
+	a := &app{}
+	n := start(t, netpoll.Config{Deflate: &ws.DeflateConfig{}}, a, 1)
+	_, head := handshake(n, "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10\r\n")
+	if !strings.Contains(head, "server_max_window_bits=10") || a.conns[0].MaxDeflated() != 1024 {
+		t.Errorf("%q, %d", head, a.conns[0].MaxDeflated())
+	}
+}
+
+// TestSubprotocol: the first that is offered is selected, as package ws of npm does
+// (RFC 6455 section 4.2.2); a list that is none is refused.
+func TestSubprotocol(t *testing.T) {
+	for offer, want := range map[string]string{
+		"Sec-WebSocket-Protocol: chat, superchat\r\n": "\r\nSec-WebSocket-Protocol: chat\r\n",
+		"":                                 " 101 ",
+		"Sec-WebSocket-Protocol: a,,b\r\n": " 400 ",
+	} {
+		n := start(t, netpoll.Config{}, &app{}, 1)
+		_, head := handshake(n, offer)
+		if !strings.Contains(head, want) || offer == "" && strings.Contains(head, "Protocol:") {
+			t.Errorf("%q: %q", offer, head)
+		}
 	}
 }
 
@@ -182,7 +209,7 @@ func TestDeflateFaults(t *testing.T) {
 		n := start(t, netpoll.Config{MaxMessageBytes: 10_000, Deflate: &ws.DeflateConfig{}}, a, 1)
 		p, _ := handshake(n, offer)
 		p.Write(append(bytes.Clone(c.in), frame(gobwas.NewTextFrame([]byte("not read")))...))
-		n.Run()
+		n.RunUntil(10*time.Second, func() bool { return len(a.closed) > 0 }) // some are inflated elsewhere
 		expect(t, frames(t, p.Read()), c.code)
 		p.Close()
 		n.Run()

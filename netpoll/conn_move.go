@@ -12,7 +12,8 @@ func (c *Conn) MoveTo(to *Loop, r *http1.Request) {
 	c.flags |= connMoving
 	// process still holds the unread input; the handover follows at the end of
 	// the batch, when every list of this loop has been emptied.
-	l.moves = append(l.moves, move{c, to, r.Clone()})
+	l.moves = append(l.moves, move{c, to, &moved{r.Clone(), l.addresses[c]}})
+	delete(l.addresses, c)
 }
 
 // leave takes the connection out of its loop.
@@ -30,15 +31,18 @@ func (c *Conn) leave() {
 	if len(l.holders) > 0 {
 		l.Rank(c, 0)
 	}
-	if len(l.addresses) > 0 {
-		l.leaveAddress(c)
-	}
 }
 
 type move struct {
 	c  *Conn
 	to *Loop
-	r  *http1.Request
+	m  *moved
+}
+
+// moved is what comes along with a connection.
+type moved struct {
+	r    *http1.Request
+	from *address // with Config.PerAddress
 }
 
 // handOver completes MoveTo at the end of the batch.
@@ -50,16 +54,19 @@ func (m *move) handOver(from *Loop) {
 	}
 	c.loop = m.to
 	c.home.Store(int32(m.to.index))
-	if !m.to.PostNow(adoptMoved, c, m.r, 0) { // the group has ended
+	if !m.to.PostNow(adoptMoved, c, m.m, 0) { // the group has ended
 		_ = from.sys.Close(int(c.fd))
-		from.group.connEnded(c)
+		from.group.connEnded()
 	}
 }
 
 func adoptMoved(a, b any) {
-	c, r := a.(*Conn), b.(*http1.Request)
+	c, m := a.(*Conn), b.(*moved)
 	l := c.loop
 	c.flags &^= connMoving
+	if m.from != nil {
+		l.countAt(c, m.from)
+	}
 	if !l.adopt(c) {
 		return
 	}
@@ -70,7 +77,7 @@ func adoptMoved(a, b any) {
 	if l.draining {
 		c.flags &^= connKeepAlive
 	}
-	c.deliver(r)
+	c.deliver(m.r)
 	c.later()
 }
 

@@ -2,6 +2,8 @@ package netpoll
 
 import (
 	"bytes"
+	"math"
+	"math/bits"
 	"strconv"
 	"time"
 
@@ -9,7 +11,10 @@ import (
 	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
-var extensionsField = []byte("Sec-WebSocket-Extensions")
+var (
+	extensionsField = []byte("Sec-WebSocket-Extensions")
+	protocolField   = []byte("Sec-WebSocket-Protocol")
+)
 
 // Upgrade answers a WebSocket request: with 101, after which messages come to
 // Handler.HandleMessage, or, if the request is not right, with an error, which
@@ -22,25 +27,33 @@ func (c *Conn) Upgrade(r *http1.Request, extra []byte) error {
 	refused := ws.Handshake{
 		Method: r.Method, Minor: r.Minor, Upgrade: r.UpgradeWebSocket, Content: r.ContentLength != 0, Fields: r,
 	}.Check()
-	extensions := ""
-	if refused == nil && c.loop.cfg.Deflate != nil {
-		var x ws.Extensions
+	answer := ws.Response{Extra: extra}
+	x := ws.Extensions{SmallWindows: true}
+	if refused == nil {
+		var p ws.Protocols
 		r.EachHeader(func(name, value []byte) {
-			if bytes.EqualFold(name, extensionsField) {
+			switch {
+			case bytes.EqualFold(name, protocolField):
+				p.Add(value)
+			case c.loop.cfg.Deflate != nil && bytes.EqualFold(name, extensionsField):
 				x.Add(value)
 			}
 		})
-		extensions, refused = x.Accept()
+		if answer.Protocol, refused = p.Accept(); refused == nil {
+			answer.Extensions, refused = x.Accept()
+		}
 	}
 	if refused != nil {
 		c.failWith(&http1.Error{Status: refused.Status, Reason: refused.Reason}, refused.Extra)
 		return refused
 	}
-	if extensions != "" {
+	if answer.Extensions != "" {
 		c.flags |= connDeflate
+		c.window = uint8(bits.Len(uint(x.MaxWindow())) - 1)
 	}
-	buf := NewBuffer(256 + len(extensions) + len(extra))
-	buf.B = ws.AppendResponse(buf.B, r.Header("Sec-WebSocket-Key"), extensions, extra)
+	answer.Key = r.Header("Sec-WebSocket-Key")
+	buf := NewBuffer(256 + len(answer.Protocol) + len(answer.Extensions) + len(extra))
+	buf.B = answer.Append(buf.B)
 	c.send(buf, buf.B)
 	buf.Release()
 	c.flags = c.flags&^connKeepAlive | connWS
@@ -54,6 +67,15 @@ func (c *Conn) Upgrade(r *http1.Request, extra []byte) error {
 func (c *Conn) Deflates() bool {
 	c.loop.Check()
 	return c.is(connDeflate)
+}
+
+// MaxDeflated is the size, in bytes, up to which messages may be sent compressed if
+// Deflates: the peer keeps no larger window.
+func (c *Conn) MaxDeflated() int {
+	if c.window == 15 {
+		return math.MaxInt // the whole window of the format
+	}
+	return 1 << c.window
 }
 
 // Send queues b, a view into buf, on a WebSocket: one or more whole frames.
@@ -100,24 +122,19 @@ func (c *Conn) closeWebSocket(code uint16, reason string, err error) {
 // consumeFrames consumes what it can of b, and handles at most one message.
 func (c *Conn) consumeFrames(b []byte) int {
 	l := c.loop
-	ev, n, err := c.ws.Consume(b, l.cfg.MaxMessageBytes, c.is(connDeflate))
+	ev, n, err := c.ws.ConsumeFrame(b, ws.Limits{
+		MaxBytes: l.cfg.MaxMessageBytes, Deflate: c.is(connDeflate), InflateHere: ws.InflateHere,
+	})
 	if err != nil {
 		c.violated(err.Code, err.Reason)
 		return len(b)
 	}
 	switch ev.Kind {
 	case ws.Message:
-		if l.cfg.MaxMessagesPerSecond > 0 && !c.countMessage() {
-			l.group.stats.floods.Add(1)
-			c.violated(1008, "too many messages in a second")
-			return len(b)
-		}
-		before := c.controls
-		l.h.HandleMessage(c, ev.Data, ev.Binary)
+		c.handleMessage(ev.Data, ev.Binary)
 		c.ws.MessageDone()
-		if c.controls == before {
-			c.controls = 0
-		}
+	case ws.Deflated:
+		c.inflate(ev)
 	case ws.Ping:
 		c.CountControl()
 		c.pong(ev.Data)
@@ -133,6 +150,21 @@ func (c *Conn) consumeFrames(b []byte) int {
 		return len(b)
 	}
 	return n
+}
+
+// handleMessage hands a message to the handler, unless there are too many.
+func (c *Conn) handleMessage(data []byte, binary bool) {
+	l := c.loop
+	if l.cfg.MaxMessagesPerSecond > 0 && !c.countMessage() || len(l.addresses) > 0 && !c.takeMessage() {
+		l.group.stats.floods.Add(1)
+		c.violated(1008, "too many messages in a second")
+		return
+	}
+	before := c.controls
+	l.h.HandleMessage(c, data, binary)
+	if c.controls == before {
+		c.controls = 0
+	}
 }
 
 // violated ends a WebSocket whose peer has broken the protocol or a limit.

@@ -53,6 +53,7 @@ type Group struct {
 
 	// Any goroutine (atomic).
 	table  table
+	inflating
 	stats  counters
 	closed atomic.Bool
 	full   atomic.Bool   // a listener waits for a connection to end
@@ -372,8 +373,16 @@ func (l *Loop) stop() {
 	l.leave()
 }
 
-// connEnded counts a connection out.
-func (g *Group) connEnded(*Conn) {
+// ended counts a connection of the loop out.
+func (l *Loop) ended(c *Conn) {
+	if len(l.addresses) > 0 {
+		l.leaveAddress(c)
+	}
+	l.group.connEnded()
+}
+
+// connEnded counts a connection out. Any goroutine.
+func (g *Group) connEnded() {
 	g.stats.open.Add(-1)
 	if g.full.Load() && g.full.CompareAndSwap(true, false) {
 		g.loops[0].PostNow(goOn, g, nil, 0)

@@ -46,6 +46,7 @@ import (
 
 const (
 	maxGathered = 64 << 10               // bytes of a request that are gathered before a slot is taken
+	lentBytes   = 16 << 10               // that net/http takes for a connection, its goroutine included
 	lendIdle    = 200 * time.Millisecond // that a connection waits at net/http for a next request
 )
 
@@ -213,11 +214,18 @@ type lentKey struct{}
 
 // take takes a slot, if there is one.
 func (ln *lender) take() bool {
-	if ln.slots.Add(1) > ln.max {
+	if ln.slots.Add(1) > ln.max || ln.g.memory.Near() {
 		ln.slots.Add(-1)
 		return false
 	}
+	ln.g.memory.Add(lentBytes)
 	return true
+}
+
+// give gives it back.
+func (ln *lender) give() {
+	ln.slots.Add(-1)
+	ln.g.memory.Add(-lentBytes)
 }
 
 // crowded tells whether slots are too few for connections to wait in.
@@ -235,7 +243,7 @@ func (ln *lender) Accept() (net.Conn, error) {
 				err = net.ErrClosed
 			}
 			if err != nil {
-				ln.slots.Add(-1)
+				ln.give()
 				h.post(endLent)
 				continue
 			}
@@ -306,7 +314,7 @@ func (ln *lender) end() {
 	for {
 		select {
 		case h := <-ln.lent: // not accepted any more
-			ln.slots.Add(-1)
+			ln.give()
 			h.post(closeLent)
 		default:
 			return
@@ -449,7 +457,7 @@ func (h *lentConn) changed(s http.ConnState) {
 		h.mu.Lock()
 		h.state = lentHijacked
 		h.mu.Unlock()
-		h.g.lender.slots.Add(-1)
+		h.g.lender.give()
 		h.post(hijackedLent)
 	}
 }
@@ -723,7 +731,7 @@ func (h *lentConn) Close() error {
 		return h.Conn.Close()
 	case lentGone, lentIdle: // the kernel sends what is left
 		err := h.Conn.Close()
-		h.g.lender.slots.Add(-1)
+		h.g.lender.give()
 		h.post(endLent)
 		return err
 	}
@@ -731,7 +739,7 @@ func (h *lentConn) Close() error {
 		h.failed.Store(true)
 	}
 	fd, err := h.sys().TakeBack(h.Conn)
-	h.g.lender.slots.Add(-1)
+	h.g.lender.give()
 	switch {
 	case err != nil:
 		h.post(endLent)
@@ -753,7 +761,7 @@ func (h *lentConn) post(run func(a, b any)) {
 	if h.c.fd >= 0 { // the group has ended
 		_ = h.sys().Close(int(h.c.fd))
 	}
-	h.g.connEnded(h.c)
+	h.g.connEnded()
 }
 
 func returnLent(a, _ any) {
@@ -795,12 +803,12 @@ func endLent(a, _ any) {
 	c := a.(*lentConn).c
 	c.phase = phaseClosed
 	c.reportSoon(ErrClosed)
-	c.loop.group.connEnded(c)
+	c.loop.ended(c)
 }
 
 func hijackedLent(a, _ any) {
 	c := a.(*lentConn).c
 	c.phase = phaseClosed
 	c.reportSoon(ErrHijacked)
-	c.loop.group.connEnded(c)
+	c.loop.ended(c)
 }

@@ -198,7 +198,7 @@ func (g *Group) dealOut(fd int, tcp bool) {
 		l.adoptNew(c)
 	} else if !l.Post(adoptPosted, c, nil, 0) {
 		_ = unix.Close(fd)
-		g.connEnded(c)
+		g.connEnded()
 	}
 }
 

@@ -158,9 +158,9 @@ func (l *Loop) wakeAt(at int64) {
 	l.sys.WakeAfter(time.Duration(at*int64(tick) - l.now))
 }
 
-// lateAfter is how long after its time a deadline is late: the process has been
+// lateAfter is from how many ticks on a deadline is late: the process has been
 // stopped, or the loop was busy.
-const lateAfter = int64(250 * time.Millisecond / tick)
+const lateAfter = 1
 
 // expire fires the timers that are due. It is called with a fresh l.now; turn says
 // that this is a turn, and no socket's event.
@@ -176,7 +176,7 @@ func (l *Loop) expire(turn bool) {
 	if l.reading && !turn {
 		return
 	}
-	if at, ok := l.wheel.next(); ok && now-at > lateAfter && !l.reading {
+	if at, ok := l.wheel.next(); ok && now-at >= lateAfter && !l.reading {
 		l.reading = true
 		l.sys.Wake()
 		return

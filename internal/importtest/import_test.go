@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"/proto/eio":         {},
 	"/proto/sio":         {},
 	"/proto/http1":       {},
-	"/proto/ws":          {"/internal/bytepool", "github.com/gobwas/ws"},
+	"/proto/ws":          {"/internal/bytepool", "github.com/gobwas/ws", "github.com/klauspost/compress/flate"},
 	"/internal/bytepool": {"github.com/valyala/bytebufferpool"},
 	"/netpoll": {
 		"/internal/bytepool", "/proto/http1", "/proto/ws",

@@ -23,19 +23,24 @@ import (
 func main() {
 	addr := flag.String("addr", "127.0.0.1:0", "`address` to listen on; port 0 lets the kernel choose")
 	maxPayload := flag.Int("max-payload", 32<<20, "largest message, in `bytes`")
+	deflate := flag.Bool("deflate", false, "compress every message, with peers that offer permessage-deflate")
 	flag.Parse()
-	if err := run(*addr, *maxPayload); err != nil {
+	if err := run(*addr, *maxPayload, *deflate); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(addr string, maxPayload int) error {
+func run(addr string, maxPayload int, deflate bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	group, err := netpoll.New(netpoll.Config{
+	cfg := netpoll.Config{
 		MaxMessageBytes: maxPayload,
 		MaxQueuedBytes:  2 * maxPayload, // the suite sends on while it is being answered
-	}, echo{})
+	}
+	if deflate {
+		cfg.Deflate = &ws.DeflateConfig{Threshold: -1}
+	}
+	group, err := netpoll.New(cfg, echo{})
 	if err != nil {
 		return err
 	}
@@ -61,8 +66,13 @@ func (echo) HandleRequest(c *netpoll.Conn, r *http1.Request) {
 
 func (echo) HandleMessage(c *netpoll.Conn, data []byte, binary bool) {
 	buf := netpoll.NewBuffer(ws.FrameRoom + len(data))
-	buf.B = append(buf.B[:ws.FrameRoom], data...)
-	c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameRoom, binary):])
+	if c.Deflates() {
+		buf.B = ws.AppendDeflatedFrame(buf.B, data, binary, 0)
+		c.Send(buf, buf.B)
+	} else {
+		buf.B = append(buf.B[:ws.FrameRoom], data...)
+		c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameRoom, binary):])
+	}
 	buf.Release()
 }
 

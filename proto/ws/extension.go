@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 )
 
@@ -16,11 +17,18 @@ const (
 	// both, whatever was offered (RFC 7692 sections 7.1.1.1 and 7.1.1.2).
 	acceptDeflate = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
 
-	// acceptDeflate15 accepts one with server_max_window_bits=15: the response then
-	// has to name it, too (section 7.1.2.1). Otherwise it does not: not every
-	// client takes what it has not offered.
-	acceptDeflate15 = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15\r\n"
+	minWindowBits, maxWindowBits = 8, 15
 )
+
+// acceptWindow accepts an offer with server_max_window_bits, by their number less 8:
+// the response then has to name it, too (section 7.1.2.1). Otherwise it does not: not
+// every client takes what it has not offered.
+var acceptWindow = func() (lines [maxWindowBits - minWindowBits + 1]string) {
+	for i := range lines {
+		lines[i] = strings.TrimSuffix(acceptDeflate, "\r\n") + "; server_max_window_bits=" + strconv.Itoa(minWindowBits+i) + "\r\n"
+	}
+	return lines
+}()
 
 // errUpgradeExtensions: "the recipient of such malformed data MUST immediately
 // _Fail the WebSocket Connection_" (RFC 6455 section 9.1); so does package ws of
@@ -29,8 +37,13 @@ var errUpgradeExtensions = &Refusal{Status: 400, Reason: "Sec-WebSocket-Extensio
 
 // Extensions is the negotiation of a handshake. The zero value has seen no field.
 type Extensions struct {
+	// SmallWindows accepts offers that ask for a window below 32 KiB. Who sets it
+	// keeps to MaxWindow. Otherwise they are declined.
+	SmallWindows bool
+
 	lines, offers int
 	line          string
+	window        int // of the accepted offer, in bits
 	refused       bool
 }
 
@@ -50,8 +63,8 @@ func (x *Extensions) Add(b []byte) {
 			return
 		}
 		x.offers++
-		if x.line == "" {
-			x.line = o.accept()
+		if x.line == "" && (x.SmallWindows || o.window == 0 || o.window == maxWindowBits) {
+			x.line, x.window = o.accept(), o.window
 		}
 	}
 }
@@ -66,12 +79,25 @@ func (x *Extensions) Accept() (line string, err *Refusal) {
 	return x.line, nil
 }
 
+// MaxWindow is the size in bytes, 256 to 32,768, of the window that the peer keeps
+// for what is compressed here. A message of at most so many bytes may be compressed
+// for it, by any means: nothing in it refers further back than to its beginning.
+// Larger ones are to go to this peer uncompressed, which is always allowed (RFC 7692
+// section 6), or have to be compressed within that window.
+func (x *Extensions) MaxWindow() int {
+	if x.window == 0 {
+		return windowBytes
+	}
+	return 1 << x.window
+}
+
 // extensionOffer is one element of Sec-WebSocket-Extensions, as far as it matters
 // here.
 type extensionOffer struct {
 	deflate  bool                // permessage-deflate
 	declined bool                // a parameter makes it one to decline
 	seen     [deflateParams]bool // parameters
+	window   int                 // server_max_window_bits, 0 without
 }
 
 // The parameters of permessage-deflate.
@@ -89,7 +115,7 @@ func (o *extensionOffer) accept() string {
 	case !o.deflate || o.declined:
 		return ""
 	case o.seen[serverMaxWindowBits]:
-		return acceptDeflate15
+		return acceptWindow[o.window-minWindowBits]
 	}
 	return acceptDeflate
 }
@@ -141,8 +167,8 @@ func (o *extensionOffer) param(key, value []byte) {
 	case equalFold(key, "client_no_context_takeover"):
 		which, ok = clientNoContextTakeover, value == nil
 	case equalFold(key, "server_max_window_bits"):
-		// compress/flate knows no smaller window than 32 KiB.
-		which, ok = serverMaxWindowBits, bits == 15
+		which, ok = serverMaxWindowBits, bits != 0
+		o.window = bits
 	case equalFold(key, "client_max_window_bits"):
 		// The client may go below 15 as it likes: any window can be read here
 		// (section 7.1.2.2).

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bytes"
+	"math"
 	"testing"
 
 	gobwas "github.com/gobwas/ws"
@@ -13,7 +14,7 @@ import (
 // NOT be fragmented".
 func TestFrameHeaderSent(t *testing.T) {
 	for _, op := range []gobwas.OpCode{OpText, OpBinary, OpClose, OpPing, OpPong} {
-		for _, length := range []int{0, 1, 125, 126, 127, 65535, 65536, 1<<31 - 1, 1 << 40} {
+		for _, length := range []int{0, 1, 125, 126, 127, 65535, 65536, math.MaxInt32, math.MaxInt} {
 			var want bytes.Buffer
 			if err := gobwas.WriteHeader(&want, gobwas.Header{Fin: true, OpCode: op, Length: int64(length)}); err != nil {
 				t.Fatal(err)

@@ -94,16 +94,32 @@ func validKey(key []byte) bool {
 	return err == nil && n == 16
 }
 
-// AppendResponse appends the complete response to a handshake with that
-// key (section 4.2.2): no subprotocol. extensions and extra are any number of
-// complete and already valid lines "Name: value\r\n".
-func AppendResponse(dst, key []byte, extensions string, extra []byte) []byte {
+// Response is the answer to a handshake that is accepted (section 4.2.2).
+type Response struct {
+	Key        []byte // Sec-WebSocket-Key
+	Protocol   []byte // the subprotocol that Protocols has selected; none if empty
+	Extensions string // complete lines "Name: value\r\n", as from Extensions
+	Extra      []byte // further ones
+}
+
+// Append appends the complete response.
+func (r Response) Append(dst []byte) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
-	dst = appendAccept(dst, key)
+	dst = appendAccept(dst, r.Key)
 	dst = append(dst, "\r\n"...)
-	dst = append(dst, extensions...)
-	dst = append(dst, extra...)
+	if len(r.Protocol) > 0 {
+		dst = append(dst, "Sec-WebSocket-Protocol: "...)
+		dst = append(dst, r.Protocol...)
+		dst = append(dst, "\r\n"...)
+	}
+	dst = append(dst, r.Extensions...)
+	dst = append(dst, r.Extra...)
 	return append(dst, "\r\n"...)
+}
+
+// AppendResponse appends the response without a subprotocol.
+func AppendResponse(dst, key []byte, extensions string, extra []byte) []byte {
+	return Response{Key: key, Extensions: extensions, Extra: extra}.Append(dst)
 }
 
 // appendAccept appends the Sec-WebSocket-Accept for a key.

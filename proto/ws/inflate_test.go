@@ -8,13 +8,11 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/sockeye-io/sockeye/internal/wsvectors"
-
 	"github.com/sockeye-io/sockeye/internal/bytepool"
+	"github.com/sockeye-io/sockeye/internal/wsvectors"
 )
 
 // TestRFC7692 runs each case of testdata/wsdeflate, as TestRFC6455 does.
@@ -85,6 +83,11 @@ func deflatedFrame(payload []byte) []byte {
 	return clientFrame(wsvectors.Frame{Op: 2, Rsv: 4}, string(payload))
 }
 
+// inflateWhole inflates the payload of a message.
+func inflateWhole(payload []byte, maxBytes int) (*bytepool.Buffer, *Error) {
+	return inflate(append(bytes.Clone(payload), inflateEnd...), maxBytes, maxFinalBlocks)
+}
+
 // consumeDeflated consumes b as if it arrived in steps of so many bytes, up to
 // a first event or error.
 func consumeDeflated(r *Reader, b []byte, step, maxBytes int) (Event, *Error) {
@@ -142,13 +145,13 @@ func TestZipBomb(t *testing.T) {
 	if len(bomb) > limit {
 		t.Fatalf("the bomb has %d bytes", len(bomb))
 	}
-	if _, err := inflate(deflated([]byte("warm")), limit); err != nil {
+	if _, err := inflateWhole(deflated([]byte("warm")), limit); err != nil {
 		t.Fatal(err)
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range 10 {
-		if buf, err := inflate(bomb, limit); err != errMessageTooBig || buf != nil {
+		if buf, err := inflateWhole(bomb, limit); err != errMessageTooBig || buf != nil {
 			t.Fatal(err)
 		}
 	}
@@ -217,7 +220,7 @@ func TestHostileBlocks(t *testing.T) {
 		{"long tables", repeatedBlocks(10_000, (*bitWriter).longTables), nil},
 		{"final blocks", finalBlocks(10_000), errFinalBlocks},
 	} {
-		if _, err := inflate(c.payload, 100_000); err != c.want {
+		if _, err := inflateWhole(c.payload, 100_000); err != c.want {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}
@@ -227,12 +230,12 @@ func TestInflateAllocs(t *testing.T) {
 	if raceBuild {
 		t.Skip("allocations are counted without the race detector")
 	}
-	// What has codes of more than 9 bits makes compress/flate allocate its tables.
 	for _, c := range []struct {
 		name    string
 		payload []byte
 		step    int
 	}{
+		{"json", chatMessages(5000), 1 << 20},
 		{"whole", bytes.Repeat([]byte("hello "), 500), 1 << 20},
 		{"in pieces", bytes.Repeat([]byte("hello "), 5000), 20},
 		{"without compression", []byte("\x00\xff"), 1 << 20},
@@ -285,10 +288,13 @@ func (w *bitWriter) flushed() []byte {
 	return w.b
 }
 
+// codeLengthOrder is that of section 3.2.7.
+var codeLengthOrder = []int{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
+
 // dynamicBlock writes a block without content that brings tables of its own
 // (RFC 1951 section 3.2.7).
 func (w *bitWriter) dynamicBlock(hlit int, codeLengths map[int]int, lengths []int, repeats []uint64, eob, eobBits int) {
-	order := []int{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
+	order := codeLengthOrder
 	w.bits(0b100, 3) // not the last; dynamic
 	w.bits(uint64(hlit), 5)
 	w.bits(0, 5)
@@ -330,8 +336,8 @@ func (w *bitWriter) shortTables() {
 	w.dynamicBlock(0, map[int]int{18: 1, 1: 1}, []int{18, 18, 1, 1}, []uint64{138 - 11, 118 - 11, 0, 0}, 0, 1)
 }
 
-// longTables is a block of 32 bytes for which compress/flate has to allocate 128
-// second tables of 64 entries: 261 codes of more than 9 bits, some of 15.
+// longTables is a block of 32 bytes that needs 128 second tables of 64 entries: 261
+// codes of more than 9 bits, some of 15.
 func (w *bitWriter) longTables() {
 	lengths := []int{1, 2, 10}
 	repeats := make([]uint64, 3, 64)
@@ -396,12 +402,52 @@ func BenchmarkInflate(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
+			b.SetBytes(int64(len(c.payload)))
+			payload := append(bytes.Clone(c.payload), inflateEnd...)
 			for b.Loop() {
-				buf, err := inflate(slices.Clip(c.payload), size)
+				buf, err := inflate(payload, size, maxFinalBlocks)
 				if err != c.want {
 					b.Fatal(err)
 				}
 				bytepool.Put(buf)
+			}
+		})
+	}
+}
+
+// BenchmarkInflateHere is what messages cost that are not left to a goroutine: the
+// most that InflateHere lets pass of what compressors make, and of what costs most.
+func BenchmarkInflateHere(b *testing.B) {
+	greek := []byte(strings.Repeat("κόσμε ", hereBytes/11)) // for the check of UTF-8, too
+	for _, c := range []struct {
+		name    string
+		payload []byte
+		kind    EventKind
+	}{
+		{"json", deflated(chatMessages(1100)), Message},
+		{"repeated", deflated(greek), Message},
+		{"bomb", deflated(make([]byte, 400_000)), Deflated},
+		{"short tables", repeatedBlocks(InflateHere, (*bitWriter).shortTables), Message},
+		{"long tables", repeatedBlocks(InflateHere, (*bitWriter).longTables), Message},
+		{"final blocks", finalBlocks(InflateHere), Deflated},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			frame := clientFrame(wsvectors.Frame{Op: 1, Rsv: 4}, string(c.payload))
+			if len(c.payload) > InflateHere || len(c.payload) < InflateHere/4 {
+				b.Fatal(len(c.payload))
+			}
+			b.ReportAllocs()
+			lim := Limits{MaxBytes: 1_000_000, Deflate: true, InflateHere: InflateHere}
+			scratch := make([]byte, len(frame))
+			var r Reader
+			for b.Loop() {
+				copy(scratch, frame)
+				ev, _, err := r.ConsumeFrame(scratch, lim)
+				if err != nil || ev.Kind != c.kind {
+					b.Fatal(ev.Kind, err)
+				}
+				put(ev.Payload)
+				r.MessageDone()
 			}
 		})
 	}

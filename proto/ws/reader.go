@@ -3,6 +3,7 @@ package ws
 import (
 	"sync"
 	"unicode/utf8"
+	"unsafe"
 
 	gobwas "github.com/gobwas/ws"
 
@@ -13,9 +14,10 @@ import (
 // sections 5.4 to 5.6). It reads from memory and knows no socket:
 //
 //	for len(b) > 0 {
-//		ev, n, err := r.Consume(b, maxMessageBytes, deflate)
+//		ev, n, err := r.ConsumeFrame(b, limits)
 //		// err: send its code and reason, then r.Release
 //		// ev.Kind: None, or what has happened; ev.Data until r.MessageDone
+//		// Deflated: read no further until Inflate has made a message of ev.Payload
 //		if n == 0 {
 //			break // keep b; call again when more has come
 //		}
@@ -38,14 +40,15 @@ var (
 	errTextUTF8       = &Error{closeInvalidData, "the text is not UTF-8"}
 )
 
-// Event is what Reader.Consume has found. Data is a view, of b or of the reader's
-// own memory, and unmasked; it may be written to.
+// Event is what a Reader has found. Data is a view, of b or of the reader's own
+// memory, and unmasked; it may be written to.
 type Event struct {
-	Kind   EventKind
-	Binary bool   // of a message
-	Code   uint16 // of a close; 1005 if it had none
-	Data   []byte // of a message, ping or pong
-	Reason string // of a close
+	Kind    EventKind
+	Binary  bool             // of a message, deflated or not
+	Code    uint16           // of a close; 1005 if it had none
+	Data    []byte           // of a message, ping or pong
+	Reason  string           // of a close
+	Payload *bytepool.Buffer // of Deflated; the caller's, for Inflate or bytepool.Put
 }
 
 // EventKind tells what an Event is.
@@ -57,8 +60,26 @@ const (
 	Message                  // a whole message; call MessageDone after it
 	Ping
 	Pong
-	Close // nothing that follows is to be read (RFC 6455 section 5.5.1)
+	Close    // nothing that follows is to be read (RFC 6455 section 5.5.1)
+	Deflated // a whole message, still compressed; see Limits.InflateHere
 )
+
+// Limits is what a connection has agreed to, and what it takes.
+type Limits struct {
+	// MaxBytes bounds a message, all its fragments together; at least 0. A
+	// compressed one may have as many bytes when it is inflated, and a sixteenth more
+	// before.
+	MaxBytes int
+
+	// Deflate says that the connection has agreed to permessage-deflate.
+	Deflate bool
+
+	// InflateHere is the size of compressed messages, in bytes, up to which the Reader
+	// inflates them itself, if that is not much work: at most 64 KiB come out.
+	// Others are Deflated events. The constant InflateHere is the value for a loop. At
+	// 0 all are Deflated but those that are empty. Negative: none is.
+	InflateHere int
+}
 
 // Reader reads the frames of one connection. The zero value stands at the
 // beginning of the first; between messages it holds no memory. It belongs to
@@ -67,24 +88,25 @@ type Reader struct {
 	m *assembly // the message that has arrived in part; nil between messages
 }
 
-// Consume reads at most one frame, or part of one, from b, which it unmasks in
-// place. n is how much of b has been used, and may be above 0 without an event;
+// Consume is ConsumeFrame without Deflated events: messages are inflated here,
+// however long that takes.
+func (r *Reader) Consume(b []byte, maxBytes int, deflate bool) (ev Event, n int, err *Error) {
+	return r.ConsumeFrame(b, Limits{MaxBytes: maxBytes, Deflate: deflate, InflateHere: -1})
+}
+
+// ConsumeFrame reads at most one frame, or part of one, from b, which it unmasks
+// in place. n is how much of b has been used, and may be above 0 without an event;
 // n == 0 without an error means that more is needed, and b must be given again
 // with it. What comes out does not depend on how the stream is cut. After an
-// error or a close, Consume is not called again. maxBytes, at least 0, bounds a
-// message, all its fragments together.
-//
-// deflate says that the connection has agreed to permessage-deflate. maxBytes then
-// bounds a message before it is compressed, too; its compressed form has
-// maxDeflated.
-func (r *Reader) Consume(b []byte, maxBytes int, deflate bool) (ev Event, n int, err *Error) {
+// error or a close, ConsumeFrame is not called again.
+func (r *Reader) ConsumeFrame(b []byte, lim Limits) (ev Event, n int, err *Error) {
 	state := betweenMessages
 	length := int64(0) // of the message so far
 	m := r.m
 	if m != nil {
 		switch m.state {
 		case inFrame:
-			return r.fill(b, maxBytes)
+			return r.fill(b, lim)
 		case afterFragment:
 			state = betweenFrames
 			length = int64(m.len())
@@ -93,7 +115,7 @@ func (r *Reader) Consume(b []byte, maxBytes int, deflate bool) (ev Event, n int,
 			m = nil
 		}
 	}
-	if deflate {
+	if lim.Deflate {
 		state |= gobwas.StateExtended
 	}
 	h, n, err := consumeFrameHeader(b, state)
@@ -113,17 +135,19 @@ func (r *Reader) Consume(b []byte, maxBytes int, deflate bool) (ev Event, n int,
 
 	// Before any memory is taken.
 	deflated := h.Rsv != 0 || m != nil && m.deflated
-	limit := maxBytes
+	maxBytes := lim.MaxBytes
 	if deflated {
-		limit = maxDeflated(maxBytes)
+		maxBytes = maxDeflated(maxBytes)
 	}
-	if h.Length > int64(limit)-length {
+	if h.Length > int64(maxBytes)-length {
 		return ev, 0, errMessageTooBig
 	}
 	if m == nil && h.Fin && whole {
 		payload := unmask(b[:h.Length:h.Length], h.Mask)
 		if deflated {
-			ev, err = r.deliverInflated(payload, h.OpCode == OpText, maxBytes)
+			buf := bytepool.Get(len(payload) + len(inflateEnd))
+			buf.B = append(append(buf.B, payload...), inflateEnd...)
+			ev, err = r.deliverDeflated(buf, h.OpCode == OpBinary, lim)
 			return ev, n + len(payload), err
 		}
 		if h.OpCode == OpText && !utf8.Valid(payload) {
@@ -141,7 +165,7 @@ func (r *Reader) Consume(b []byte, maxBytes int, deflate bool) (ev Event, n int,
 	if err := m.begin(h); err != nil {
 		return ev, 0, err
 	}
-	ev, k, err := r.fill(b, maxBytes)
+	ev, k, err := r.fill(b, lim)
 	return ev, n + k, err
 }
 
@@ -153,13 +177,17 @@ func (r *Reader) MessageDone() {
 	}
 }
 
-// Held is the memory that the reader holds for a message that has arrived in
-// part, in bytes.
+// Held is the memory that the reader holds, in bytes: for a message that has
+// arrived in part, or until MessageDone for one that it has put together or
+// inflated. The payload of a Deflated event is the caller's, cap(Payload.B).
 func (r *Reader) Held() int {
-	if r.m == nil || r.m.buf == nil {
+	switch {
+	case r.m == nil:
 		return 0
+	case r.m.buf == nil:
+		return int(unsafe.Sizeof(*r.m))
 	}
-	return cap(r.m.buf.B)
+	return int(unsafe.Sizeof(*r.m)+unsafe.Sizeof(*r.m.buf)) + cap(r.m.buf.B)
 }
 
 // Release gives back what the reader holds, whatever state it is in. A message
@@ -219,9 +247,18 @@ var assemblies = sync.Pool{New: func() any { return new(assembly) }}
 // release puts the assembly, and its buffer unless that is large, into their
 // pools.
 func (m *assembly) release() {
-	bytepool.Put(m.buf)
+	put(m.buf)
 	*m = assembly{}
 	assemblies.Put(m)
+}
+
+// put gives a buffer back, which may be nil. Race builds poison the large ones, too,
+// that no pool takes.
+func put(buf *bytepool.Buffer) {
+	if buf != nil && cap(buf.B) > bytepool.MaxPooled {
+		bytepool.Poison(buf.B)
+	}
+	bytepool.Put(buf)
 }
 
 func (m *assembly) len() int {
@@ -242,17 +279,21 @@ func (m *assembly) begin(h gobwas.Header) *Error {
 	return nil
 }
 
-// fill takes what b has of the frame's payload, and inflates the message if that
-// completes it.
-func (r *Reader) fill(b []byte, maxBytes int) (ev Event, n int, err *Error) {
+// fill takes what b has of the frame's payload, and makes an event of the message
+// if that completes it.
+func (r *Reader) fill(b []byte, lim Limits) (ev Event, n int, err *Error) {
 	m := r.m
 	if !m.deflated {
-		return m.fill(b, maxBytes)
+		return m.fill(b, lim.MaxBytes)
 	}
-	ev, n, err = m.fill(b, maxDeflated(maxBytes))
-	if ev.Kind == Message {
-		ev, err = r.deliverInflated(ev.Data, m.text, maxBytes)
+	ev, n, err = m.fill(b, maxDeflated(lim.MaxBytes))
+	if ev.Kind != Message {
+		return ev, n, err
 	}
+	payload := bytepool.Append(m.buf, []byte(inflateEnd))
+	m.buf, r.m = nil, nil
+	m.release()
+	ev, err = r.deliverDeflated(payload, ev.Binary, lim)
 	return ev, n, err
 }
 
@@ -293,15 +334,17 @@ func (m *assembly) append(p []byte, maxBytes int) {
 		// Twice what is here, so that copying stays linear in what arrives, but
 		// not more than can come: memory is a multiple of the bytes that have
 		// arrived, whatever length the header declares.
-		size := max(2*have, need)
-		size = min(size, max(need, maxBytes))
+		size := have + max(len(p), min(have, maxBytes-have))
 		if m.final {
 			size = int(min(int64(size), int64(have)+m.missing))
+		}
+		if m.deflated {
+			size += len(inflateEnd) // is to come behind it
 		}
 		grown := bytepool.Get(size)
 		if m.buf != nil {
 			grown.B = append(grown.B, m.buf.B...)
-			bytepool.Put(m.buf)
+			put(m.buf)
 		}
 		m.buf = grown
 	}

@@ -1,0 +1,134 @@
+// Command httpserver is what the HTTP/1.1 conformance cases are sent to: one
+// handler behind net/http, which is the yardstick, or behind Sockeye as its
+// Config.Fallback, with Socket.IO at its own path.
+//
+// Its first line of output is "listening on <address>"; at SIGINT or SIGTERM it
+// ends, and Sockeye prints its counters as a last line, "stats <JSON>".
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	sockeye "github.com/sockeye-io/sockeye"
+)
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:0", "`address` to listen on; port 0 lets the kernel choose")
+	plain := flag.Bool("nethttp", false, "serve with net/http alone")
+	flag.Parse()
+	serve := serveSockeye
+	if *plain {
+		serve = serveNetHTTP
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := serve(ctx, *addr); err != nil {
+		log.Print(err)
+	}
+}
+
+func serveNetHTTP(ctx context.Context, addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening on", l.Addr())
+	srv := &http.Server{
+		Handler:        handler(),
+		MaxHeaderBytes: 16 << 10, // as Sockeye's default; net/http adds 4 KiB
+		ErrorLog:       log.New(io.Discard, "", 0),
+	}
+	context.AfterFunc(ctx, func() { _ = srv.Close() })
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func serveSockeye(ctx context.Context, addr string) error {
+	srv := sockeye.New(sockeye.Config{Fallback: handler()})
+	bound, err := srv.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening on", bound)
+	<-ctx.Done()
+	ending, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err = srv.Close(ending)
+	stats, _ := json.Marshal(srv.Stats()) // numbers only: cannot fail
+	fmt.Printf("stats %s\n", stats)
+	return err
+}
+
+// modified is the date of the resource "/".
+var modified = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// handler has three resources: /echo and /cookie answer with the fields and the
+// cookies of the request, and all other paths with its content or, if it is a
+// GET, with a document that has validators.
+func handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		var lines []string
+		for name, values := range r.Header {
+			for _, v := range values {
+				lines = append(lines, name+": "+v+"\n")
+			}
+		}
+		slices.Sort(lines)
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(w, strings.Join(lines, ""))
+	})
+	mux.HandleFunc("/cookie", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		for _, c := range r.Cookies() {
+			_, _ = fmt.Fprintf(w, "%s=%s\n", c.Name, c.Value)
+		}
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		switch {
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		case r.Method == http.MethodPost:
+			w.Header().Set("Content-Type", "text/plain")
+			_, _ = w.Write(body)
+		case r.Method == http.MethodGet || r.Method == http.MethodHead:
+			w.Header().Set("ETag", `"v1"`)
+			http.ServeContent(w, r, "a.txt", modified, strings.NewReader("OK"))
+		case r.Method == http.MethodOptions:
+			w.Header().Set("Allow", "GET, HEAD, POST, OPTIONS")
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			w.Header().Set("Allow", "GET, HEAD, POST, OPTIONS")
+			w.WriteHeader(http.StatusMethodNotAllowed)
+		}
+	})
+	// A ServeMux redirects paths that are not clean; these are left as they are.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/echo", "/cookie":
+		default:
+			r.URL.Path = "/"
+		}
+		mux.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,101 @@
+package netpoll
+
+import (
+	"runtime"
+	"runtime/debug"
+	"sync"
+
+	"github.com/sockeye-io/sockeye/internal/bytepool"
+	"github.com/sockeye-io/sockeye/proto/ws"
+)
+
+// Compressed messages that would keep a loop busy are inflated by a few goroutines.
+// Their connection waits meanwhile: nothing that follows is handled, and at most
+// maxUnread of it read. So each connection has one message there at most.
+
+// inflating is the queue of those messages.
+type inflating struct {
+	// Guarded by mu.
+	mu      sync.Mutex
+	waiting []*inflateJob
+	workers int
+}
+
+// inflateJob is one message on its way.
+type inflateJob struct {
+	c       *Conn
+	payload *bytepool.Buffer // compressed
+	held    int              // what it is charged
+	binary  bool
+	message *bytepool.Buffer
+	err     *ws.Error
+}
+
+// inflate has a message inflated, and handled after that.
+func (c *Conn) inflate(ev ws.Event) {
+	c.flags |= connInflating
+	g := c.loop.group
+	j := &inflateJob{c: c, payload: ev.Payload, held: cap(ev.Payload.B), binary: ev.Binary}
+	g.memory.Add(j.held)
+	q := &g.inflating
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = append(q.waiting, j)
+	if q.workers < runtime.GOMAXPROCS(0) {
+		q.workers++
+		go g.inflateAll()
+	}
+}
+
+func (g *Group) inflateAll() {
+	q := &g.inflating
+	for {
+		q.mu.Lock()
+		if len(q.waiting) == 0 {
+			q.workers--
+			q.waiting = nil
+			q.mu.Unlock()
+			return
+		}
+		j := q.waiting[0]
+		q.waiting[0] = nil
+		q.waiting = q.waiting[1:]
+		q.mu.Unlock()
+		j.inflate(g)
+		if !j.c.loop.PostNow(inflated, j, nil, 0) { // a WebSocket stays on its loop
+			bytepool.Put(j.message)
+		}
+	}
+}
+
+func (j *inflateJob) inflate(g *Group) {
+	defer func() {
+		if v := recover(); v != nil {
+			g.stats.panics.Add(1)
+			g.cfg.Logger.Error("netpoll: panic while a message was inflated", "panic", v, "stack", string(debug.Stack()))
+			j.err = &ws.Error{Code: 1011, Reason: "the message could not be inflated"}
+		}
+	}()
+	j.message, j.err = ws.Inflate(j.payload, j.binary, g.cfg.MaxMessageBytes)
+}
+
+// inflated goes on with the connection.
+func inflated(a, _ any) {
+	j := a.(*inflateJob)
+	c := j.c
+	c.loop.group.memory.Add(-j.held)
+	defer bytepool.Put(j.message)
+	defer c.loop.recoverPanic(c)
+	c.flags &^= connInflating
+	switch {
+	case c.phase != phaseOpen:
+		return
+	case j.err != nil:
+		c.violated(j.err.Code, j.err.Reason)
+		return
+	}
+	c.handleMessage(j.message.B, j.binary)
+	if c.phase == phaseOpen {
+		c.readOn()
+	}
+}
