@@ -210,6 +210,9 @@ func TestJunkBehindPoll(t *testing.T) {
 		p.Write(bytes.Repeat(get("/junk"), 20_000))
 		n.Run()
 	}
+	if open := n.Group.Stats().Open; open != conns {
+		t.Errorf("%d of %d connections are open", open, conns)
+	}
 	if got := n.Group.Stats().MemoryBytes / conns; got > 2*pipelinedBytes {
 		t.Errorf("%d bytes are held for a connection", got)
 	}
