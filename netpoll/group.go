@@ -110,7 +110,7 @@ func New(cfg Config, h Handler) (*Group, error) {
 		p, err := openPoller(start)
 		if err != nil {
 			for _, open := range pollers[:i] {
-				open.closeAll()
+				open.close()
 			}
 			return nil, fmt.Errorf("netpoll: %w", err)
 		}
@@ -168,7 +168,7 @@ func (g *Group) run(l *Loop, p *poller) {
 		g.fail(fmt.Errorf("netpoll: loop %d: %w", l.index, err))
 	}
 	l.stop()
-	p.closeAll()
+	p.close()
 }
 
 // resume goes on where a callback has ended the goroutine before this one.

@@ -18,7 +18,7 @@ import (
 type listener struct {
 	// Immutable after newListener.
 	g    *Group
-	ln   net.Listener // kept for its address, and to remove a unix socket's file
+	ln   net.Listener // kept for its address, and to remove a Unix socket's file
 	file *os.File
 	fd   int
 	tcp  bool
@@ -42,7 +42,35 @@ const (
 func listen(network, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
-	return lc.Listen(context.Background(), network, address)
+	ln, err := lc.Listen(context.Background(), network, address)
+	if u, ok := ln.(*net.UnixListener); ok && err == nil {
+		return ownSocketFile(u), nil
+	}
+	return ln, err
+}
+
+// unixListener removes the file of its socket when it is closed, but no other's:
+// at a restart without a gap a successor has its own there by then. net's
+// removes what has the name.
+type unixListener struct {
+	*net.UnixListener
+	made os.FileInfo // nil: none, an abstract name
+}
+
+func ownSocketFile(u *net.UnixListener) net.Listener {
+	u.SetUnlinkOnClose(false)
+	made, _ := os.Lstat(u.Addr().String())
+	return &unixListener{u, made}
+}
+
+func (u *unixListener) Close() error {
+	// The socket is still open, so nobody has got its file's number yet.
+	if path := u.Addr().String(); u.made != nil {
+		if now, err := os.Lstat(path); err == nil && os.SameFile(now, u.made) {
+			_ = os.Remove(path)
+		}
+	}
+	return u.UnixListener.Close()
 }
 
 func newListener(g *Group, ln net.Listener) (*listener, error) {
@@ -192,7 +220,7 @@ func (lis *listener) Expire(*Timer) { lis.watch(true) }
 func (g *Group) dealOut(fd int, tcp bool) {
 	g.stats.accepted.Add(1)
 	g.stats.open.Add(1)
-	l := g.loops[(g.next.Add(1)-1)%uint32(len(g.loops))]
+	l := g.nextLoop()
 	c := l.newConn(fd, tcp)
 	if l == g.loops[0] {
 		l.adoptNew(c)
@@ -200,6 +228,11 @@ func (g *Group) dealOut(fd int, tcp bool) {
 		_ = unix.Close(fd)
 		g.connEnded()
 	}
+}
+
+// nextLoop is the loop whose turn it is. Any goroutine.
+func (g *Group) nextLoop() *Loop {
+	return g.loops[(g.next.Add(1)-1)%uint32(len(g.loops))] // unsigned: an int of 32 bits would turn negative
 }
 
 func adoptPosted(a, _ any) {

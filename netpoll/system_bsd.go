@@ -93,20 +93,36 @@ func (s *poller) Writev(fd int, bs [][]byte) (n int, err error) {
 	return n, nil
 }
 
-func (s *poller) AppendRemoteAddr(dst []byte, fd int) []byte {
+func (s *poller) AppendRemoteAddr(dst []byte, fd int) ([]byte, bool) {
 	sa, err := unix.Getpeername(fd)
 	if err != nil {
-		return dst
+		return dst, false
 	}
 	switch a := sa.(type) {
 	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)).AppendTo(dst)
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)).AppendTo(dst), true
 	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port)).AppendTo(dst)
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port)).AppendTo(dst), true
 	case *unix.SockaddrUnix:
-		return append(dst, a.Name...)
+		if a.Name == "" {
+			return append(dst, '@'), true
+		}
+		return append(dst, a.Name...), true
 	}
-	return dst
+	return dst, false
+}
+
+type scratch struct{}
+
+// fionread is FIONREAD of all these systems: _IOR('f', 127, int).
+const fionread = 0x4004667f
+
+func (s *poller) Unread(fd int) int {
+	n, err := unix.IoctlGetInt(fd, fionread)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 func (s *poller) Read(fd int, b []byte) (int, error)  { return unix.Read(fd, b) }

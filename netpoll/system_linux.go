@@ -77,21 +77,39 @@ func result(n, _ uintptr, errno unix.Errno) (int, error) {
 }
 
 // AppendRemoteAddr does not allocate, as unix.Getpeername would.
-func (s *poller) AppendRemoteAddr(dst []byte, fd int) (_ []byte, ok bool) {
-	size := uint32(unsafe.Sizeof(s.peer))
-	_, _, errno := unix.Syscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&s.peer)), uintptr(unsafe.Pointer(&size)))
+func (s *poller) AppendRemoteAddr(dst []byte, fd int) ([]byte, bool) {
+	size := uint32(unsafe.Sizeof(s.scratch.peer))
+	s.scratch.peer = unix.RawSockaddrAny{}
+	_, _, errno := unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&s.scratch.peer)), uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
 		return dst, false
 	}
-	switch s.peer.Addr.Family {
+	switch s.scratch.peer.Addr.Family {
 	case unix.AF_INET:
-		a := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.peer))
+		a := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.scratch.peer))
 		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), hostOrder(a.Port)).AppendTo(dst), true
 	case unix.AF_INET6:
-		a := (*unix.RawSockaddrInet6)(unsafe.Pointer(&s.peer))
+		a := (*unix.RawSockaddrInet6)(unsafe.Pointer(&s.scratch.peer))
 		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), hostOrder(a.Port)).AppendTo(dst), true
+	case unix.AF_UNIX:
+		a := (*unix.RawSockaddrUnix)(unsafe.Pointer(&s.scratch.peer))
+		if a.Path[0] == 0 { // nameless, or an abstract name
+			dst = append(dst, '@')
+			return appendCString(dst, a.Path[1:]), true
+		}
+		return appendCString(dst, a.Path[:]), true
 	}
-	return append(dst, '@'), true
+	return dst, false
+}
+
+func appendCString(dst []byte, b []int8) []byte {
+	for _, c := range b {
+		if c == 0 {
+			break
+		}
+		dst = append(dst, byte(c))
+	}
+	return dst
 }
 
 // hostOrder reads a port, which is in network order.
@@ -100,14 +118,51 @@ func hostOrder(port uint16) uint16 {
 	return uint16(b[0])<<8 | uint16(b[1])
 }
 
-func (s *poller) Writev(fd int, bs [][]byte) (int, error) { return unix.Writev(fd, bs) }
+// maxIovecs is what the kernel takes at once (UIO_MAXIOV).
+const maxIovecs = 1024
 
-func (s *poller) Unsent(fd int) int {
-	n, _ := unix.IoctlGetInt(fd, unix.TIOCOUTQ)
-	return n
+// scratch is what a system call reads or fills, so that it is not allocated for
+// each.
+type scratch struct {
+	peer unix.RawSockaddrAny
+	n    int32
+	msg  unix.Msghdr
+	iov  []unix.Iovec
 }
 
-func (s *poller) Unread(fd int) int {
-	n, _ := unix.IoctlGetInt(fd, unix.TIOCINQ)
-	return n
+// Writev is sendmsg: writev has no flag against SIGPIPE, which matters where Go
+// is a library in a program with other ideas of signals.
+func (s *poller) Writev(fd int, bs [][]byte) (int, error) {
+	iov := s.scratch.iov[:0]
+	for _, b := range bs {
+		if len(b) == 0 {
+			continue
+		}
+		if len(iov) == maxIovecs {
+			break
+		}
+		iov = append(iov, unix.Iovec{Base: unsafe.SliceData(b)})
+		iov[len(iov)-1].SetLen(len(b))
+	}
+	if len(iov) == 0 {
+		return 0, nil
+	}
+	s.scratch.iov = iov
+	s.scratch.msg.Iov = &iov[0]
+	s.scratch.msg.SetIovlen(len(iov))
+	n, err := result(unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&s.scratch.msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL))
+	clear(iov) // holds nobody's memory
+	s.scratch.msg.Iov = nil
+	return n, err
+}
+
+func (s *poller) Unsent(fd int) int { return s.ask(fd, unix.TIOCOUTQ) } // SIOCOUTQ
+func (s *poller) Unread(fd int) int { return s.ask(fd, unix.TIOCINQ) }  // FIONREAD
+
+func (s *poller) ask(fd int, request uintptr) int {
+	s.scratch.n = 0
+	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(&s.scratch.n))); errno != 0 {
+		return 0
+	}
+	return int(s.scratch.n)
 }

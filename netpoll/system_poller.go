@@ -4,6 +4,7 @@ package netpoll
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"runtime"
@@ -26,8 +27,8 @@ type poller struct {
 	start time.Time
 
 	// Loop-owned.
-	alarm *time.Timer
-	peer  unix.RawSockaddrAny // scratch
+	alarm   *time.Timer
+	scratch scratch
 }
 
 func openPoller(start time.Time) (*poller, error) {
@@ -43,6 +44,13 @@ func openPoller(start time.Time) (*poller, error) {
 	s.alarm = time.AfterFunc(time.Hour, s.Wake)
 	s.alarm.Stop()
 	return s, nil
+}
+
+// close ends what openPoller has begun. Nobody may use the poller any more.
+func (s *poller) close() {
+	s.alarm.Stop()
+	s.wake.close()
+	_ = s.p.Close()
 }
 
 // yieldAfter is how long, in nanoseconds, a busy loop goes on before it lets
@@ -76,48 +84,63 @@ func (s *poller) poll(l *Loop) error {
 	return err
 }
 
-// closeAll ends the poller; nobody may use it any more.
-func (s *poller) closeAll() {
-	s.alarm.Stop()
-	s.wake.close()
-	_ = s.p.Close()
-}
-
-// Reset closes a socket with SO_LINGER 0.
-func (s *poller) Reset(fd int) error {
-	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	return unix.Close(fd)
-}
-
-func (s *poller) Lend(fd int) (net.Conn, error) {
-	f := os.NewFile(uintptr(fd), "")
-	defer f.Close()
-	return net.FileConn(f)
-}
-
-func (s *poller) TakeBack(conn net.Conn) (int, error) {
-	defer conn.Close()
-	sc, ok := conn.(syscall.Conn)
-	if !ok {
-		return -1, errors.New("netpoll: not a socket of the kernel's")
-	}
-	rc, err := sc.SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	fd := -1
-	var dupErr error
-	if err := rc.Control(func(old uintptr) { fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
-		return -1, err
-	}
-	return fd, dupErr
-}
-
 func (s *poller) Close(fd int) error        { return unix.Close(fd) }
 func (s *poller) Shutdown(fd int) error     { return unix.Shutdown(fd, unix.SHUT_WR) }
 func (s *poller) Wake()                     { s.wake.wake() }
 func (s *poller) WakeAfter(d time.Duration) { s.alarm.Reset(d) }
 func (s *poller) Now() time.Duration        { return time.Since(s.start) }
+
+// Reset lets close send a reset, by a linger time of 0.
+func (s *poller) Reset(fd int) error {
+	return errors.Join(unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}), unix.Close(fd))
+}
+
+// Lend leaves the rest to the runtime's own poller.
+func (s *poller) Lend(fd int) (net.Conn, error) {
+	// A descriptor that may block is not entered into the runtime's poller by
+	// os.NewFile: FileConn's copy is.
+	_ = unix.SetNonblock(fd, false)
+	f := os.NewFile(uintptr(fd), "connection")
+	defer f.Close()
+	conn, err := net.FileConn(f) // turns keep-alive on
+	if err != nil {
+		return nil, err
+	}
+	if conn.RemoteAddr() == nil {
+		_ = conn.Close()
+		return nil, syscall.ENOTCONN
+	}
+	return conn, nil
+}
+
+func (s *poller) TakeBack(conn net.Conn) (int, error) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return -1, fmt.Errorf("netpoll: %T is not a socket of the kernel's: take what it is made of", conn)
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	fd := -1
+	var err2 error
+	err = raw.Control(func(old uintptr) {
+		if kind, err := unix.GetsockoptInt(int(old), unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
+			err2 = fmt.Errorf("netpoll: %T is not a stream socket", conn)
+			return
+		}
+		fd, err2 = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err = errors.Join(err, err2); err != nil {
+		return -1, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	_ = conn.Close() // does not end the connection, which fd holds
+	return fd, nil
+}
 
 func (s *poller) Watch(fd int, from, to Interest) error {
 	pa := netpoll.PollAttachment{FD: fd}
@@ -156,5 +179,3 @@ func defaultMaxConns() int {
 	}
 	return max(int(r.Cur)-reservedFDs, 1)
 }
-
-func defaultMaxMemory() int64 { return 4 << 30 }

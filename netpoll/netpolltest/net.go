@@ -9,13 +9,13 @@
 //	p.Read()         // what the server has sent
 //	n.Advance(25 * time.Second)
 //
-// A Net belongs to one goroutine, except that other goroutines may post to the
-// loops; RunUntil waits for them.
+// A Net belongs to one goroutine, except that others may post to the loops and
+// work with a net.Conn that a loop has lent (System.Lend), whose deadlines are
+// in real time; RunUntil waits for them.
 package netpolltest
 
 import (
-	"errors"
-	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,9 +29,12 @@ type Net struct {
 	Group *netpoll.Group
 
 	loops []*system
-	peers []*Peer // by descriptor
 	now   time.Duration
-	woken chan struct{} // a loop has been woken
+	woken chan struct{} // a loop has been woken, or a lent connection used
+
+	mu      sync.Mutex
+	changed sync.Cond // a lent connection may have something to do
+	peers   []*Peer   // by descriptor; guarded by mu, as is what they hold
 }
 
 // New makes a net of so many loops, which turn only in Run and Advance.
@@ -45,6 +48,7 @@ func New(cfg netpoll.Config, h netpoll.Handler, loops int) *Net {
 // Config. Connections are Dialed after that.
 func NewNet(loops int) *Net {
 	n := &Net{woken: make(chan struct{}, 1), peers: make([]*Peer, 1)}
+	n.changed.L = &n.mu
 	for range loops {
 		n.loops = append(n.loops, &system{net: n})
 	}
@@ -62,65 +66,97 @@ func (n *Net) Systems() []netpoll.System {
 
 // Peer is the other end of a connection.
 type Peer struct {
-	net    *Net
-	fd     int
-	loop   int // the loop that polls it
-	watch  netpoll.Interest
-	in     []byte // to the server
-	out    []byte // from the server
-	window int    // what out may hold before writes block; < 0: no limit
-	ended  bool   // the peer has closed its side
-	reset  bool
-	shut   bool // the server has ended its side
-	closed bool // the server has closed the descriptor
-	cut    bool // ... with a reset
-	writes int
+	// Immutable after Dial.
+	net *Net
+	fd  int
+
+	// Guarded by net.mu.
+	loop     int // the loop that polls it
+	watch    netpoll.Interest
+	in       []byte // to the server
+	out      []byte // from the server
+	window   int    // what out may hold before writes block; < 0: no limit
+	ended    bool   // the peer has closed its side
+	reset    bool   // the peer has reset the connection
+	shut     bool   // the server has ended its side
+	closed   bool   // the server has closed the descriptor
+	wasReset bool   // ... by a reset
+	lent     bool   // the server has a net.Conn of it instead of the descriptor
+	writes   int
 }
 
 // Dial connects to a loop.
 func (n *Net) Dial(loop int) *Peer {
+	n.mu.Lock()
 	p := &Peer{net: n, fd: len(n.peers), loop: loop, window: -1}
 	n.peers = append(n.peers, p)
+	n.mu.Unlock()
 	l := n.Group.Loop(loop)
 	l.Claim()
 	l.Adopt(p.fd)
 	return p
 }
 
+// change changes or reads the peer, for which a lent connection may wait.
+func (p *Peer) change(f func()) {
+	p.net.mu.Lock()
+	defer p.net.mu.Unlock()
+	f()
+	if p.lent {
+		p.net.changed.Broadcast()
+	}
+}
+
+func (p *Peer) is(f func() bool) bool {
+	p.net.mu.Lock()
+	defer p.net.mu.Unlock()
+	return f()
+}
+
 // Write sends bytes to the server; Run has them handled.
-func (p *Peer) Write(b []byte) { p.in = append(p.in, b...) }
+func (p *Peer) Write(b []byte) { p.change(func() { p.in = append(p.in, b...) }) }
 
 // Read takes what the server has sent.
-func (p *Peer) Read() []byte {
-	b := p.out
-	p.out = nil
+func (p *Peer) Read() (b []byte) {
+	p.change(func() { b, p.out = p.out, nil })
 	return b
 }
 
 // Unread is how many bytes of the peer the server has not read.
-func (p *Peer) Unread() int { return len(p.in) }
+func (p *Peer) Unread() (n int) {
+	p.change(func() { n = len(p.in) })
+	return n
+}
 
 // SetWindow limits what the server may have sent and Read has not taken;
 // beyond, its writes block. Negative: no limit.
-func (p *Peer) SetWindow(bytes int) { p.window = bytes }
+func (p *Peer) SetWindow(bytes int) { p.change(func() { p.window = bytes }) }
 
 // Close ends the peer's side, as a FIN does.
-func (p *Peer) Close() { p.ended = true }
+func (p *Peer) Close() { p.change(func() { p.ended = true }) }
 
 // Reset breaks the connection.
-func (p *Peer) Reset() { p.reset = true }
+func (p *Peer) Reset() { p.change(func() { p.reset = true }) }
 
 // Ended tells whether the server has ended its side, or closed.
-func (p *Peer) Ended() bool { return p.shut || p.closed }
+func (p *Peer) Ended() bool { return p.is(func() bool { return p.shut || p.closed }) }
 
 // Closed tells whether the server has closed the descriptor.
-func (p *Peer) Closed() bool { return p.closed }
+func (p *Peer) Closed() bool { return p.is(func() bool { return p.closed }) }
 
-// WasReset tells whether the server has closed the connection by a reset.
-func (p *Peer) WasReset() bool { return p.cut }
+// WasReset tells whether the server has closed the descriptor by a reset, so
+// that what it has sent is not taken for all.
+func (p *Peer) WasReset() bool { return p.is(func() bool { return p.wasReset }) }
+
+// Lent tells whether the server has made a net.Conn of the connection and not
+// taken it back.
+func (p *Peer) Lent() bool { return p.is(func() bool { return p.lent }) }
 
 // Writes is how many writes of the server have reached the peer.
-func (p *Peer) Writes() int { return p.writes }
+func (p *Peer) Writes() (n int) {
+	p.change(func() { n = p.writes })
+	return n
+}
 
 // Now is the time on the net's clock.
 func (n *Net) Now() time.Duration { return n.now }
@@ -170,16 +206,31 @@ func (n *Net) step() (worked bool) {
 			worked = true
 		}
 	}
-	for fd := 1; fd < len(n.peers); fd++ {
+	for fd := 1; ; fd++ {
+		var loop int
+		var writable bool
+		if fd, loop, writable = n.nextReady(fd); fd == 0 {
+			return worked
+		}
+		n.Group.Loop(loop).Deliver(writable, fd)
+		worked = true
+	}
+}
+
+// nextReady finds the next connection, from descriptor fd on, that its loop
+// wants to hear of; 0: none.
+func (n *Net) nextReady(fd int) (_, loop int, writable bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for ; fd < len(n.peers); fd++ {
 		p := n.peers[fd]
 		readable := p.watch&netpoll.WatchRead != 0 && (len(p.in) > 0 || p.ended || p.reset)
 		writable := p.watch&netpoll.WatchWrite != 0 && (p.window < 0 || len(p.out) < p.window)
 		if !p.closed && (readable || writable) {
-			n.Group.Loop(p.loop).Deliver(writable, fd)
-			worked = true
+			return fd, p.loop, writable
 		}
 	}
-	return worked
+	return 0, 0, false
 }
 
 // Advance moves the clock on by d, firing each timer at its time.
@@ -241,8 +292,13 @@ func (s *system) Wake() {
 	s.mu.Lock()
 	s.wake = true
 	s.mu.Unlock()
+	s.net.active()
+}
+
+// active has RunUntil look again.
+func (n *Net) active() {
 	select {
-	case s.net.woken <- struct{}{}:
+	case n.woken <- struct{}{}:
 	default:
 	}
 }
@@ -255,11 +311,26 @@ func (s *system) WakeAfter(d time.Duration) {
 
 func (s *system) Now() time.Duration { return s.net.now }
 
+// peer is the peer with that descriptor, nil if the server has it no more.
+func (s *system) peer(fd int) *Peer {
+	if fd <= 0 || fd >= len(s.net.peers) || s.net.peers[fd].closed || s.net.peers[fd].lent {
+		return nil
+	}
+	return s.net.peers[fd]
+}
+
 func (s *system) Read(fd int, b []byte) (int, error) {
-	p := s.net.peers[fd]
-	switch {
-	case p.closed:
+	s.net.mu.Lock()
+	defer s.net.mu.Unlock()
+	p := s.peer(fd)
+	if p == nil {
 		return 0, syscall.EBADF
+	}
+	return p.serverRead(b)
+}
+
+func (p *Peer) serverRead(b []byte) (int, error) {
+	switch {
 	case p.reset:
 		return 0, syscall.ECONNRESET
 	case len(p.in) > 0:
@@ -273,11 +344,17 @@ func (s *system) Read(fd int, b []byte) (int, error) {
 }
 
 func (s *system) Write(fd int, b []byte) (int, error) {
-	p := s.net.peers[fd]
-	switch {
-	case p.closed:
+	s.net.mu.Lock()
+	defer s.net.mu.Unlock()
+	p := s.peer(fd)
+	if p == nil {
 		return 0, syscall.EBADF
-	case p.reset:
+	}
+	return p.serverWrite(b)
+}
+
+func (p *Peer) serverWrite(b []byte) (int, error) {
+	if p.reset || p.shut {
 		return 0, syscall.EPIPE
 	}
 	n := len(b)
@@ -293,10 +370,16 @@ func (s *system) Write(fd int, b []byte) (int, error) {
 }
 
 func (s *system) Writev(fd int, bs [][]byte) (n int, err error) {
-	writes := s.net.peers[fd].writes
-	defer func() { s.net.peers[fd].writes = min(s.net.peers[fd].writes, writes+1) }()
+	s.net.mu.Lock()
+	defer s.net.mu.Unlock()
+	p := s.peer(fd)
+	if p == nil {
+		return 0, syscall.EBADF
+	}
+	writes := p.writes
+	defer func() { p.writes = min(p.writes, writes+1) }()
 	for _, b := range bs {
-		k, err := s.Write(fd, b)
+		k, err := p.serverWrite(b)
 		n += max(k, 0)
 		if err != nil || k < len(b) {
 			if n > 0 {
@@ -309,47 +392,65 @@ func (s *system) Writev(fd int, bs [][]byte) (n int, err error) {
 }
 
 func (s *system) Watch(fd int, _, to netpoll.Interest) error {
-	p := s.net.peers[fd]
-	p.watch = to
-	for i, l := range s.net.loops {
-		if l == s {
-			p.loop = i
-		}
+	s.net.mu.Lock()
+	defer s.net.mu.Unlock()
+	p := s.peer(fd)
+	if p == nil {
+		return syscall.EBADF
 	}
+	p.watch = to
+	p.loop = slices.Index(s.net.loops, s)
 	return nil
-}
-
-func (s *system) Shutdown(fd int) error {
-	s.net.peers[fd].shut = true
-	return nil
-}
-
-func (s *system) Close(fd int) error {
-	s.net.peers[fd].closed = true
-	return nil
-}
-
-func (s *system) Reset(fd int) error {
-	s.net.peers[fd].cut = true
-	return s.Close(fd)
 }
 
 func (s *system) Unsent(fd int) int {
-	if p := s.net.peers[fd]; p.window >= 0 {
+	s.net.mu.Lock()
+	defer s.net.mu.Unlock()
+	if p := s.peer(fd); p != nil && p.window >= 0 {
 		return len(p.out)
 	}
-	return 0 // the peer's kernel takes everything
+	return 0 // without a window, the peer's kernel takes everything
 }
 
-func (s *system) Unread(fd int) int { return len(s.net.peers[fd].in) }
-
-func (s *system) Lend(fd int) (net.Conn, error) {
-	_ = s.Close(fd)
-	return nil, errors.New("netpolltest: not yet")
+func (s *system) Unread(fd int) int {
+	s.net.mu.Lock()
+	defer s.net.mu.Unlock()
+	if p := s.peer(fd); p != nil {
+		return len(p.in)
+	}
+	return 0
 }
 
-func (s *system) TakeBack(net.Conn) (int, error) { return -1, errors.New("netpolltest: not yet") }
+func (s *system) Shutdown(fd int) error {
+	s.net.mu.Lock()
+	defer s.net.mu.Unlock()
+	p := s.peer(fd)
+	if p == nil {
+		return syscall.EBADF
+	}
+	p.shut = true
+	return nil
+}
 
-func (s *system) AppendRemoteAddr(dst []byte, _ int) ([]byte, bool) {
-	return append(dst, "192.0.2.1:1234"...), true
+func (s *system) Close(fd int) error { return s.close(fd, false) }
+func (s *system) Reset(fd int) error { return s.close(fd, true) }
+
+func (s *system) close(fd int, reset bool) error {
+	s.net.mu.Lock()
+	defer s.net.mu.Unlock()
+	p := s.peer(fd)
+	if p == nil {
+		return syscall.EBADF
+	}
+	p.closed, p.wasReset = true, reset
+	return nil
+}
+
+func (s *system) AppendRemoteAddr(dst []byte, fd int) ([]byte, bool) {
+	s.net.mu.Lock()
+	defer s.net.mu.Unlock()
+	if p := s.peer(fd); p == nil || p.reset {
+		return dst, false
+	}
+	return append(dst, remoteAddr.String()...), true
 }

@@ -1,0 +1,3 @@
+package netpoll
+
+const fionwrite = 0x40046679 // _IOR('f', 121, int)
