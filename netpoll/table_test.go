@@ -52,7 +52,7 @@ func TestTableMemory(t *testing.T) {
 		t.Errorf("%.1f bytes for each of %d descriptors", per, highest)
 	}
 	before = heap()
-	for fd := 2; len(conns) < 20_000; fd++ {
+	for fd := 2; len(conns) < 10_000; fd++ {
 		if g.table.get(fd) == nil {
 			c := g.loops[len(conns)%loops].Adopt(fd)
 			c.enter(phaseOpen)
