@@ -47,9 +47,10 @@ type Config struct {
 	// 1,000,000.
 	MaxPayload int
 
-	// MaxQueuedBytes bounds what waits for a polling peer to ask for it; a
-	// session with more is closed. Default 1 MiB. (For WebSocket see
-	// netpoll.Config.MaxQueuedBytes.)
+	// MaxQueuedBytes bounds the memory of what waits for a polling peer to ask for
+	// it: buffers by their capacity, and 64 bytes for each. A session that would
+	// need more is closed; one message alone, with its attachments, may be larger.
+	// Default 1 MiB. (For WebSocket see netpoll.Config.MaxQueuedBytes.)
 	MaxQueuedBytes int
 
 	// Transports are those enabled, "polling" and "websocket". Default: both.

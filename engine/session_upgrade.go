@@ -99,13 +99,15 @@ func (s *Session) completeUpgrade() {
 	s.conn = c
 	s.engine.stats.upgraded.Add(1)
 	queue := s.poll.queue
-	s.poll.queue, s.poll.queued = nil, 0
+	s.poll.queue = pollQueue{}
+	s.loop.Rank(s, 0)
 	if s.poll.post == nil && s.poll.legacy == nil {
 		s.poll = nil
 	}
-	for _, m := range queue {
-		s.sendFrame(c, m)
-		m.Release()
+	queue.each(func(m *Message) { s.sendFrame(c, m) })
+	queue.clear()
+	if s.state != sessionOpen {
+		return // the WebSocket did not take it
 	}
 	if s.paused {
 		c.Pause()
