@@ -99,8 +99,9 @@ type Config struct {
 	// sid for its value.
 	Cookie *http.Cookie
 
-	// GenerateID makes the sid; it must be unguessable. An empty one, or one in
-	// use, refuses the handshake. Default: 120 random bits as 20 characters.
+	// GenerateID makes the sid; it must be unguessable, and may have any character.
+	// An empty one, one of more than 1,024 bytes, or one in use, refuses the
+	// handshake. Default: 120 random bits as 20 characters.
 	GenerateID func(r *Request) string
 
 	// Logger receives faults of this side. Default: slog.Default.

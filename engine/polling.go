@@ -3,6 +3,8 @@ package engine
 import (
 	"bytes"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/sockeye-io/sockeye/netpoll"
 
@@ -92,7 +94,7 @@ func (s *Session) pollHeaders() []byte {
 	if s.poll.initial && s.engine.cfg.Cookie != nil {
 		h = append(h, "Set-Cookie: "...)
 		cookie := *s.engine.cfg.Cookie
-		cookie.Value = s.ID()
+		cookie.Value = cookieValue(s.ID())
 		h = append(h, cookie.String()...)
 		h = append(h, "\r\n"...)
 	}
@@ -115,6 +117,12 @@ func (s *Session) appendHeaders(dst []byte, r *http1.Request, extra http.Header)
 		dst = appendHeaders(dst, extra)
 	}
 	return dst
+}
+
+// cookieValue is an sid as the value of a cookie: percent-encoded where it is not
+// safe in a URL, as the reference server's.
+func cookieValue(sid string) string {
+	return strings.ReplaceAll(url.QueryEscape(sid), "+", "%20")
 }
 
 func (e *Engine) callHeaders(h http.Header, r *Request, initial bool) {
