@@ -3,11 +3,12 @@ package netpoll
 import (
 	"errors"
 	"fmt"
-	"github.com/sockeye-io/sockeye/proto/ws"
 	"log/slog"
 	"math"
 	"net/http"
 	"time"
+
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // Config configures loops and connections. The zero value is ready to use. In
