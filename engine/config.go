@@ -97,6 +97,15 @@ type Config struct {
 	// Default 100. Negative: no limit.
 	MaxPendingSessions int
 
+	// MaxKeptHeadBytes bounds what a session keeps of the head of the request that
+	// opened it, in a compact form in which common lines take a byte or two. Fields
+	// that do not fit are left out, see Request.Truncated: Cookie is served first,
+	// then Authorization, Origin, User-Agent, X-Forwarded-For, -Proto and -Host,
+	// X-Real-IP, Forwarded, Referer, Accept-Language, and the others as they came.
+	// The request line and Host are always kept, and count. Default 2 KiB. Negative:
+	// no limit.
+	MaxKeptHeadBytes int
+
 	// CORS answers browsers of other origins. The zero value gives no headers:
 	// only pages of the same origin may use polling.
 	CORS CORS
@@ -159,6 +168,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxDeciding == 0 {
 		c.MaxDeciding = 1_024
+	}
+	if c.MaxKeptHeadBytes == 0 {
+		c.MaxKeptHeadBytes = 2 << 10
 	}
 	if c.MaxSessions == 0 {
 		c.MaxSessions = 1_000_000

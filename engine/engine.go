@@ -287,7 +287,7 @@ func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, code int, messag
 			e.cfg.Logger.Error("engine: panic in OnRefused", "panic", v)
 		}
 	}()
-	req := newRequest(c, r, nil)
+	req := newRequest(c, r)
 	e.cfg.OnRefused(&req, code, message)
 }
 

@@ -72,7 +72,7 @@ func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
 		e.refuseSession(c, r, "too many handshakes are under way")
 		return
 	}
-	d := &decision{e: e, c: c, req: newRequest(c, r, nil), r: r.Clone()}
+	d := &decision{e: e, c: c, req: newRequest(c, r), r: r.Clone()}
 	loop := c.Loop()
 	go func() {
 		defer func() { <-e.deciding }()
@@ -111,7 +111,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 	} else {
 		if req == nil {
 			req = new(Request)
-			*req = newRequest(c, r, nil)
+			*req = newRequest(c, r)
 		}
 		id = append(id, e.cfg.GenerateID(req)...)
 	}
@@ -119,7 +119,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 		e.refuse(c, r, errBadRequest)
 		return
 	}
-	s := newSession(e, c.Loop(), newRequest(c, r, id))
+	s := newSession(e, c.Loop(), newRequestWithin(c, r, id, e.cfg.MaxKeptHeadBytes))
 	if req != nil {
 		s.request.at, s.request.ctx = req.at, req.ctx
 	}

@@ -218,6 +218,52 @@ func TestMaxSessions(t *testing.T) {
 	w.expect(w.net.Dial(0), 10, 10, 0)
 }
 
+// TestKeptHead: a session keeps 2 KiB of a head, what matters most first; who
+// decides on the handshake sees all of it.
+func TestKeptHead(t *testing.T) {
+	var seen http.Header
+	cfg := Config{GenerateID: func(r *Request) string {
+		seen = r.Headers()
+		if r.Truncated() {
+			t.Error("GenerateID is given less than the whole")
+		}
+		return NewID()
+	}}
+	open := func(cfg Config, head string) *Session {
+		w := newCrowd(t, cfg)
+		p := w.net.Dial(0)
+		p.Write([]byte("GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\n" + head + "\r\n"))
+		if got := w.statuses(p); fmt.Sprint(got) != "[200]" {
+			t.Fatal(got)
+		}
+		return w.sessions[0]
+	}
+	junk := strings.Repeat("X-Junk: "+strings.Repeat("j", 190)+"\r\n", 60)
+	head := junk + "Host: example.org\r\nUser-Agent: U\r\nCookie: c=" + strings.Repeat("c", 1000) + "\r\nOrigin: http://o\r\n"
+	s := open(cfg, head)
+	if len(seen["X-Junk"]) != 60 || len(seen) != 5 {
+		t.Errorf("GenerateID saw %d fields", len(seen))
+	}
+	r := s.Request()
+	h := r.Headers()
+	if !r.Truncated() || len(r.data) > 2048+100 || len(h["X-Junk"]) != 4 {
+		t.Errorf("truncated %v, %d bytes, %d of X-Junk", r.Truncated(), len(r.data), len(h["X-Junk"]))
+	}
+	if len(h.Get("Cookie")) != 1002 || h.Get("Origin") != "http://o" || h.Get("User-Agent") != "U" || h.Get("Host") != "example.org" || r.HTTP().Host != "example.org" {
+		t.Errorf("%v", h)
+	}
+	if r.Query().Get("EIO") != "4" || r.RemoteAddr() == "" {
+		t.Errorf("%q from %q", r.URL(), r.RemoteAddr())
+	}
+	cfg.MaxKeptHeadBytes = -1
+	if r := open(cfg, head).Request(); r.Truncated() || len(r.Headers()["X-Junk"]) != 60 {
+		t.Error("truncated without a limit")
+	}
+	if r := open(Config{}, "Host: h\r\nA: "+strings.Repeat("a", 1800)+"\r\n").Request(); r.Truncated() {
+		t.Error("truncated below the limit")
+	}
+}
+
 // TestNoSessionWithoutMemory: who is here already has what is left.
 func TestNoSessionWithoutMemory(t *testing.T) {
 	w := newCrowd(t, Config{})
