@@ -16,8 +16,9 @@ import (
 // Handler is the layer above. Its methods are called on the loop of the
 // session and must not block.
 type Handler interface {
-	// OnOpen is called when a session has been established, before its
-	// handshake is answered.
+	// OnOpen is called when a session has been opened, before its handshake is
+	// answered. When the handler is satisfied with the peer, here or later, it calls
+	// s.Establish.
 	OnOpen(s *Session)
 
 	// OnMessage is given each message in the order in which the peer sent
@@ -64,10 +65,12 @@ type Stats struct {
 	PingTimeouts  uint64
 	ParseErrors   uint64
 	SlowConsumers uint64 // polling sessions over MaxQueuedBytes
+
+	RefusedSessions uint64 // handshakes answered 503: MaxSessions, MaxPendingSessions, MaxDeciding, memory, closing
 }
 
 type counters struct {
-	opened, upgraded, refused, pingTimeouts, parseErrors, slow atomic.Uint64
+	opened, upgraded, refused, pingTimeouts, parseErrors, slow, refusedSessions atomic.Uint64
 }
 
 // New makes an engine. Start serves it.
@@ -112,6 +115,7 @@ func (e *Engine) Stats() Stats {
 	return Stats{
 		Sessions: e.sessions.len(), Opened: s.opened.Load(), Upgraded: s.upgraded.Load(), Refused: s.refused.Load(),
 		PingTimeouts: s.pingTimeouts.Load(), ParseErrors: s.parseErrors.Load(), SlowConsumers: s.slow.Load(),
+		RefusedSessions: s.refusedSessions.Load(),
 	}
 }
 
@@ -176,8 +180,15 @@ func (m Mux) HandleMessage(c *netpoll.Conn, data []byte, binary bool) {
 
 // HandleClose is for netpoll.
 func (m Mux) HandleClose(c *netpoll.Conn, err error) {
-	if s, ok := c.Context.(*Session); ok {
-		c.Context = nil
+	var s *Session
+	switch x := c.Context.(type) {
+	case *Session:
+		s = x
+	case *httpConn:
+		s = x.session
+	}
+	c.Context = nil
+	if s != nil {
 		s.connClosed(c, err)
 	}
 }
@@ -276,7 +287,7 @@ func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, code int, messag
 			e.cfg.Logger.Error("engine: panic in OnRefused", "panic", v)
 		}
 	}()
-	req := newRequest(c, r, nil)
+	req := newRequest(c, r)
 	e.cfg.OnRefused(&req, code, message)
 }
 
