@@ -24,9 +24,8 @@ type Config struct {
 	Unclaimed []string
 
 	// OnRefused, if not nil, is told of requests that are answered with an error
-	// of the protocol: its code and message. It is called on an event loop and must
-	// not block; r is a copy.
-	OnRefused func(r *Request, code int, message string)
+	// of the protocol. It is called on an event loop and must not block; r is a copy.
+	OnRefused func(r *Request, refusal Refusal)
 
 	// PingInterval is the time from a pong, or the handshake, to the server's
 	// next ping; PingTimeout the time that the peer has to answer it. Defaults:

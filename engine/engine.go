@@ -207,13 +207,13 @@ func (e *Engine) serve(c *netpoll.Conn, r *http1.Request) {
 	case !(websocket && e.ws) && !(string(q.transport) == "polling" && e.polling):
 		e.refuse(c, r, errTransport)
 	case !validHeaderValue(r.Header("Origin")):
-		e.refuse(c, r, errBadRequest)
+		e.refuse(c, r, errOrigin)
 	case len(q.sid) > 0:
 		e.serveSession(c, r, q, websocket)
 	case method != "GET":
 		e.refuse(c, r, errMethod)
 	case websocket != r.UpgradeWebSocket:
-		e.refuse(c, r, errBadRequest)
+		e.refuse(c, r, errHandshake)
 	default:
 		e.serveHandshake(c, r, q)
 	}
@@ -226,7 +226,7 @@ func (e *Engine) serveSession(c *netpoll.Conn, r *http1.Request, q query, websoc
 	case s == nil:
 		e.refuse(c, r, errSession)
 	case websocket != r.UpgradeWebSocket || !s.speaks(q.eio):
-		e.refuse(c, r, errBadRequest)
+		e.refuse(c, r, errMismatch)
 	case s.loop != c.Loop():
 		c.MoveTo(s.loop, r) // connections follow their session
 	case websocket:
@@ -235,7 +235,7 @@ func (e *Engine) serveSession(c *netpoll.Conn, r *http1.Request, q query, websoc
 		if s.state == sessionClosed {
 			e.refuse(c, r, errSession)
 		} else {
-			e.refuse(c, r, errBadRequest)
+			e.refuse(c, r, errMismatch)
 		}
 	case string(r.Method) == "GET":
 		s.handlePoll(c, r, q)
@@ -264,7 +264,7 @@ func (e *Engine) refuse(c *netpoll.Conn, r *http1.Request, err *protocolError) {
 
 func (e *Engine) refuseText(c *netpoll.Conn, r *http1.Request, err *protocolError, message string) {
 	e.stats.refused.Add(1)
-	e.tellRefused(c, r, err.code, message)
+	e.tellRefused(c, r, err, message)
 	if r.UpgradeWebSocket {
 		// The reference server refuses a WebSocket with 400 and plain text.
 		c.CloseAfterResponse()
@@ -278,7 +278,8 @@ func (e *Engine) refuseText(c *netpoll.Conn, r *http1.Request, err *protocolErro
 	e.respond(c, r, err.status, "application/json", body)
 }
 
-func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, code int, message string) {
+func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, err *protocolError, message string) {
+	e.cfg.Logger.Debug("engine: a request is refused", "check", err.check, "message", message)
 	if e.cfg.OnRefused == nil {
 		return
 	}
@@ -288,7 +289,10 @@ func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, code int, messag
 		}
 	}()
 	req := newRequest(c, r)
-	e.cfg.OnRefused(&req, code, message)
+	q := parseQuery(r.RawQuery)
+	e.cfg.OnRefused(&req, Refusal{
+		Code: err.code, Message: message, Check: err.check, Transport: string(q.transport), SID: string(q.sid),
+	})
 }
 
 // respond answers a request with a whole body.

@@ -116,7 +116,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 		id = append(id, e.cfg.GenerateID(req)...)
 	}
 	if len(id) == 0 || len(id) > maxIDBytes {
-		e.refuse(c, r, errBadRequest)
+		e.refuse(c, r, errID)
 		return
 	}
 	s := newSession(e, c.Loop(), newRequestWithin(c, r, id, e.cfg.MaxKeptHeadBytes))
@@ -134,7 +134,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 	}
 	if !e.sessions.add(s) {
 		e.sessions.release()
-		e.refuse(c, r, errBadRequest)
+		e.refuse(c, r, errID)
 		return
 	}
 	var upgrades []string

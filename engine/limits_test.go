@@ -218,6 +218,51 @@ func TestMaxSessions(t *testing.T) {
 	w.expect(w.net.Dial(0), 10, 10, 0)
 }
 
+// TestRefusal: what OnRefused is told, by the check that failed.
+func TestRefusal(t *testing.T) {
+	var got []string
+	w := newCrowd(t, Config{
+		OnRefused: func(_ *Request, x Refusal) {
+			got = append(got, fmt.Sprint(x.Code, x.Check, " ", x.Transport, " ", x.SID))
+		},
+		GenerateID: func(r *Request) string { return r.Query().Get("id") },
+	})
+	p := w.net.Dial(0)
+	p.Write([]byte("GET /engine.io/?EIO=4&transport=polling&id=a HTTP/1.1\r\nHost: h\r\n\r\n"))
+	w.net.Run()
+	for _, c := range []struct{ method, query, want string }{
+		{"GET", "EIO=4&transport=smoke", "0UNKNOWN_TRANSPORT smoke "},
+		{"GET", "EIO=4&transport=polling&sid=b%3A", "1UNKNOWN_SID polling b:"},
+		{"PUT", "EIO=4&transport=polling", "2BAD_HANDSHAKE_METHOD polling "},
+		{"GET", "EIO=4&transport=websocket", "3TRANSPORT_HANDSHAKE_ERROR websocket "},
+		{"GET", "EIO=4&transport=websocket&sid=a", "3TRANSPORT_MISMATCH websocket a"},
+		{"GET", "EIO=4&transport=polling", "3ID_GENERATION_ERROR polling "},
+		{"GET", "EIO=3&transport=polling", "5UNSUPPORTED_PROTOCOL_VERSION polling "},
+	} {
+		got = nil
+		p := w.net.Dial(1)
+		fmt.Fprintf(writer{p}, "%s /engine.io/?%s HTTP/1.1\r\nHost: h\r\n\r\n", c.method, c.query)
+		w.net.Run()
+		if fmt.Sprint(got) != "["+c.want+"]" {
+			t.Errorf("%s: %q, want %q", c.query, got, c.want)
+		}
+	}
+}
+
+// TestHeadWithoutContent: no answer to HEAD has content (RFC 9110, section 9.3.2).
+func TestHeadWithoutContent(t *testing.T) {
+	w := newCrowd(t, Config{CORS: CORS{Origins: []string{"*"}}})
+	p := w.net.Dial(0)
+	w.expect(p, 1, 1, 0)
+	for _, query := range []string{"", "EIO=4&transport=polling", "EIO=4&transport=websocket", "EIO=4&transport=polling&sid=x", "EIO=4&transport=polling&sid=" + w.sessions[0].ID()} {
+		fmt.Fprintf(writer{p}, "HEAD /engine.io/?%s HTTP/1.1\r\nHost: h\r\n\r\n", query)
+		w.net.Run()
+		if got := string(p.Read()); !strings.HasPrefix(got, "HTTP/1.1 ") || !strings.HasSuffix(got, "\r\n\r\n") || strings.Count(got, "\r\n\r\n") != 1 {
+			t.Errorf("%s: %q", query, got)
+		}
+	}
+}
+
 // TestKeptHead: a session keeps 2 KiB of a head, what matters most first; who
 // decides on the handshake sees all of it.
 func TestKeptHead(t *testing.T) {
