@@ -11,8 +11,6 @@ import (
 	"sync"
 
 	"github.com/sockeye-io/sockeye/netpoll"
-
-	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // encoding is a content coding of HTTP that a client of polling accepts.
@@ -143,7 +141,7 @@ func respondPosted(x, _ any) {
 		return
 	}
 	buf := netpoll.NewBuffer(512 + len(a.payload))
-	buf.B = http1.AppendResponseHead(buf.B, 200, a.contentType, len(a.payload), a.c.KeepAlive(), a.extra)
+	buf.B = appendHead(buf.B, a.c, 200, a.contentType, len(a.payload), a.extra)
 	buf.B = append(buf.B, a.payload...)
 	a.c.Respond(buf)
 	buf.Release()

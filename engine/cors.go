@@ -57,7 +57,7 @@ func (e *Engine) respondPreflight(c *netpoll.Conn, r *http1.Request) {
 		extra = append(extra, "\r\n"...)
 	}
 	buf := netpoll.NewBuffer(512)
-	buf.B = http1.AppendResponseHead(buf.B, 204, "", 0, c.KeepAlive(), extra)
+	buf.B = appendHead(buf.B, c, 204, "", 0, extra)
 	c.Respond(buf)
 	buf.Release()
 }

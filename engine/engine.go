@@ -295,12 +295,18 @@ func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, err *protocolErr
 	})
 }
 
+// appendHead appends the head of an answer, with its Date. extra are complete header
+// lines, which may be overwritten behind their end.
+func appendHead(dst []byte, c *netpoll.Conn, status int, contentType string, size int, extra []byte) []byte {
+	return http1.AppendResponseHead(dst, status, contentType, size, c.KeepAlive(), c.Loop().AppendDate(extra))
+}
+
 // respond answers a request with a whole body.
 func (e *Engine) respond(c *netpoll.Conn, r *http1.Request, status int, contentType string, body []byte) {
 	var room [256]byte
 	extra := e.cfg.CORS.appendHeaders(room[:0], r)
 	buf := netpoll.NewBuffer(256 + len(extra) + len(body))
-	buf.B = http1.AppendResponseHead(buf.B, status, contentType, len(body), c.KeepAlive(), extra)
+	buf.B = appendHead(buf.B, c, status, contentType, len(body), extra)
 	if string(r.Method) != "HEAD" {
 		buf.B = append(buf.B, body...)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/sockeye-io/sockeye/netpoll"
@@ -17,6 +18,10 @@ func (e *Engine) serveHandshake(c *netpoll.Conn, r *http1.Request, q query) {
 	case e.closing.Load():
 		c.CloseAfterResponse()
 		e.refuseSession(c, r, "shutting down")
+	case !c.TakeHandshake():
+		c.CloseAfterResponse()
+		e.stats.refused.Add(1)
+		e.respond(c, r, 429, "text/plain", []byte("too many handshakes of this address"))
 	case e.sessions.len() >= e.cfg.MaxSessions:
 		c.CloseAfterResponse()
 		e.refuseSession(c, r, "too many sessions")
@@ -40,6 +45,10 @@ func (e *Engine) tooManyPending(c *netpoll.Conn, r *http1.Request) bool {
 	h, ok := c.Context.(*httpConn)
 	return ok && !r.UpgradeWebSocket && int(h.pending.Load()) >= e.cfg.MaxPendingSessions
 }
+
+// errGone ends a connection whose peer has reset it: it has no address any more, for
+// limits and logs to go by.
+var errGone = errors.New("engine: the peer has reset the connection")
 
 // refuseSession answers a handshake for which there is no room.
 func (e *Engine) refuseSession(c *netpoll.Conn, r *http1.Request, why string) {
@@ -73,6 +82,11 @@ func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
 		return
 	}
 	d := &decision{e: e, c: c, req: newRequest(c, r), r: r.Clone()}
+	if d.req.gone() {
+		<-e.deciding
+		c.Abort(errGone)
+		return
+	}
 	loop := c.Loop()
 	go func() {
 		defer func() { <-e.deciding }()
@@ -86,6 +100,9 @@ func decided(a, _ any) {
 	e, c, r := d.e, d.c, d.r
 	switch q := parseQuery(r.RawQuery); {
 	case !c.Open():
+	case e.closing.Load():
+		c.CloseAfterResponse()
+		e.refuseSession(c, r, "shutting down")
 	case !d.admitted:
 		e.respondRecorded(c, r, &d.answer)
 	case d.err != nil:
@@ -120,6 +137,10 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 		return
 	}
 	s := newSession(e, c.Loop(), newRequestWithin(c, r, id, e.cfg.MaxKeptHeadBytes))
+	if s.request.gone() {
+		c.Abort(errGone)
+		return
+	}
 	if req != nil {
 		s.request.at, s.request.ctx = req.at, req.ctx
 	}

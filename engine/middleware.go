@@ -86,12 +86,13 @@ func (e *Engine) respondRecorded(c *netpoll.Conn, r *http1.Request, w *recorder)
 	w.header.Del("Content-Type")
 	w.header.Del("Content-Length")
 	w.header.Del("Connection")
+	w.header.Del("Date")
 	if r.UpgradeWebSocket {
 		c.CloseAfterResponse()
 	}
 	extra := appendHeaders(e.cfg.CORS.appendHeaders(nil, r), w.header)
 	buf := netpoll.NewBuffer(256 + len(extra) + w.body.Len())
-	buf.B = http1.AppendResponseHead(buf.B, w.status, contentType, w.body.Len(), c.KeepAlive(), extra)
+	buf.B = appendHead(buf.B, c, w.status, contentType, w.body.Len(), extra)
 	if string(r.Method) != "HEAD" {
 		buf.B = append(buf.B, w.body.Bytes()...)
 	}

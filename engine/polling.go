@@ -70,7 +70,7 @@ func (s *Session) answerPoll() {
 		s.respondCompressed(c, textPlain, q.appendPayload(make([]byte, 0, size)))
 	default:
 		buf := netpoll.NewBuffer(512 + size)
-		buf.B = http1.AppendResponseHead(buf.B, 200, textPlain, size, c.KeepAlive(), s.pollHeaders())
+		buf.B = appendHead(buf.B, c, 200, textPlain, size, s.pollHeaders())
 		buf.B = q.appendPayload(buf.B)
 		c.Respond(buf)
 		buf.Release()
@@ -207,7 +207,7 @@ func (s *Session) endPost() {
 	vacate(p.conn)
 	if p.conn.Open() {
 		buf := netpoll.NewBuffer(256)
-		buf.B = http1.AppendResponseHead(buf.B, 200, "text/html", len(ok), p.conn.KeepAlive(), s.appendHeaders(nil, p.req, nil))
+		buf.B = appendHead(buf.B, p.conn, 200, "text/html", len(ok), s.appendHeaders(nil, p.req, nil))
 		buf.B = append(buf.B, ok...)
 		p.conn.Respond(buf)
 		buf.Release()

@@ -40,7 +40,7 @@ func newRequestWithin(c *netpoll.Conn, r *http1.Request, sid []byte, headBytes i
 	buf := netpoll.NewBuffer(512)
 	defer buf.Release()
 	buf.B = append(buf.B, sid...)
-	buf.B, _ = c.AppendRemoteAddr(buf.B)
+	buf.B, _ = c.AppendRemoteAddr(buf.B) // nothing, if the peer has reset
 	addrLen := len(buf.B) - len(sid)
 	var truncated bool
 	buf.B, truncated = r.AppendCompactWithin(buf.B, headBytes, keptFirst)
@@ -48,6 +48,9 @@ func newRequestWithin(c *netpoll.Conn, r *http1.Request, sid []byte, headBytes i
 		at: time.Now().UnixNano(), data: string(buf.B), sidLen: uint16(len(sid)), addrLen: uint16(addrLen), truncated: truncated,
 	}
 }
+
+// gone tells whether the peer had reset the connection when r was copied.
+func (r *Request) gone() bool { return r.addrLen == 0 }
 
 func (r *Request) sid() string { return r.data[:r.sidLen] }
 

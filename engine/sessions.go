@@ -63,7 +63,11 @@ func (t *sessions) add(s *Session) bool {
 	h := &t.shards[t.shard(s.ID())]
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.m.Add(s)
+	if !h.m.Add(s) {
+		return false
+	}
+	s.loop.Group().Memory().Add(s.memory())
+	return true
 }
 
 func (t *sessions) remove(s *Session) {
@@ -72,10 +76,17 @@ func (t *sessions) remove(s *Session) {
 	defer h.mu.Unlock()
 	if h.m.Remove(s) {
 		t.count.Add(-1)
+		s.loop.Group().Memory().Add(-s.memory())
 	}
 }
 
 func (t *sessions) len() int { return int(t.count.Load()) }
+
+// sessionBytes is what a session takes with what the layer above keeps for it, but
+// for its head.
+const sessionBytes = 640
+
+func (s *Session) memory() int { return sessionBytes + len(s.request.data) }
 
 // each calls f for every session, without holding a lock.
 func (t *sessions) each(f func(*Session)) {

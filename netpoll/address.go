@@ -170,10 +170,14 @@ func (l *Loop) leaveAddress(c *Conn) {
 // TakeHandshake tells whether the peer's address may make another handshake, by
 // Config.PerAddress. The layer above asks before it does the work of one.
 func (c *Conn) TakeHandshake() bool {
-	return c.takeToken(func(x *address, t *addresses, now time.Duration) bool {
+	ok := c.takeToken(func(x *address, t *addresses, now time.Duration) bool {
 		n := float64(t.limits.HandshakesPerSecond)
 		return n == 0 || x.handshakes.take(now, n, 10*n)
 	})
+	if !ok {
+		c.loop.group.stats.refusedByAddress.Add(1)
+	}
+	return ok
 }
 
 // takeMessage counts a message at the peer's address.
