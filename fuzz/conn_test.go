@@ -167,7 +167,7 @@ func converse(t *testing.T, pieces [][]byte) []byte {
 		a.net.Run()
 	}
 	// The end of its stream takes a peer for gone whose request waits for an answer.
-	if !a.net.RunUntil(30*time.Second, func() bool { return g.Stats().Lent == 0 && a.net.Idle() }) {
+	if !a.net.RunUntil(30*time.Second, func() bool { return (p.Watched() || p.Closed()) && a.net.Idle() }) {
 		t.Fatalf("a request is not answered; sent %.2000q, received %.2000q", pieces, p.Read())
 	}
 	p.Close()

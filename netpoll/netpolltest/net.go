@@ -152,6 +152,10 @@ func (p *Peer) WasReset() bool { return p.is(func() bool { return p.wasReset }) 
 // taken it back.
 func (p *Peer) Lent() bool { return p.is(func() bool { return p.lent }) }
 
+// Watched tells whether a loop waits for something of the connection: it is neither
+// lent nor on its way back.
+func (p *Peer) Watched() bool { return p.is(func() bool { return p.watch != 0 }) }
+
 // Writes is how many writes of the server have reached the peer.
 func (p *Peer) Writes() (n int) {
 	p.change(func() { n = p.writes })
