@@ -98,15 +98,7 @@ func (enc encoding) compress(payload []byte) []byte {
 // compressible tells whether an answer of that size to the poll that waits is
 // worth compressing.
 func (s *Session) compressible(size int) bool {
-	if s.poll.encoding == identity || size < s.engine.cfg.HTTPCompressionThreshold {
-		return false
-	}
-	for _, m := range s.poll.queue {
-		if !m.NoCompress {
-			return true
-		}
-	}
-	return false
+	return s.poll.encoding != identity && size >= s.engine.cfg.HTTPCompressionThreshold && s.poll.queue.compress
 }
 
 // pollAnswer is an answer to a poll that is being compressed.

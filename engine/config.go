@@ -47,9 +47,10 @@ type Config struct {
 	// 1,000,000.
 	MaxPayload int
 
-	// MaxQueuedBytes bounds what waits for a polling peer to ask for it; a
-	// session with more is closed. Default 1 MiB. (For WebSocket see
-	// netpoll.Config.MaxQueuedBytes.)
+	// MaxQueuedBytes bounds the memory of what waits for a polling peer to ask for
+	// it: buffers by their capacity, and 64 bytes for each. A session that would
+	// need more is closed; one message alone, with its attachments, may be larger.
+	// Default 1 MiB. (For WebSocket see netpoll.Config.MaxQueuedBytes.)
 	MaxQueuedBytes int
 
 	// Transports are those enabled, "polling" and "websocket". Default: both.
@@ -98,8 +99,9 @@ type Config struct {
 	// sid for its value.
 	Cookie *http.Cookie
 
-	// GenerateID makes the sid; it must be unguessable. An empty one, or one in
-	// use, refuses the handshake. Default: 120 random bits as 20 characters.
+	// GenerateID makes the sid; it must be unguessable, and may have any character.
+	// An empty one, one of more than 1,024 bytes, or one in use, refuses the
+	// handshake. Default: 120 random bits as 20 characters.
 	GenerateID func(r *Request) string
 
 	// Logger receives faults of this side. Default: slog.Default.

@@ -10,7 +10,7 @@
 //	netpoll.Conn -> Mux -> Engine.serve -+-> handshake        -> Handler.OnOpen
 //	                                     +-> poll, POST, ws   -> eio.Packet -> Session.handlePacket -> Handler.OnMessage
 //	Message -> Session.Send -+-> websocket: a view into the message, queued on the connection
-//	                         +-> polling:   queued for the poll, answered once per batch
+//	                         +-> polling:   queued for the poll (pollQueue), answered once per batch
 //
 // # Who owns a session
 //

@@ -182,40 +182,6 @@ func (m Mux) HandleClose(c *netpoll.Conn, err error) {
 	}
 }
 
-// query are the parameters of a request that the protocol knows; views into
-// the request.
-type query struct {
-	transport, sid, eio []byte
-
-	jsonp []byte // j; not nil if there is one
-	b64   bool
-}
-
-func parseQuery(raw []byte) (q query) {
-	for len(raw) > 0 {
-		pair := raw
-		if i := bytes.IndexByte(raw, '&'); i >= 0 {
-			pair, raw = raw[:i], raw[i+1:]
-		} else {
-			raw = nil
-		}
-		k, v, _ := bytes.Cut(pair, []byte{'='})
-		switch string(k) {
-		case "transport":
-			q.transport = v
-		case "sid":
-			q.sid = v
-		case "EIO":
-			q.eio = v
-		case "j":
-			q.jsonp = append([]byte{}, v...)
-		case "b64":
-			q.b64 = len(v) > 0
-		}
-	}
-	return q
-}
-
 // serve answers a request for the engine's path, in the order of checks of the
 // reference server.
 func (e *Engine) serve(c *netpoll.Conn, r *http1.Request) {

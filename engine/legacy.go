@@ -64,21 +64,13 @@ func callbackIndex(j []byte) []byte {
 // legacyPayload is the queue as the body of an answer to a poll, and its type.
 func (s *Session) legacyPayload() (payload []byte, contentType string) {
 	l := s.poll.legacy
-	binary := false
-	for _, m := range s.poll.queue {
-		binary = binary || m.binary
-	}
-	binary = binary && l.v3 && !l.b64 && l.jsonp == nil
-	if !l.v3 {
-		payload = s.appendPayload(nil)
+	q := &s.poll.queue
+	binary := q.binary && l.v3 && !l.b64 && l.jsonp == nil
+	payload = make([]byte, 0, q.size+8*q.count)
+	if l.v3 {
+		payload = q.appendPayloadV3(payload, binary)
 	} else {
-		appendPacket := eio.AppendPayloadV3
-		if binary {
-			appendPacket = eio.AppendBinaryPayloadV3
-		}
-		for _, m := range s.poll.queue {
-			payload = appendPacket(payload, m.packet())
-		}
+		payload = q.appendPayload(payload)
 	}
 	switch {
 	case l.jsonp != nil:

@@ -3,9 +3,10 @@ package engine
 import (
 	"bytes"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/sockeye-io/sockeye/netpoll"
-	"github.com/sockeye-io/sockeye/proto/eio"
 
 	"github.com/sockeye-io/sockeye/proto/http1"
 )
@@ -31,7 +32,7 @@ func (s *Session) handlePoll(c *netpoll.Conn, r *http1.Request, q query) {
 	switch {
 	case s.state == sessionClosing:
 		s.handleClosingPoll()
-	case len(s.poll.queue) > 0:
+	case !s.poll.queue.empty():
 		s.flushSoon()
 	case s.poll.upgrade != nil && s.poll.upgrade.urgent:
 		s.answerPollWithNoop()
@@ -44,8 +45,8 @@ func (s *Session) answerPollWithNoop() {
 	if s.conn == nil || s.transport != transportPolling {
 		return
 	}
-	if len(s.poll.queue) == 0 {
-		s.poll.queue = append(s.poll.queue, noopPacket.Retain())
+	if s.poll.queue.empty() {
+		s.enqueue(noopPacket)
 	}
 	s.answerPoll()
 }
@@ -55,10 +56,8 @@ func (s *Session) answerPoll() {
 	c := s.conn
 	s.conn = nil
 	c.Context = nil
-	size := max(len(s.poll.queue)-1, 0) // separators
-	for _, m := range s.poll.queue {
-		size += len(m.pollingRecord())
-	}
+	q := &s.poll.queue
+	size := q.size
 	switch {
 	case s.poll.legacy != nil:
 		payload, contentType := s.legacyPayload()
@@ -68,11 +67,11 @@ func (s *Session) answerPoll() {
 			respondPosted(&pollAnswer{s, c, contentType, payload, s.pollHeaders()}, nil)
 		}
 	case s.compressible(size):
-		s.respondCompressed(c, textPlain, s.appendPayload(make([]byte, 0, size)))
+		s.respondCompressed(c, textPlain, q.appendPayload(make([]byte, 0, size)))
 	default:
 		buf := netpoll.NewBuffer(512 + size)
 		buf.B = http1.AppendResponseHead(buf.B, 200, textPlain, size, c.KeepAlive(), s.pollHeaders())
-		buf.B = s.appendPayload(buf.B)
+		buf.B = q.appendPayload(buf.B)
 		c.Respond(buf)
 		buf.Release()
 	}
@@ -80,29 +79,6 @@ func (s *Session) answerPoll() {
 }
 
 const textPlain = "text/plain; charset=UTF-8"
-
-// appendPayload appends the queue as a polling payload.
-func (s *Session) appendPayload(dst []byte) []byte {
-	for i, m := range s.poll.queue {
-		if i > 0 {
-			dst = append(dst, eio.Separator)
-		}
-		dst = append(dst, m.pollingRecord()...)
-	}
-	return dst
-}
-
-// clearQueue empties the queue and keeps a small one's memory.
-func (s *Session) clearQueue() {
-	for _, m := range s.poll.queue {
-		m.Release()
-	}
-	clear(s.poll.queue)
-	if s.poll.queue = s.poll.queue[:0]; cap(s.poll.queue) > 16 {
-		s.poll.queue = nil
-	}
-	s.poll.queued = 0
-}
 
 // pollHeaders are the extra header lines of an answer to a poll. The poll is
 // gone by now; CORS takes the Origin of the handshake: the same page sends both.
@@ -118,7 +94,7 @@ func (s *Session) pollHeaders() []byte {
 	if s.poll.initial && s.engine.cfg.Cookie != nil {
 		h = append(h, "Set-Cookie: "...)
 		cookie := *s.engine.cfg.Cookie
-		cookie.Value = s.ID()
+		cookie.Value = cookieValue(s.ID())
 		h = append(h, cookie.String()...)
 		h = append(h, "\r\n"...)
 	}
@@ -141,6 +117,12 @@ func (s *Session) appendHeaders(dst []byte, r *http1.Request, extra http.Header)
 		dst = appendHeaders(dst, extra)
 	}
 	return dst
+}
+
+// cookieValue is an sid as the value of a cookie: percent-encoded where it is not
+// safe in a URL, as the reference server's.
+func cookieValue(sid string) string {
+	return strings.ReplaceAll(url.QueryEscape(sid), "+", "%20")
 }
 
 func (e *Engine) callHeaders(h http.Header, r *Request, initial bool) {

@@ -41,8 +41,7 @@ type Session struct {
 // polling is what a session keeps until it is a WebSocket and nothing else.
 // Loop-owned.
 type polling struct {
-	queue   []*Message  // what waits for a poll
-	queued  int         // bytes in queue
+	queue   pollQueue   // what waits for a poll
 	post    *post       // the POST that is being worked through
 	upgrade *upgrade    // the WebSocket that probes
 	headers http.Header // the middleware's, for the handshake's answer

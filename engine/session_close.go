@@ -40,11 +40,11 @@ func (s *Session) close(reason CloseReason) {
 		s.finish()
 		c.CloseWebSocket(0, "")
 	case s.poll.answerLate:
-		s.poll.queue = append(s.poll.queue, noopPacket.Retain())
+		s.enqueue(noopPacket)
 		s.loop.Arm(&s.timer, s, lateRequestTime)
-	case reason.byPeer() || c != nil && len(s.poll.queue) == 0:
+	case reason.byPeer() || c != nil && s.poll.queue.empty():
 		if c != nil {
-			s.poll.queue = append(s.poll.queue, closePacket.Retain())
+			s.enqueue(closePacket)
 			s.answerPoll()
 		}
 		s.finish()
@@ -75,9 +75,9 @@ func (s *Session) closedByPeer() {
 // handleClosingPoll answers a poll of a session that is over: with what is still
 // queued, then with the close packet.
 func (s *Session) handleClosingPoll() {
-	last := s.poll.answerLate || len(s.poll.queue) == 0
-	if len(s.poll.queue) == 0 {
-		s.poll.queue = append(s.poll.queue, closePacket.Retain())
+	last := s.poll.answerLate || s.poll.queue.empty()
+	if s.poll.queue.empty() {
+		s.enqueue(closePacket)
 	}
 	s.answerPoll()
 	if last {

@@ -22,7 +22,7 @@ func (s *Session) SendVolatile(m *Message) bool {
 }
 
 func (s *Session) writable() bool {
-	if p := s.poll; p != nil && len(p.queue) > 0 && !p.flushing {
+	if p := s.poll; p != nil && !p.queue.empty() && !p.flushing {
 		return false
 	}
 	return s.conn != nil && s.conn.Writable()
@@ -36,16 +36,46 @@ func (s *Session) send(m *Message) {
 		}
 		return
 	}
+	q := &s.poll.queue
+	alone := q.empty()
 	for p := m; p != nil; p = p.next {
-		s.poll.queue = append(s.poll.queue, p.Retain())
-		s.poll.queued += len(p.B) - messageRoom
+		s.enqueue(p)
 	}
-	if s.poll.queued > s.engine.cfg.MaxQueuedBytes && len(s.poll.queue) > 1 && s.conn == nil {
+	switch {
+	case q.held <= s.engine.cfg.MaxQueuedBytes:
+		s.flushSoon()
+	case s.conn != nil:
+		s.answerPoll() // it takes what there is; the rest of the batch is for the next one
+	case !alone:
 		s.engine.stats.slow.Add(1)
 		s.close(TransportError)
-		return
 	}
-	s.flushSoon()
+}
+
+// enqueue queues m alone for a poll.
+func (s *Session) enqueue(m *Message) {
+	q := &s.poll.queue
+	held := q.held
+	q.push(m, s.conn != nil, s.loop.Group().Memory())
+	if s.conn == nil && q.held != held {
+		s.loop.Rank(s, q.held)
+	}
+}
+
+// clearQueue empties the queue.
+func (s *Session) clearQueue() {
+	s.poll.queue.clear()
+	s.loop.Rank(s, 0)
+}
+
+// Shed is for the group's memory only: the session's queue has most of what is
+// spent.
+func (s *Session) Shed() {
+	if s.state == sessionClosing {
+		s.finish()
+	} else {
+		s.close(TransportError)
+	}
 }
 
 // flushSoon has a waiting poll answered at the end of the batch, with all that
@@ -62,17 +92,13 @@ func (s *Session) Flush() {
 	if s.poll != nil {
 		s.poll.flushing = false
 	}
-	if s.transport == transportPolling && s.conn != nil && len(s.poll.queue) > 0 {
+	if s.transport == transportPolling && s.conn != nil && !s.poll.queue.empty() {
 		s.answerPoll()
 	}
 }
 
 func (s *Session) dropQueue() {
-	if s.poll == nil {
-		return
+	if s.poll != nil {
+		s.clearQueue()
 	}
-	for _, m := range s.poll.queue {
-		m.Release()
-	}
-	s.poll.queue, s.poll.queued = nil, 0
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/proto/eio"
 
 	"github.com/sockeye-io/sockeye/proto/http1"
 )
@@ -14,12 +15,14 @@ import (
 //	----------  -----------------------------  --------------------------------------  --------
 //	polling     WebSocket request with sid     101                                     probing
 //	probing     "2probe"                       "3probe"                                probed
+//	probed      "2probe"                       "3probe"                                probed
 //	probed      100 ms later                   a waiting poll gets a noop              probed
 //	probed      later, a poll arrives          it gets what is queued, or a noop       probed
-//	probed      "5"                            a waiting poll gets a noop; what is     upgraded
-//	                                           queued goes out on the WebSocket
 //	probing, probed
-//	            any other message              WebSocket closed; polling goes on       polling
+//	            "5", whatever follows it       a waiting poll gets a noop; what is     upgraded
+//	                                           queued goes out on the WebSocket
+//	            any other message, binary      WebSocket closed; polling goes on       polling
+//	            ones and malformed ones too
 //	            upgradeTimeout                 WebSocket closed; polling goes on       polling
 //	            WebSocket lost                 polling goes on                         polling
 //	            session closed                 WebSocket closed                        -
@@ -28,6 +31,10 @@ import (
 //
 // No packet is lost or doubled: until "5" every packet goes to a poll, and a
 // client sends "5" only after its last poll has been answered.
+//
+// The reference server (engine.io 6.6.8) takes the same, by the packet's type: BestHTTP for
+// Unity sends "52", and a probe is not asked for. It also takes a binary frame of
+// version 3 for an upgrade packet, which no client sends.
 
 // upgrade is a WebSocket that probes. There is at most one in a session.
 type upgrade struct {
@@ -74,12 +81,15 @@ func (u *upgrade) Expire(*netpoll.Timer) {
 // handleProbe is given what arrives on the probing WebSocket.
 func (s *Session) handleProbe(data []byte, binary bool) {
 	u := s.poll.upgrade
+	p, err := s.consumeFrame(data, binary)
 	switch {
-	case !binary && !u.probed && string(data) == "2probe":
-		u.probed = true
+	case err == nil && p.Type == eio.Ping && string(p.Data) == "probe":
 		u.conn.Send(probePongPacket.buf, probePongPacket.frame)
-		s.loop.Arm(&u.timer, u, min(noopDelay, u.until-s.loop.Now()))
-	case !binary && u.probed && string(data) == "5":
+		if !u.probed {
+			u.probed = true
+			s.loop.Arm(&u.timer, u, min(noopDelay, u.until-s.loop.Now()))
+		}
+	case err == nil && p.Type == eio.Upgrade:
 		s.completeUpgrade()
 	default:
 		s.abandonUpgrade()
@@ -99,13 +109,15 @@ func (s *Session) completeUpgrade() {
 	s.conn = c
 	s.engine.stats.upgraded.Add(1)
 	queue := s.poll.queue
-	s.poll.queue, s.poll.queued = nil, 0
+	s.poll.queue = pollQueue{}
+	s.loop.Rank(s, 0)
 	if s.poll.post == nil && s.poll.legacy == nil {
 		s.poll = nil
 	}
-	for _, m := range queue {
-		s.sendFrame(c, m)
-		m.Release()
+	queue.each(func(m *Message) { s.sendFrame(c, m) })
+	queue.clear()
+	if s.state != sessionOpen {
+		return // the WebSocket did not take it
 	}
 	if s.paused {
 		c.Pause()

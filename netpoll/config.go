@@ -3,11 +3,12 @@ package netpoll
 import (
 	"errors"
 	"fmt"
-	"github.com/sockeye-io/sockeye/proto/ws"
 	"log/slog"
 	"math"
 	"net/http"
 	"time"
+
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // Config configures loops and connections. The zero value is ready to use. In
@@ -60,7 +61,7 @@ type Config struct {
 
 	// MaxPostedJobs and MaxPostedBytes bound the jobs that wait for one loop; a
 	// goroutine that is not a loop waits in Post while either is exceeded.
-	// Defaults: 65,536 and 64 MiB.
+	// Defaults: 8,192 and 64 MiB.
 	MaxPostedJobs  int
 	MaxPostedBytes int
 
@@ -141,7 +142,7 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxMessageBytes, c.MaxBodyBytes)
 	def(&c.MaxQueuedBytes, 1<<20)
 	def(&c.MaxUnsentBytes, 128<<10)
-	def(&c.MaxPostedJobs, 65_536)
+	def(&c.MaxPostedJobs, 8_192)
 	def(&c.MaxPostedBytes, 64<<20)
 	def(&c.MaxRequestLineBytes, 8<<10)
 	def(&c.MaxHeadBytes, 16<<10)

@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/sockeye-io/sockeye/internal/bytepool"
@@ -24,13 +25,8 @@ func (c *Conn) consumeRequest(b []byte) int {
 	}
 	l := c.loop
 	lim := l.headLimits()
-	searched := 0
-	if x != nil && c.phase == phaseHead {
-		searched = x.searched
-	}
-	end, searched := http1.HeadEnd(b, searched)
-	if end == 0 && c.phase == phaseHead && x.searched > 0 && searched < lim.LineBytes && len(b) < lim.HeadBytes {
-		x.searched = searched // the limits that the first look checked still hold
+	if c.phase == phaseHead && x.searched > 1 && len(b) < min(lim.LineBytes, lim.HeadBytes) && bytes.IndexByte(b[x.searched:], '\n') < 0 {
+		x.searched = len(b) // no line has ended: what the look before said still holds
 		return 0
 	}
 	r := &l.req
@@ -44,7 +40,7 @@ func (c *Conn) consumeRequest(b []byte) int {
 		if c.phase != phaseHead {
 			c.enter(phaseHead)
 		}
-		c.x.searched = searched
+		c.x.searched = len(b)
 		return 0
 	}
 	c.flags &^= connKeepAlive | connHead

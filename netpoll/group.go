@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/sockeye-io/sockeye/proto/http1"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // Handler is what the layer above does with connections. Its methods are

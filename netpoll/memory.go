@@ -106,5 +106,3 @@ func (l *Loop) largest() (h Holder, bytes int) {
 	}
 	return h, bytes
 }
-
-func defaultMaxMemory() int64 { return 4 << 30 }

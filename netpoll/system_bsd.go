@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"syscall"
 
-	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,7 +17,7 @@ type waker struct {
 	users
 }
 
-func (w *waker) open(p *netpoll.Poller) error {
+func (w *waker) open(q *queue) error {
 	var fds [2]int
 	syscall.ForkLock.RLock()
 	err := unix.Pipe(fds[:])
@@ -32,7 +31,7 @@ func (w *waker) open(p *netpoll.Poller) error {
 	}
 	w.r, w.w = fds[0], fds[1]
 	if err = errors.Join(unix.SetNonblock(w.r, true), unix.SetNonblock(w.w, true)); err == nil {
-		err = p.AddRead(&netpoll.PollAttachment{FD: w.r}, false)
+		err = q.add(w.r, false)
 	}
 	if err != nil {
 		w.close()

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"unsafe"
 
-	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,11 +16,11 @@ type waker struct {
 
 var one = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 
-func (w *waker) open(p *netpoll.Poller) (err error) {
+func (w *waker) open(q *queue) (err error) {
 	if w.fd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		return err
 	}
-	if err = p.AddRead(&netpoll.PollAttachment{FD: w.fd}, true); err != nil {
+	if err = q.add(w.fd, true); err != nil {
 		_ = unix.Close(w.fd)
 	}
 	return err

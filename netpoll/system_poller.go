@@ -11,20 +11,24 @@ import (
 	"syscall"
 	"time"
 
-	gerrors "github.com/panjf2000/gnet/v2/pkg/errors"
-	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
 )
 
-// poller is the real System: one of gnet's pollers under descriptors of our
-// own. gnet's task queue is not used: it is drained until empty before sockets
-// are polled again, so work that goes on could starve them. A descriptor of
-// our own takes its turn among the sockets instead.
+// poller is the real System: a queue of the kernel's events under descriptors of
+// our own, of which the waker is one, and takes its turn among the sockets.
+//
+// queue is another type for each kind of system, with
+//
+//	open() error
+//	watch(fd int, from, to Interest) error
+//	add(fd int, edge bool) error // to be read, for the waker
+//	run(handle func(fd int, writable, hangup bool) (stop bool)) error
+//	close()
 type poller struct {
 	// Immutable after openPoller.
-	p     *netpoll.Poller
-	wake  waker
-	start time.Time
+	events queue
+	wake   waker
+	start  time.Time
 
 	// Loop-owned.
 	alarm   *time.Timer
@@ -32,13 +36,12 @@ type poller struct {
 }
 
 func openPoller(start time.Time) (*poller, error) {
-	p, err := netpoll.OpenPoller()
-	if err != nil {
+	s := &poller{start: start}
+	if err := s.events.open(); err != nil {
 		return nil, err
 	}
-	s := &poller{p: p, start: start}
-	if err := s.wake.open(p); err != nil {
-		_ = p.Close()
+	if err := s.wake.open(&s.events); err != nil {
+		s.events.close()
 		return nil, err
 	}
 	s.alarm = time.AfterFunc(time.Hour, s.Wake)
@@ -50,7 +53,7 @@ func openPoller(start time.Time) (*poller, error) {
 func (s *poller) close() {
 	s.alarm.Stop()
 	s.wake.close()
-	_ = s.p.Close()
+	s.events.close()
 }
 
 // yieldAfter is how long, in nanoseconds, a busy loop goes on before it lets
@@ -60,28 +63,21 @@ const yieldAfter = 300_000
 // poll runs the loop until it is stopped.
 func (s *poller) poll(l *Loop) error {
 	var yielded int64
-	err := s.p.Polling(func(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
+	return s.events.run(func(fd int, writable, hangup bool) (stop bool) {
 		if s.wake.is(fd) {
 			s.wake.drain()
 			l.turn()
 		} else {
-			l.handle(fd, netpoll.IsWriteEvent(ev), netpoll.IsErrorEvent(ev, flags))
+			l.handle(fd, writable, hangup)
 		}
-		// The poller yields only when it finds nothing to do. A loop that is
+		// A queue yields only when it finds nothing to do. A loop that is
 		// always busy must let borrowed goroutines run, too, on one processor.
 		if l.now-yielded > yieldAfter {
 			runtime.Gosched()
 			yielded = l.now
 		}
-		if l.stopping {
-			return gerrors.ErrEngineShutdown
-		}
-		return nil
+		return l.stopping
 	})
-	if errors.Is(err, gerrors.ErrEngineShutdown) {
-		return nil
-	}
-	return err
 }
 
 func (s *poller) Close(fd int) error        { return unix.Close(fd) }
@@ -143,28 +139,10 @@ func (s *poller) TakeBack(conn net.Conn) (int, error) {
 }
 
 func (s *poller) Watch(fd int, from, to Interest) error {
-	pa := netpoll.PollAttachment{FD: fd}
-	switch {
-	case to == from:
+	if to == from {
 		return nil
-	case to == 0:
-		return s.p.Delete(fd)
-	case from == 0 && to == WatchRead:
-		return s.p.AddRead(&pa, false)
-	case from == 0 && to == WatchWrite:
-		return s.p.AddWrite(&pa, false)
-	case from == 0:
-		return s.p.AddReadWrite(&pa, false)
-	case to == WatchRead:
-		return s.p.ModRead(&pa, false)
-	case to == WatchRead|WatchWrite:
-		return s.p.ModReadWrite(&pa, false)
-	default: // gnet cannot modify to write alone
-		if err := s.p.Delete(fd); err != nil {
-			return err
-		}
-		return s.p.AddWrite(&pa, false)
 	}
+	return s.events.watch(fd, from, to)
 }
 
 func defaultLoops() int { return runtime.GOMAXPROCS(0) }

@@ -20,11 +20,7 @@ func ConsumePacketV3(b []byte) (Packet, error) {
 	if len(b) < 2 || b[1] != byte(Message) {
 		return Packet{}, &SyntaxError{min(1, len(b)-1), ErrPacketType}
 	}
-	n, err := base64.StdEncoding.Decode(b, b[2:])
-	if err != nil {
-		return Packet{}, &SyntaxError{2, ErrBase64}
-	}
-	return Packet{Type: Message, Binary: true, Data: b[:n:n]}, nil
+	return consumeBase64(b, 2)
 }
 
 // ConsumeBinaryPacketV3 reads a packet from a binary WebSocket frame, or from a

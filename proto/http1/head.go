@@ -40,27 +40,6 @@ var (
 	errExpect        = &Error{417, "no other expectation than 100-continue can be met"}
 )
 
-// HeadEnd looks for the end of a request's head in b, in which the bytes before
-// from have been searched already. It returns the length of the head, blank
-// line included, or 0 and the from of the next search, when more has come. A
-// line that ends in a bare LF ends the search, too: such a head is refused.
-func HeadEnd(b []byte, from int) (end, next int) {
-	for {
-		i := bytes.IndexByte(b[from:], '\n')
-		if i < 0 {
-			return 0, len(b)
-		}
-		i += from
-		from = i + 1
-		if i == 0 || b[i-1] != '\r' {
-			return from, from
-		}
-		if i >= 2 && b[i-2] == '\n' {
-			return from, from
-		}
-	}
-}
-
 // headFacts is what the fields say about framing and the connection.
 type headFacts struct {
 	host     []byte

@@ -24,40 +24,24 @@ const pollingGET = "GET /socket.io/?EIO=4&transport=polling&t=PQrs7xY&sid=Xq3J0c
 
 var testLimits = DefaultHeadLimits
 
-// TestParseHeadPrefixes: a part of a head gives nothing, or what the whole
-// gives; and HeadEnd finds the end however the head is cut.
+// TestParseHeadPrefixes: a part of a head gives nothing, or what the whole gives.
 func TestParseHeadPrefixes(t *testing.T) {
 	for _, c := range vectors(t) {
 		var r Request
 		n, err := r.ParseHead(c.Input, testLimits)
 		want := outcome(&r, n, err)
-		end, _ := HeadEnd(c.Input, 0)
-		if err == nil && end != n {
-			t.Errorf("%s: HeadEnd = %d, ParseHead = %d", c.Pos, end, n)
-		}
 		step := 1 + len(c.Input)/2000
-		searched := 0
-		found := 0
 		for i := 0; i <= len(c.Input); i++ {
-			if found == 0 {
-				found, searched = HeadEnd(c.Input[:i], searched)
-			}
 			if i%step != 0 && i != len(c.Input) && (n == 0 || i < n-8 || i > n+8) {
 				continue
 			}
 			n, err := r.ParseHead(c.Input[:i:i], testLimits)
 			if n == 0 && err == nil {
-				if found != 0 {
-					t.Fatalf("%s: the first %d bytes have an end at %d, and are not complete", c.Pos, i, found)
-				}
 				continue
 			}
 			if got := outcome(&r, n, err); got != want {
 				t.Fatalf("%s: the first %d bytes give %s, all %s", c.Pos, i, got, want)
 			}
-		}
-		if found != end {
-			t.Errorf("%s: HeadEnd = %d byte by byte, %d at once", c.Pos, found, end)
 		}
 	}
 }
@@ -70,22 +54,6 @@ func outcome(r *Request, n int, err *Error) string {
 		return "more"
 	}
 	return fmt.Sprintf("%s, %d bytes", describe(r), n)
-}
-
-// TestHeadEndIsLinear: a head that dribbles in is looked at once.
-func TestHeadEndIsLinear(t *testing.T) {
-	head := []byte(pollingGET)
-	from := 0
-	for i := 1; i < len(head); i++ {
-		end, next := HeadEnd(head[:i], from)
-		if end != 0 || next != i {
-			t.Fatalf("after %d bytes: HeadEnd = %d, %d, want 0, %d", i, end, next, i)
-		}
-		from = next
-	}
-	if end, _ := HeadEnd(head, from); end != len(head) {
-		t.Fatalf("HeadEnd = %d, want %d", end, len(head))
-	}
 }
 
 // TestParseHeadLimits: limits smaller than the defaults hold to the byte.

@@ -14,6 +14,7 @@ var (
 	ErrJSON        = errors.New("the JSON is malformed")
 	ErrDepth       = errors.New("the JSON is nested too deeply")
 	ErrUTF8        = errors.New("the text is not UTF-8")
+	ErrArguments   = errors.New("the array has too many elements")
 	ErrEventName   = errors.New("the event name is neither a string nor a number")
 	ErrPlaceholder = errors.New("a placeholder has no attachment of its own")
 )

@@ -32,10 +32,14 @@ func ScanObject(b []byte, maxDepth int) error {
 	return Valid(b, maxDepth)
 }
 
+// MaxArguments is how many elements SplitArray takes: a view is 24 bytes, and an
+// element may be two.
+const MaxArguments = 10_000
+
 // SplitArray checks that b is exactly one JSON array, as Valid does, and
 // appends its elements to dst: views into b, without the white space around
-// them. It allocates only if dst has no room, and for an error, with which it
-// returns nil.
+// them. There may be MaxArguments of them. It allocates only if dst has no room,
+// and for an error, with which it returns nil.
 func SplitArray(b []byte, dst [][]byte, maxDepth int) ([][]byte, error) {
 	if err := checkUTF8(b); err != nil {
 		return nil, err
@@ -48,7 +52,10 @@ func SplitArray(b []byte, dst [][]byte, maxDepth int) ([][]byte, error) {
 		return dst, checkEnd(b, i+1)
 	}
 	maxDepth = limitDepth(maxDepth) - 1
-	for {
+	for count := 0; ; count++ {
+		if count == MaxArguments {
+			return nil, &SyntaxError{i, ErrArguments}
+		}
 		end, err := scanValue(b, i, maxDepth)
 		if err != nil {
 			return nil, err

@@ -233,6 +233,22 @@ func TestSplitArray(t *testing.T) {
 	}
 }
 
+// TestSplitArrayLimit: so many arguments, and not one more.
+func TestSplitArrayLimit(t *testing.T) {
+	array := func(n int) []byte { return []byte("[" + strings.Repeat("0,", n-1) + "0]") }
+	if got, err := sio.SplitArray(array(sio.MaxArguments), nil, 0); err != nil || len(got) != sio.MaxArguments {
+		t.Errorf("%d elements, %v", len(got), err)
+	}
+	var syntax *sio.SyntaxError
+	got, err := sio.SplitArray(array(sio.MaxArguments+1), nil, 0)
+	if got != nil || !errors.Is(err, sio.ErrArguments) || !errors.As(err, &syntax) || syntax.Offset != 1+2*sio.MaxArguments {
+		t.Errorf("%d elements, %v", len(got), err)
+	}
+	if got, err := sio.SplitArray(array(sio.MaxArguments), make([][]byte, 1), 0); err != nil || len(got) != 1+sio.MaxArguments {
+		t.Errorf("what dst has counts: %d, %v", len(got), err)
+	}
+}
+
 // Socket.IO v5, "Sending and receiving data".
 func TestEventName(t *testing.T) {
 	for in, want := range map[string]string{`"foo"`: "foo", `""`: "", `"a\nb"`: "a\nb", `"\u0063onnect"`: "connect", `12`: "12", `-1.5e3`: "-1.5e3"} {
