@@ -27,7 +27,7 @@ stress: ## emitters at random moments: no wake-up is lost
 interop: ## the servers driven by real clients, and a browser
 	@ci/interop.sh
 
-conformance: ## the public suites for HTTP/1.1 and WebSocket in full, beside net/http
+conformance: ## the HTTP/1.1 cases of h1spec and Http11Probe, beside net/http
 	@ci/conformance.sh
 
 fuzz: ## every fuzz target for FUZZTIME (20000x: inputs; 1m: a minute)

@@ -367,6 +367,7 @@ func acceptPosted(a, _ any) {
 	}
 	l := linkOf(s.session())
 	l.stopTimer()
+	l.session.Establish()
 	s.state = socketConnected
 	who := s.who()
 	if who.saved != nil {

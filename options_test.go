@@ -123,8 +123,8 @@ func TestEngineMiddlewareAndHeaders(t *testing.T) {
 			h.Set("X-Initial", fmt.Sprint(initial))
 			h.Set("X-Split", "a\r\nX-Injected: b")
 		},
-		OnRefused: func(r *engine.Request, code int, message string) {
-			refused <- fmt.Sprint(r.Method(), code, message)
+		OnRefused: func(r *engine.Request, x engine.Refusal) {
+			refused <- fmt.Sprint(r.Method(), x.Code, x.Message)
 		},
 	}}, nil)
 	url := "http://" + addr + "/socket.io/?EIO=4&transport=polling"

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -23,9 +24,8 @@ type Config struct {
 	Unclaimed []string
 
 	// OnRefused, if not nil, is told of requests that are answered with an error
-	// of the protocol: its code and message. It is called on an event loop and must
-	// not block; r is a copy.
-	OnRefused func(r *Request, code int, message string)
+	// of the protocol. It is called on an event loop and must not block; r is a copy.
+	OnRefused func(r *Request, refusal Refusal)
 
 	// PingInterval is the time from a pong, or the handshake, to the server's
 	// next ping; PingTimeout the time that the peer has to answer it. Defaults:
@@ -85,6 +85,25 @@ type Config struct {
 	// MaxDeciding bounds the handshakes that are in Middleware or AllowRequest; a
 	// further one is answered 503. Default 1,024.
 	MaxDeciding int
+
+	// MaxSessions bounds the sessions, those that are closing included; a further
+	// handshake is answered 503. Default 1,000,000. Negative: no limit.
+	MaxSessions int
+
+	// MaxPendingSessions bounds the polling sessions that one connection has opened
+	// and that are not established (see Session.Establish); a further handshake on
+	// it is answered 503. A connection of a proxy carries handshakes of many peers.
+	// Default 100. Negative: no limit.
+	MaxPendingSessions int
+
+	// MaxKeptHeadBytes bounds what a session keeps of the head of the request that
+	// opened it, in a compact form in which common lines take a byte or two. Fields
+	// that do not fit are left out, see Request.Truncated: Cookie is served first,
+	// then Authorization, Origin, User-Agent, X-Forwarded-For, -Proto and -Host,
+	// X-Real-IP, Forwarded, Referer, Accept-Language, and the others as they came.
+	// The request line and Host are always kept, and count. Default 2 KiB. Negative:
+	// no limit.
+	MaxKeptHeadBytes int
 
 	// CORS answers browsers of other origins. The zero value gives no headers:
 	// only pages of the same origin may use polling.
@@ -148,6 +167,21 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxDeciding == 0 {
 		c.MaxDeciding = 1_024
+	}
+	if c.MaxKeptHeadBytes == 0 {
+		c.MaxKeptHeadBytes = 2 << 10
+	}
+	if c.MaxSessions == 0 {
+		c.MaxSessions = 1_000_000
+	}
+	if c.MaxSessions < 0 {
+		c.MaxSessions = math.MaxInt
+	}
+	if c.MaxPendingSessions == 0 {
+		c.MaxPendingSessions = 100
+	}
+	if c.MaxPendingSessions < 0 {
+		c.MaxPendingSessions = math.MaxInt32
 	}
 	if c.Transports == nil {
 		c.Transports = []string{"polling", "websocket"}

@@ -16,8 +16,9 @@ import (
 // Handler is the layer above. Its methods are called on the loop of the
 // session and must not block.
 type Handler interface {
-	// OnOpen is called when a session has been established, before its
-	// handshake is answered.
+	// OnOpen is called when a session has been opened, before its handshake is
+	// answered. When the handler is satisfied with the peer, here or later, it calls
+	// s.Establish.
 	OnOpen(s *Session)
 
 	// OnMessage is given each message in the order in which the peer sent
@@ -64,10 +65,12 @@ type Stats struct {
 	PingTimeouts  uint64
 	ParseErrors   uint64
 	SlowConsumers uint64 // polling sessions over MaxQueuedBytes
+
+	RefusedSessions uint64 // handshakes answered 503: MaxSessions, MaxPendingSessions, MaxDeciding, memory, closing
 }
 
 type counters struct {
-	opened, upgraded, refused, pingTimeouts, parseErrors, slow atomic.Uint64
+	opened, upgraded, refused, pingTimeouts, parseErrors, slow, refusedSessions atomic.Uint64
 }
 
 // New makes an engine. Start serves it.
@@ -112,6 +115,7 @@ func (e *Engine) Stats() Stats {
 	return Stats{
 		Sessions: e.sessions.len(), Opened: s.opened.Load(), Upgraded: s.upgraded.Load(), Refused: s.refused.Load(),
 		PingTimeouts: s.pingTimeouts.Load(), ParseErrors: s.parseErrors.Load(), SlowConsumers: s.slow.Load(),
+		RefusedSessions: s.refusedSessions.Load(),
 	}
 }
 
@@ -176,8 +180,15 @@ func (m Mux) HandleMessage(c *netpoll.Conn, data []byte, binary bool) {
 
 // HandleClose is for netpoll.
 func (m Mux) HandleClose(c *netpoll.Conn, err error) {
-	if s, ok := c.Context.(*Session); ok {
-		c.Context = nil
+	var s *Session
+	switch x := c.Context.(type) {
+	case *Session:
+		s = x
+	case *httpConn:
+		s = x.session
+	}
+	c.Context = nil
+	if s != nil {
 		s.connClosed(c, err)
 	}
 }
@@ -196,13 +207,13 @@ func (e *Engine) serve(c *netpoll.Conn, r *http1.Request) {
 	case !(websocket && e.ws) && !(string(q.transport) == "polling" && e.polling):
 		e.refuse(c, r, errTransport)
 	case !validHeaderValue(r.Header("Origin")):
-		e.refuse(c, r, errBadRequest)
+		e.refuse(c, r, errOrigin)
 	case len(q.sid) > 0:
 		e.serveSession(c, r, q, websocket)
 	case method != "GET":
 		e.refuse(c, r, errMethod)
 	case websocket != r.UpgradeWebSocket:
-		e.refuse(c, r, errBadRequest)
+		e.refuse(c, r, errHandshake)
 	default:
 		e.serveHandshake(c, r, q)
 	}
@@ -215,7 +226,7 @@ func (e *Engine) serveSession(c *netpoll.Conn, r *http1.Request, q query, websoc
 	case s == nil:
 		e.refuse(c, r, errSession)
 	case websocket != r.UpgradeWebSocket || !s.speaks(q.eio):
-		e.refuse(c, r, errBadRequest)
+		e.refuse(c, r, errMismatch)
 	case s.loop != c.Loop():
 		c.MoveTo(s.loop, r) // connections follow their session
 	case websocket:
@@ -224,7 +235,7 @@ func (e *Engine) serveSession(c *netpoll.Conn, r *http1.Request, q query, websoc
 		if s.state == sessionClosed {
 			e.refuse(c, r, errSession)
 		} else {
-			e.refuse(c, r, errBadRequest)
+			e.refuse(c, r, errMismatch)
 		}
 	case string(r.Method) == "GET":
 		s.handlePoll(c, r, q)
@@ -253,7 +264,7 @@ func (e *Engine) refuse(c *netpoll.Conn, r *http1.Request, err *protocolError) {
 
 func (e *Engine) refuseText(c *netpoll.Conn, r *http1.Request, err *protocolError, message string) {
 	e.stats.refused.Add(1)
-	e.tellRefused(c, r, err.code, message)
+	e.tellRefused(c, r, err, message)
 	if r.UpgradeWebSocket {
 		// The reference server refuses a WebSocket with 400 and plain text.
 		c.CloseAfterResponse()
@@ -267,7 +278,8 @@ func (e *Engine) refuseText(c *netpoll.Conn, r *http1.Request, err *protocolErro
 	e.respond(c, r, err.status, "application/json", body)
 }
 
-func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, code int, message string) {
+func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, err *protocolError, message string) {
+	e.cfg.Logger.Debug("engine: a request is refused", "check", err.check, "message", message)
 	if e.cfg.OnRefused == nil {
 		return
 	}
@@ -276,8 +288,11 @@ func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, code int, messag
 			e.cfg.Logger.Error("engine: panic in OnRefused", "panic", v)
 		}
 	}()
-	req := newRequest(c, r, nil)
-	e.cfg.OnRefused(&req, code, message)
+	req := newRequest(c, r)
+	q := parseQuery(r.RawQuery)
+	e.cfg.OnRefused(&req, Refusal{
+		Code: err.code, Message: message, Check: err.check, Transport: string(q.transport), SID: string(q.sid),
+	})
 }
 
 // respond answers a request with a whole body.

@@ -44,15 +44,32 @@ type protocolError struct {
 	code    int
 	status  int
 	message string
+	check   string // Refusal.Check
 }
 
 var (
-	errTransport  = &protocolError{0, http.StatusBadRequest, "Transport unknown"}
-	errSession    = &protocolError{1, http.StatusBadRequest, "Session ID unknown"}
-	errMethod     = &protocolError{2, http.StatusBadRequest, "Bad handshake method"}
-	errBadRequest = &protocolError{3, http.StatusBadRequest, "Bad request"}
-	errForbidden  = &protocolError{4, http.StatusForbidden, "Forbidden"}
-	errVersion    = &protocolError{5, http.StatusBadRequest, "Unsupported protocol version"}
+	errTransport = &protocolError{0, http.StatusBadRequest, "Transport unknown", "UNKNOWN_TRANSPORT"}
+	errSession   = &protocolError{1, http.StatusBadRequest, "Session ID unknown", "UNKNOWN_SID"}
+	errMethod    = &protocolError{2, http.StatusBadRequest, "Bad handshake method", "BAD_HANDSHAKE_METHOD"}
+	errOrigin    = badRequest("INVALID_ORIGIN")
+	errMismatch  = badRequest("TRANSPORT_MISMATCH")
+	errHandshake = badRequest("TRANSPORT_HANDSHAKE_ERROR")
+	errID        = badRequest("ID_GENERATION_ERROR")
+	errForbidden = &protocolError{4, http.StatusForbidden, "Forbidden", "FORBIDDEN"}
+	errVersion   = &protocolError{5, http.StatusBadRequest, "Unsupported protocol version", "UNSUPPORTED_PROTOCOL_VERSION"}
 )
+
+func badRequest(check string) *protocolError {
+	return &protocolError{3, http.StatusBadRequest, "Bad request", check}
+}
+
+// Refusal is a request that was answered with an error of the protocol.
+type Refusal struct {
+	Code    int    // of the protocol, as the peer is told
+	Message string // as the peer is told
+	Check   string // that failed, by the reference server's name: "UNKNOWN_SID", "INVALID_ORIGIN", ...
+
+	Transport, SID string // of the request's query
+}
 
 func (e *protocolError) Error() string { return e.message }

@@ -16,7 +16,15 @@ func (e *Engine) serveHandshake(c *netpoll.Conn, r *http1.Request, q query) {
 	switch {
 	case e.closing.Load():
 		c.CloseAfterResponse()
-		e.respond(c, r, 503, "text/plain", []byte("shutting down"))
+		e.refuseSession(c, r, "shutting down")
+	case e.sessions.len() >= e.cfg.MaxSessions:
+		c.CloseAfterResponse()
+		e.refuseSession(c, r, "too many sessions")
+	case c.Loop().Group().Memory().Near():
+		c.CloseAfterResponse()
+		e.refuseSession(c, r, "no memory for a session")
+	case e.tooManyPending(c, r):
+		e.refuseSession(c, r, "too many sessions of this connection are not established")
 	case e.cfg.AllowRequest != nil || e.gate != nil:
 		e.decide(c, r)
 	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
@@ -24,6 +32,23 @@ func (e *Engine) serveHandshake(c *netpoll.Conn, r *http1.Request, q query) {
 	default:
 		e.open(c, r, nil, q, nil)
 	}
+}
+
+// tooManyPending tells whether the connection has opened as many sessions that are
+// not established as it may. A WebSocket is one session for good.
+func (e *Engine) tooManyPending(c *netpoll.Conn, r *http1.Request) bool {
+	h, ok := c.Context.(*httpConn)
+	return ok && !r.UpgradeWebSocket && int(h.pending.Load()) >= e.cfg.MaxPendingSessions
+}
+
+// refuseSession answers a handshake for which there is no room.
+func (e *Engine) refuseSession(c *netpoll.Conn, r *http1.Request, why string) {
+	e.stats.refusedSessions.Add(1)
+	e.cfg.Logger.Debug("engine: a handshake is answered 503", "why", why)
+	if r.UpgradeWebSocket {
+		c.CloseAfterResponse()
+	}
+	e.respond(c, r, 503, "text/plain", []byte(why))
 }
 
 // decision is a handshake that waits for Middleware and AllowRequest.
@@ -44,10 +69,10 @@ func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
 	case e.deciding <- struct{}{}:
 	default:
 		c.CloseAfterResponse()
-		e.respond(c, r, 503, "text/plain", []byte("too many handshakes are under way"))
+		e.refuseSession(c, r, "too many handshakes are under way")
 		return
 	}
-	d := &decision{e: e, c: c, req: newRequest(c, r, nil), r: r.Clone()}
+	d := &decision{e: e, c: c, req: newRequest(c, r), r: r.Clone()}
 	loop := c.Loop()
 	go func() {
 		defer func() { <-e.deciding }()
@@ -86,15 +111,15 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 	} else {
 		if req == nil {
 			req = new(Request)
-			*req = newRequest(c, r, nil)
+			*req = newRequest(c, r)
 		}
 		id = append(id, e.cfg.GenerateID(req)...)
 	}
 	if len(id) == 0 || len(id) > maxIDBytes {
-		e.refuse(c, r, errBadRequest)
+		e.refuse(c, r, errID)
 		return
 	}
-	s := newSession(e, c.Loop(), newRequest(c, r, id))
+	s := newSession(e, c.Loop(), newRequestWithin(c, r, id, e.cfg.MaxKeptHeadBytes))
 	if req != nil {
 		s.request.at, s.request.ctx = req.at, req.ctx
 	}
@@ -102,8 +127,14 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 	if !r.UpgradeWebSocket && s.poll == nil {
 		s.poll = new(polling)
 	}
+	if !e.sessions.reserve(e.cfg.MaxSessions) { // since it was looked at first
+		c.CloseAfterResponse()
+		e.refuseSession(c, r, "too many sessions")
+		return
+	}
 	if !e.sessions.add(s) {
-		e.refuse(c, r, errBadRequest)
+		e.sessions.release()
+		e.refuse(c, r, errID)
 		return
 	}
 	var upgrades []string
@@ -115,7 +146,11 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 		}
 		s.conn = c
 		c.Context = s
-	} else if e.ws && !e.cfg.NoUpgrades {
+	} else {
+		s.poll.opener = httpConnOf(c)
+		s.poll.opener.pending.Add(1)
+	}
+	if !r.UpgradeWebSocket && e.ws && !e.cfg.NoUpgrades {
 		upgrades = []string{"websocket"}
 	}
 	e.stats.opened.Add(1)

@@ -139,7 +139,7 @@ func (s *Session) body(r *http1.Request, q query) (payload []byte, binary bool, 
 		payload, err = eio.ConsumeJSONP(r.Body)
 		return payload, false, err
 	case binary && s.Version() == 4:
-		return nil, true, errBadRequest
+		return nil, true, errMismatch
 	}
 	return r.Body, binary, nil
 }

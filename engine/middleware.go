@@ -92,7 +92,9 @@ func (e *Engine) respondRecorded(c *netpoll.Conn, r *http1.Request, w *recorder)
 	extra := appendHeaders(e.cfg.CORS.appendHeaders(nil, r), w.header)
 	buf := netpoll.NewBuffer(256 + len(extra) + w.body.Len())
 	buf.B = http1.AppendResponseHead(buf.B, w.status, contentType, w.body.Len(), c.KeepAlive(), extra)
-	buf.B = append(buf.B, w.body.Bytes()...)
+	if string(r.Method) != "HEAD" {
+		buf.B = append(buf.B, w.body.Bytes()...)
+	}
 	c.Respond(buf)
 	buf.Release()
 }

@@ -22,7 +22,7 @@ func (s *Session) handlePoll(c *netpoll.Conn, r *http1.Request, q query) {
 		return
 	}
 	s.conn = c
-	c.Context = s
+	s.occupy(c)
 	if s.poll.legacy != nil {
 		s.poll.legacy.jsonp = callbackIndex(q.jsonp)
 	}
@@ -55,7 +55,7 @@ func (s *Session) answerPollWithNoop() {
 func (s *Session) answerPoll() {
 	c := s.conn
 	s.conn = nil
-	c.Context = nil
+	vacate(c)
 	q := &s.poll.queue
 	size := q.size
 	switch {
@@ -170,7 +170,7 @@ func (s *Session) handlePost(c *netpoll.Conn, r *http1.Request, q query) {
 	if p := s.poll.post; p != nil { // paused: the request's bytes are only borrowed
 		p.req, p.rest = r.Clone(), bytes.Clone(p.rest)
 		p.req.Body = nil
-		c.Context = s
+		s.occupy(c)
 	}
 }
 
@@ -204,7 +204,7 @@ func (s *Session) endPost() {
 	}
 	p := s.poll.post
 	s.poll.post = nil
-	p.conn.Context = nil
+	vacate(p.conn)
 	if p.conn.Open() {
 		buf := netpoll.NewBuffer(256)
 		buf.B = http1.AppendResponseHead(buf.B, 200, "text/html", len(ok), p.conn.KeepAlive(), s.appendHeaders(nil, p.req, nil))

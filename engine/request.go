@@ -22,17 +22,31 @@ type Request struct {
 	ctx  *context.Context // the middleware's values; nil without
 
 	sidLen, addrLen uint16 // their bytes in data
+	truncated       bool
 }
 
-// newRequest copies r, for a session with that sid.
-func newRequest(c *netpoll.Conn, r *http1.Request, sid []byte) Request {
+// newRequest copies r.
+func newRequest(c *netpoll.Conn, r *http1.Request) Request { return newRequestWithin(c, r, nil, -1) }
+
+// keptFirst are the fields that are kept before others when not all can be.
+var keptFirst = []string{
+	"Cookie", "Authorization", "Origin", "User-Agent", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
+	"X-Real-IP", "Forwarded", "Referer", "Accept-Language",
+}
+
+// newRequestWithin copies r for a session with that sid, and of its head so much as
+// fits into so many bytes.
+func newRequestWithin(c *netpoll.Conn, r *http1.Request, sid []byte, headBytes int) Request {
 	buf := netpoll.NewBuffer(512)
 	defer buf.Release()
 	buf.B = append(buf.B, sid...)
 	buf.B, _ = c.AppendRemoteAddr(buf.B)
 	addrLen := len(buf.B) - len(sid)
-	buf.B = r.AppendCompact(buf.B)
-	return Request{at: time.Now().UnixNano(), data: string(buf.B), sidLen: uint16(len(sid)), addrLen: uint16(addrLen)}
+	var truncated bool
+	buf.B, truncated = r.AppendCompactWithin(buf.B, headBytes, keptFirst)
+	return Request{
+		at: time.Now().UnixNano(), data: string(buf.B), sidLen: uint16(len(sid)), addrLen: uint16(addrLen), truncated: truncated,
+	}
 }
 
 func (r *Request) sid() string { return r.data[:r.sidLen] }
@@ -41,6 +55,11 @@ func (r *Request) sid() string { return r.data[:r.sidLen] }
 func (r *Request) expand() *http1.Request {
 	return http1.ExpandRequest(r.data[int(r.sidLen)+int(r.addrLen):])
 }
+
+// Truncated tells whether header fields are missing because the head was larger
+// than Config.MaxKeptHeadBytes. What Config.Middleware, AllowRequest, GenerateID and
+// OnRefused are given is never truncated.
+func (r *Request) Truncated() bool { return r.truncated }
 
 // RemoteAddr is the peer's address and port as the kernel tells it.
 func (r *Request) RemoteAddr() string { return r.data[r.sidLen : r.sidLen+r.addrLen] }

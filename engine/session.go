@@ -46,6 +46,7 @@ type polling struct {
 	upgrade *upgrade    // the WebSocket that probes
 	headers http.Header // the middleware's, for the handshake's answer
 	legacy  *legacy     // of an old client, or nil
+	opener  *httpConn   // that opened the session, until it is established
 
 	flushing   bool     // Flush is due
 	initial    bool     // the next answer is the handshake's

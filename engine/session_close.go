@@ -94,8 +94,9 @@ func (s *Session) finish() {
 	s.loop.Stop(&s.timer)
 	s.engine.sessions.remove(s)
 	s.dropQueue()
+	s.endPending()
 	if s.conn != nil {
-		s.conn.Context = nil
+		vacate(s.conn)
 		s.conn = nil
 	}
 	s.endPost()

@@ -111,9 +111,7 @@ func (s *Session) completeUpgrade() {
 	queue := s.poll.queue
 	s.poll.queue = pollQueue{}
 	s.loop.Rank(s, 0)
-	if s.poll.post == nil && s.poll.legacy == nil {
-		s.poll = nil
-	}
+	s.dropPolling()
 	queue.each(func(m *Message) { s.sendFrame(c, m) })
 	queue.clear()
 	if s.state != sessionOpen {

@@ -45,16 +45,25 @@ func (t *sessions) get(sid string) *Session {
 	return h.m.Get(sid)
 }
 
-// add enters a session; false if the sid is taken.
+// reserve makes room for a session, which add takes or release gives back; false
+// if there are as many as there may be.
+func (t *sessions) reserve(limit int) bool {
+	if t.count.Add(1) > int64(limit) {
+		t.count.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (t *sessions) release() { t.count.Add(-1) }
+
+// add enters a session, for which there must be a reservation; false if the sid is
+// taken.
 func (t *sessions) add(s *Session) bool {
 	h := &t.shards[t.shard(s.ID())]
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.m.Add(s) {
-		return false
-	}
-	t.count.Add(1)
-	return true
+	return h.m.Add(s)
 }
 
 func (t *sessions) remove(s *Session) {

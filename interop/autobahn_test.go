@@ -6,8 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"testing"
 	"time"
 )
@@ -21,44 +19,18 @@ const (
 // TestAutobahn runs the Autobahn suite's cases for RFC 6455 against a bare echo:
 // none may fail, and none may pass only "non-strictly".
 func TestAutobahn(t *testing.T) {
-	autobahn(t, start(t, "wsecho", "-deflate"), autobahnCases, nil, "-x", "12.*", "-x", "13.*")
+	autobahn(t, start(t, "wsecho", "-deflate"), autobahnCases, "-x", "12.*", "-x", "13.*")
 }
 
 // TestAutobahnDeflate runs the cases for permessage-deflate: 216,000 messages of up
 // to 128 KiB, compressed both ways. Its echo is built without the race detector,
-// which makes that several times as slow. Most of the time goes into three of the
-// five texts at the six greatest volumes of section 12; these are left to make
-// conformance.
+// which makes that several times as slow.
 func TestAutobahnDeflate(t *testing.T) {
-	args := []string{"-i", "12.*", "-i", "13.*"}
-	want := autobahnDeflateCases
-	if os.Getenv("SOCKEYE_CONFORMANCE") == "" {
-		for _, section := range []string{"12.2.", "12.3.", "12.5."} {
-			for _, volume := range []string{"10", "14", "15", "16", "17", "18"} {
-				args = append(args, "-x", section+volume)
-				want--
-			}
-		}
-	}
-	autobahn(t, start(t, "wsecho-plain", "-deflate"), want, smallWindows(), args...)
+	autobahn(t, start(t, "wsecho-plain", "-deflate"), autobahnDeflateCases, "-i", "12.*", "-i", "13.*")
 }
 
-// smallWindows are the cases whose client offers server_max_window_bits=9 and
-// nothing else. The server declines (RFC 7692 section 7.1.2.1), so that the suite
-// calls them unimplemented.
-func smallWindows() []string {
-	var ids []string
-	for _, section := range []string{"13.3.", "13.5."} {
-		for n := 1; n <= 18; n++ {
-			ids = append(ids, section+strconv.Itoa(n))
-		}
-	}
-	return ids
-}
-
-// autobahn has the suite run cases against p. Those in unimplemented, and no
-// others, must be what the suite calls so.
-func autobahn(t *testing.T, p *process, want int, unimplemented []string, args ...string) {
+// autobahn has the suite run cases against p.
+func autobahn(t *testing.T, p *process, want int, args ...string) {
 	suite := filepath.Join(venv, "kosoku")
 	need(t, suite)
 	dir := t.TempDir()
@@ -83,20 +55,10 @@ func autobahn(t *testing.T, p *process, want int, unimplemented []string, args .
 			n++
 			verdicts[got.Behavior]++
 			t.Run(id, func(t *testing.T) {
-				declined := slices.Contains(unimplemented, id)
-				switch {
-				case declined && got.Behavior == "UNIMPLEMENTED" && passed[got.BehaviorClose]:
-				case !passed[got.Behavior] || !passed[got.BehaviorClose]:
+				if !passed[got.Behavior] || !passed[got.BehaviorClose] {
 					t.Errorf("%s, close %s", got.Behavior, got.BehaviorClose)
-				case declined:
-					t.Errorf("%s, no longer UNIMPLEMENTED: shorten the list of accepted cases", got.Behavior)
 				}
 			})
-		}
-		for _, id := range unimplemented {
-			if _, ran := cases[id]; !ran {
-				t.Errorf("case %s of the list of accepted cases was not run", id)
-			}
 		}
 	}
 	if n != want {

@@ -53,7 +53,7 @@ type Group struct {
 	err       error // why the group has ended by itself
 
 	// Any goroutine (atomic).
-	table  table
+	table table
 	inflating
 	stats  counters
 	closed atomic.Bool

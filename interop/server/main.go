@@ -90,7 +90,7 @@ func run(addr, eioPath string, cfg sockeye.Config) error {
 // echo is the handler of the bare Engine.IO path.
 type echo struct{}
 
-func (echo) OnOpen(*engine.Session) {}
+func (echo) OnOpen(s *engine.Session) { s.Establish() }
 
 func (echo) OnMessage(s *engine.Session, data []byte, binary bool) {
 	m := engine.NewMessage(binary)

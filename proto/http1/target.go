@@ -109,8 +109,11 @@ func validHost(b []byte) bool {
 			return false
 		}
 	}
-	return len(host) > 0
+	return len(host) > 0 && len(host) <= maxHostBytes
 }
+
+// maxHostBytes is the longest name of a host (RFC 1035 section 2.3.4).
+const maxHostBytes = 255
 
 func isBareIPv6(b []byte) bool {
 	for _, c := range b {

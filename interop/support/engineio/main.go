@@ -77,7 +77,10 @@ func send(s *engine.Session, binary bool, data []byte) {
 	m.Release()
 }
 
-func (support) OnOpen(s *engine.Session) { send(s, false, []byte("hi")) }
+func (support) OnOpen(s *engine.Session) {
+	s.Establish()
+	send(s, false, []byte("hi"))
+}
 
 func (support) OnMessage(s *engine.Session, data []byte, binary bool) {
 	switch text := string(data); {

@@ -1,0 +1,324 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
+)
+
+// crowd is an engine with any number of sessions, in memory.
+type crowd struct {
+	t        *testing.T
+	net      *netpolltest.Net
+	engine   *Engine
+	sessions []*Session
+}
+
+func (w *crowd) OnOpen(s *Session)                { w.sessions = append(w.sessions, s) }
+func (w *crowd) OnMessage(*Session, []byte, bool) {}
+func (w *crowd) OnClose(*Session, CloseReason)    {}
+
+func newCrowd(t *testing.T, cfg Config) *crowd {
+	w := &crowd{t: t}
+	w.engine = New(cfg, w)
+	w.net = netpolltest.New(netpoll.Config{}, Mux{w.engine}, 2)
+	return w
+}
+
+const handshakeRequest = "GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\n\r\n"
+
+// statuses reads the answers that p has got.
+func (w *crowd) statuses(p *netpolltest.Peer) (list []int) {
+	w.net.Run()
+	r := bufio.NewReader(bytes.NewReader(p.Read()))
+	for {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			return list
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil && resp.StatusCode != 101 {
+			w.t.Error(err)
+		}
+		list = append(list, resp.StatusCode)
+		if resp.StatusCode == 101 {
+			return list
+		}
+	}
+}
+
+func (w *crowd) handshakes(p *netpolltest.Peer, n int) []int {
+	p.Write([]byte(strings.Repeat(handshakeRequest, n)))
+	return w.statuses(p)
+}
+
+func (w *crowd) expect(p *netpolltest.Peer, ask, ok, refused int) {
+	w.t.Helper()
+	var gotOK, gotRefused int
+	for _, status := range w.handshakes(p, ask) {
+		switch status {
+		case 200:
+			gotOK++
+		case 503:
+			gotRefused++
+		default:
+			w.t.Errorf("status %d", status)
+		}
+	}
+	if gotOK != ok || gotRefused != refused {
+		w.t.Errorf("%d handshakes: %d served and %d refused, want %d and %d", ask, gotOK, gotRefused, ok, refused)
+	}
+}
+
+// onLoop runs f on the session's loop.
+func (w *crowd) onLoop(s *Session, f func()) {
+	s.Loop().Post(func(any, any) { f() }, nil, nil, 0)
+	w.net.Run()
+}
+
+// TestMaxPendingSessions: one connection opens 100 sessions that join nothing, and
+// no more, until one of them is established or ends, in whatever way.
+func TestMaxPendingSessions(t *testing.T) {
+	w := newCrowd(t, Config{})
+	p := w.net.Dial(0)
+	w.expect(p, 150, 100, 50)
+	if got := w.engine.Stats(); got.RefusedSessions != 50 || got.Sessions != 100 {
+		t.Errorf("%d refused, %d sessions", got.RefusedSessions, got.Sessions)
+	}
+	w.expect(w.net.Dial(1), 3, 3, 0) // others are served
+
+	w.onLoop(w.sessions[0], func() { w.sessions[0].Establish(); w.sessions[0].Establish() })
+	w.expect(p, 2, 1, 1)
+	w.onLoop(w.sessions[0], func() { w.sessions[0].CloseNow(TransportClose) }) // counted already
+	w.expect(p, 1, 0, 1)
+	w.onLoop(w.sessions[1], func() { w.sessions[1].CloseNow(TransportClose) })
+	w.expect(p, 2, 1, 1)
+
+	// By the peer: a close packet; two polls at once; what is no packet.
+	for i, body := range []string{"1", "x"} {
+		other := w.net.Dial(1)
+		fmt.Fprintf(writer{other}, "POST /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n%s", w.sessions[2+i].ID(), body)
+		w.net.Run()
+		w.net.Advance(lateRequestTime)
+		w.expect(p, 2, 1, 1)
+	}
+	// The opener itself has moved to another loop meanwhile.
+	far := w.net.Dial(1)
+	w.expect(far, 1, 1, 0)
+	fmt.Fprintf(writer{p}, "GET /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: h\r\n\r\n", w.sessions[len(w.sessions)-1].ID())
+	w.net.Run()
+	far.Close()
+	w.onLoop(w.sessions[len(w.sessions)-1], func() {
+		m := message(false, []byte("x"))
+		w.sessions[len(w.sessions)-1].Send(m)
+		m.Release()
+	})
+	w.statuses(p)
+	w.expect(p, 1, 0, 1)
+	w.onLoop(w.sessions[5], func() { w.sessions[5].Establish() })
+	w.expect(p, 2, 1, 1)
+
+	// The upgrade leaves it pending; Establish ends that afterwards.
+	s := w.sessions[6]
+	ws := w.net.Dial(1)
+	fmt.Fprintf(writer{ws}, "GET /engine.io/?EIO=4&transport=websocket&sid=%s HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", s.ID())
+	w.net.Run()
+	ws.Write(append(maskedText(t, "2probe"), maskedText(t, "5")...))
+	w.net.Run()
+	if s.Transport() != "websocket" {
+		t.Fatal("not upgraded")
+	}
+	w.expect(p, 1, 0, 1)
+	w.onLoop(s, func() { s.Establish() })
+	if s.poll != nil {
+		t.Error("a WebSocket keeps what polling needs")
+	}
+	w.expect(p, 2, 1, 1)
+
+	// All of them end, by the ping timeout or with the server.
+	w.net.Advance(2 * time.Minute)
+	if n := w.engine.Stats().Sessions; n != 0 {
+		t.Fatalf("%d sessions are left", n)
+	}
+	p = w.net.Dial(0)
+	w.expect(p, 101, 100, 1)
+	for i := range w.sessions {
+		w.sessions[i].Close(ForcedClose)
+	}
+	w.net.Advance(time.Second)
+	w.expect(p, 1, 0, 1) // they wait for a poll to tell that they are over
+	w.net.Advance(40 * time.Second)
+	w.expect(p, 101, 100, 1)
+}
+
+// writer is a peer as an io.Writer.
+type writer struct{ p *netpolltest.Peer }
+
+func (w writer) Write(b []byte) (int, error) {
+	w.p.Write(b)
+	return len(b), nil
+}
+
+// TestEstablishedSessionsDoNotCount: a proxy's connection may open any number.
+func TestEstablishedSessionsDoNotCount(t *testing.T) {
+	w := newCrowd(t, Config{MaxPendingSessions: 2})
+	p := w.net.Dial(0)
+	for i := range 50 {
+		w.expect(p, 1, 1, 0)
+		w.onLoop(w.sessions[i], w.sessions[i].Establish)
+	}
+	w.expect(p, 3, 2, 1)
+	w = newCrowd(t, Config{MaxPendingSessions: -1})
+	w.expect(w.net.Dial(0), 300, 300, 0)
+}
+
+// TestMaxSessions: so many sessions, over any connections and transports, and not
+// one more.
+func TestMaxSessions(t *testing.T) {
+	w := newCrowd(t, Config{MaxSessions: 3})
+	a, b := w.net.Dial(0), w.net.Dial(1)
+	w.expect(a, 2, 2, 0)
+	webSocket := func() []int {
+		p := w.net.Dial(1)
+		p.Write([]byte("GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
+		return w.statuses(p)
+	}
+	if got := webSocket(); fmt.Sprint(got) != "[101]" {
+		t.Error(got)
+	}
+	b.Write([]byte(handshakeRequest))
+	w.net.Run()
+	if got := string(b.Read()); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "Connection: close\r\n") || !strings.HasSuffix(got, "\r\n\r\ntoo many sessions") || !b.Ended() {
+		t.Errorf("%q, ended %v", got, b.Ended())
+	}
+	if got := webSocket(); fmt.Sprint(got) != "[503]" {
+		t.Error(got)
+	}
+	if got := w.engine.Stats(); got.Sessions != 3 || got.RefusedSessions != 2 || got.Opened != 3 {
+		t.Errorf("%+v", got)
+	}
+	w.onLoop(w.sessions[2], func() { w.sessions[2].CloseNow(TransportClose) })
+	w.expect(w.net.Dial(1), 2, 1, 1)
+	// An sid that is in use takes no room.
+	w = newCrowd(t, Config{MaxSessions: 2, GenerateID: func(*Request) string { return "same" }})
+	for range 5 {
+		w.handshakes(w.net.Dial(0), 1)
+	}
+	if got := w.engine.Stats(); got.Sessions != 1 || got.RefusedSessions != 0 || got.Refused != 4 {
+		t.Errorf("%+v", got)
+	}
+	w = newCrowd(t, Config{MaxSessions: -1})
+	w.expect(w.net.Dial(0), 10, 10, 0)
+}
+
+// TestRefusal: what OnRefused is told, by the check that failed.
+func TestRefusal(t *testing.T) {
+	var got []string
+	w := newCrowd(t, Config{
+		OnRefused: func(_ *Request, x Refusal) {
+			got = append(got, fmt.Sprint(x.Code, x.Check, " ", x.Transport, " ", x.SID))
+		},
+		GenerateID: func(r *Request) string { return r.Query().Get("id") },
+	})
+	p := w.net.Dial(0)
+	p.Write([]byte("GET /engine.io/?EIO=4&transport=polling&id=a HTTP/1.1\r\nHost: h\r\n\r\n"))
+	w.net.Run()
+	for _, c := range []struct{ method, query, want string }{
+		{"GET", "EIO=4&transport=smoke", "0UNKNOWN_TRANSPORT smoke "},
+		{"GET", "EIO=4&transport=polling&sid=b%3A", "1UNKNOWN_SID polling b:"},
+		{"PUT", "EIO=4&transport=polling", "2BAD_HANDSHAKE_METHOD polling "},
+		{"GET", "EIO=4&transport=websocket", "3TRANSPORT_HANDSHAKE_ERROR websocket "},
+		{"GET", "EIO=4&transport=websocket&sid=a", "3TRANSPORT_MISMATCH websocket a"},
+		{"GET", "EIO=4&transport=polling", "3ID_GENERATION_ERROR polling "},
+		{"GET", "EIO=3&transport=polling", "5UNSUPPORTED_PROTOCOL_VERSION polling "},
+	} {
+		got = nil
+		p := w.net.Dial(1)
+		fmt.Fprintf(writer{p}, "%s /engine.io/?%s HTTP/1.1\r\nHost: h\r\n\r\n", c.method, c.query)
+		w.net.Run()
+		if fmt.Sprint(got) != "["+c.want+"]" {
+			t.Errorf("%s: %q, want %q", c.query, got, c.want)
+		}
+	}
+}
+
+// TestHeadWithoutContent: no answer to HEAD has content (RFC 9110, section 9.3.2).
+func TestHeadWithoutContent(t *testing.T) {
+	w := newCrowd(t, Config{CORS: CORS{Origins: []string{"*"}}})
+	p := w.net.Dial(0)
+	w.expect(p, 1, 1, 0)
+	for _, query := range []string{"", "EIO=4&transport=polling", "EIO=4&transport=websocket", "EIO=4&transport=polling&sid=x", "EIO=4&transport=polling&sid=" + w.sessions[0].ID()} {
+		fmt.Fprintf(writer{p}, "HEAD /engine.io/?%s HTTP/1.1\r\nHost: h\r\n\r\n", query)
+		w.net.Run()
+		if got := string(p.Read()); !strings.HasPrefix(got, "HTTP/1.1 ") || !strings.HasSuffix(got, "\r\n\r\n") || strings.Count(got, "\r\n\r\n") != 1 {
+			t.Errorf("%s: %q", query, got)
+		}
+	}
+}
+
+// TestKeptHead: a session keeps 2 KiB of a head, what matters most first; who
+// decides on the handshake sees all of it.
+func TestKeptHead(t *testing.T) {
+	var seen http.Header
+	cfg := Config{GenerateID: func(r *Request) string {
+		seen = r.Headers()
+		if r.Truncated() {
+			t.Error("GenerateID is given less than the whole")
+		}
+		return NewID()
+	}}
+	open := func(cfg Config, head string) *Session {
+		w := newCrowd(t, cfg)
+		p := w.net.Dial(0)
+		p.Write([]byte("GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\n" + head + "\r\n"))
+		if got := w.statuses(p); fmt.Sprint(got) != "[200]" {
+			t.Fatal(got)
+		}
+		return w.sessions[0]
+	}
+	junk := strings.Repeat("X-Junk: "+strings.Repeat("j", 190)+"\r\n", 60)
+	head := junk + "Host: example.org\r\nUser-Agent: U\r\nCookie: c=" + strings.Repeat("c", 1000) + "\r\nOrigin: http://o\r\n"
+	s := open(cfg, head)
+	if len(seen["X-Junk"]) != 60 || len(seen) != 5 {
+		t.Errorf("GenerateID saw %d fields", len(seen))
+	}
+	r := s.Request()
+	h := r.Headers()
+	if !r.Truncated() || len(r.data) > 2048+100 || len(h["X-Junk"]) != 4 {
+		t.Errorf("truncated %v, %d bytes, %d of X-Junk", r.Truncated(), len(r.data), len(h["X-Junk"]))
+	}
+	if len(h.Get("Cookie")) != 1002 || h.Get("Origin") != "http://o" || h.Get("User-Agent") != "U" || h.Get("Host") != "example.org" || r.HTTP().Host != "example.org" {
+		t.Errorf("%v", h)
+	}
+	if r.Query().Get("EIO") != "4" || r.RemoteAddr() == "" {
+		t.Errorf("%q from %q", r.URL(), r.RemoteAddr())
+	}
+	cfg.MaxKeptHeadBytes = -1
+	if r := open(cfg, head).Request(); r.Truncated() || len(r.Headers()["X-Junk"]) != 60 {
+		t.Error("truncated without a limit")
+	}
+	if r := open(Config{}, "Host: h\r\nA: "+strings.Repeat("a", 1800)+"\r\n").Request(); r.Truncated() {
+		t.Error("truncated below the limit")
+	}
+}
+
+// TestNoSessionWithoutMemory: who is here already has what is left.
+func TestNoSessionWithoutMemory(t *testing.T) {
+	w := newCrowd(t, Config{})
+	m := w.net.Group.Memory()
+	w.expect(w.net.Dial(0), 1, 1, 0)
+	n := 0
+	for ; !m.Near(); n += 1 << 20 {
+		m.Add(1 << 20)
+	}
+	w.expect(w.net.Dial(0), 1, 0, 1)
+	m.Add(-n)
+	w.expect(w.net.Dial(0), 1, 1, 0)
+}
