@@ -287,8 +287,9 @@ func (g *Group) StopListening() {
 // Connections without anything under way are closed at once. A WebSocket has
 // Config.CloseTimeout to close its side, and so has a request to be answered.
 func (g *Group) Close(ctx context.Context) error {
+	again := g.closed.Swap(true) // before: nobody listens any more
 	g.StopListening()
-	if g.closed.Swap(true) {
+	if again {
 		if g.manual() {
 			return nil
 		}

@@ -75,11 +75,11 @@ func TestOnLoop(t *testing.T) {
 			t.Errorf("loop %d is not known as one", i)
 		}
 	}
-	if OnLoop() || OnLoop() {
+	if OnLoop() {
 		t.Error("the test is taken for a loop")
 	}
 	manual := NewManual(Config{}, nothing{}, still{}, still{})
-	if !OnLoop() || !OnLoop() {
+	if !OnLoop() {
 		t.Error("who turns loops by hand is not known as one")
 	}
 	claimed := make(chan bool)

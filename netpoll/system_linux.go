@@ -124,7 +124,6 @@ const maxIovecs = 1024
 // each.
 type scratch struct {
 	peer unix.RawSockaddrAny
-	n    int32
 	msg  unix.Msghdr
 	iov  []unix.Iovec
 }
@@ -158,10 +157,11 @@ func (s *poller) Writev(fd int, bs [][]byte) (int, error) {
 func (s *poller) Unsent(fd int) int { return s.ask(fd, unix.TIOCOUTQ) } // SIOCOUTQ
 func (s *poller) Unread(fd int) int { return s.ask(fd, unix.TIOCINQ) }  // FIONREAD
 
+// ask is for any goroutine: what lends a connection asks, too.
 func (s *poller) ask(fd int, request uintptr) int {
-	s.scratch.n = 0
-	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(&s.scratch.n))); errno != 0 {
+	var n int32
+	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(&n))); errno != 0 {
 		return 0
 	}
-	return int(s.scratch.n)
+	return int(n)
 }

@@ -50,7 +50,7 @@ func TestWakeAfterClose(t *testing.T) {
 
 // TestPostDuringClose has goroutines wake a loop while it ends.
 func TestPostDuringClose(t *testing.T) {
-	for range 300 {
+	for range 60 {
 		g, err := New(Config{Loops: 1}, nothing{})
 		if err != nil {
 			t.Fatal(err)

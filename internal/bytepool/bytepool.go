@@ -63,7 +63,7 @@ func Append(b *Buffer, p []byte) *Buffer {
 		b = Get(len(p))
 	}
 	if need := len(b.B) + len(p); need > cap(b.B) {
-		grown := Get(max(need, min(2*cap(b.B), MaxPooled)))
+		grown := Get(max(need, 2*cap(b.B))) // so that copying stays linear in what arrives
 		grown.B = append(grown.B, b.B...)
 		Put(b)
 		b = grown
