@@ -290,9 +290,9 @@ type received struct {
 // upgrades, it receives in order and exactly once, in every version and form; and
 // no memory stays charged.
 func TestQueueModel(t *testing.T) {
-	rounds := 20
+	rounds := 10
 	if testing.Short() {
-		rounds = 10
+		rounds = 3
 	}
 	for _, query := range []string{"EIO=4&transport=polling", "EIO=3&transport=polling", "EIO=3&transport=polling&b64=1", "EIO=4&transport=polling&j=0", "EIO=3&transport=polling&j=3"} {
 		t.Run(query, func(t *testing.T) {
