@@ -113,7 +113,9 @@ func stressWakeUps(t *testing.T, loops int, d time.Duration) {
 		slowest = max(slowest, time.Since(silent))
 	}
 	t.Logf("%d rounds, %d messages, the slowest round was complete after %v", rounds, messages, slowest)
-	if slowest > 100*time.Millisecond && !raceEnabled { // the detector's own stalls are not the server's
+	// Longer than a busy machine stalls, and shorter than until something else would
+	// wake the loop. (The race detector's own stalls are longer.)
+	if slowest > time.Second && !raceEnabled {
 		t.Errorf("a message waited %v", slowest)
 	}
 }

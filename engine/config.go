@@ -101,7 +101,7 @@ type Config struct {
 	// that do not fit are left out, see Request.Truncated: Cookie is served first,
 	// then Authorization, Origin, User-Agent, X-Forwarded-For, -Proto and -Host,
 	// X-Real-IP, Forwarded, Referer, Accept-Language, and the others as they came.
-	// The request line and Host are always kept, and count. Default 2 KiB. Negative:
+	// The request line and Host are always kept, and count. Default 4 KiB. Negative:
 	// no limit.
 	MaxKeptHeadBytes int
 
@@ -169,7 +169,7 @@ func (c Config) withDefaults() Config {
 		c.MaxDeciding = 1_024
 	}
 	if c.MaxKeptHeadBytes == 0 {
-		c.MaxKeptHeadBytes = 2 << 10
+		c.MaxKeptHeadBytes = 4 << 10
 	}
 	if c.MaxSessions == 0 {
 		c.MaxSessions = 1_000_000

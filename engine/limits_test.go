@@ -263,7 +263,7 @@ func TestHeadWithoutContent(t *testing.T) {
 	}
 }
 
-// TestKeptHead: a session keeps 2 KiB of a head, what matters most first; who
+// TestKeptHead: a session keeps 4 KiB of a head, what matters most first; who
 // decides on the handshake sees all of it.
 func TestKeptHead(t *testing.T) {
 	var seen http.Header
@@ -291,7 +291,7 @@ func TestKeptHead(t *testing.T) {
 	}
 	r := s.Request()
 	h := r.Headers()
-	if !r.Truncated() || len(r.data) > 2048+100 || len(h["X-Junk"]) != 4 {
+	if !r.Truncated() || len(r.data) > 4096+100 || len(h["X-Junk"]) != 15 {
 		t.Errorf("truncated %v, %d bytes, %d of X-Junk", r.Truncated(), len(r.data), len(h["X-Junk"]))
 	}
 	if len(h.Get("Cookie")) != 1002 || h.Get("Origin") != "http://o" || h.Get("User-Agent") != "U" || h.Get("Host") != "example.org" || r.HTTP().Host != "example.org" {
