@@ -77,8 +77,8 @@ type Config struct {
 	// through it.
 	Middleware func(next http.Handler) http.Handler
 
-	// Headers adds header fields to the answers to a session's requests; initial
-	// tells the handshake's from later ones. It is called on an event loop and
+	// Headers adds header fields, other than Date, to the answers to a session's
+	// requests; initial tells the handshake's from later ones. It is called on an event loop and
 	// must not block.
 	Headers func(h http.Header, r *Request, initial bool)
 
@@ -87,7 +87,9 @@ type Config struct {
 	MaxDeciding int
 
 	// MaxSessions bounds the sessions, those that are closing included; a further
-	// handshake is answered 503. Default 1,000,000. Negative: no limit.
+	// handshake is answered 503. Default 1,000,000. Negative: no limit. It is answered
+	// 503, too, when seven eighths of netpoll.Config.MaxMemory are used, and 429 when
+	// its address has made too many (netpoll.Config.PerAddress).
 	MaxSessions int
 
 	// MaxPendingSessions bounds the polling sessions that one connection has opened

@@ -66,7 +66,7 @@ type Stats struct {
 	ParseErrors   uint64
 	SlowConsumers uint64 // polling sessions over MaxQueuedBytes
 
-	RefusedSessions uint64 // handshakes answered 503: MaxSessions, MaxPendingSessions, MaxDeciding, memory, closing
+	RefusedSessions uint64 // handshakes answered 503: MaxSessions, MaxPendingSessions, MaxDeciding, memory, closing; or 429: netpoll.Config.PerAddress
 }
 
 type counters struct {
@@ -296,9 +296,11 @@ func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, err *protocolErr
 }
 
 // appendHead appends the head of an answer, with its Date. extra are complete header
-// lines, which may be overwritten behind their end.
+// lines.
 func appendHead(dst []byte, c *netpoll.Conn, status int, contentType string, size int, extra []byte) []byte {
-	return http1.AppendResponseHead(dst, status, contentType, size, c.KeepAlive(), c.Loop().AppendDate(extra))
+	dst = http1.AppendResponseHead(dst, status, contentType, size, c.KeepAlive(), extra)
+	dst = c.Loop().AppendDate(dst[:len(dst)-len("\r\n")]) // before the blank line
+	return append(dst, "\r\n"...)
 }
 
 // respond answers a request with a whole body.

@@ -17,19 +17,18 @@ func (e *Engine) serveHandshake(c *netpoll.Conn, r *http1.Request, q query) {
 	switch {
 	case e.closing.Load():
 		c.CloseAfterResponse()
-		e.refuseSession(c, r, "shutting down")
+		e.refuseSession(c, r, 503, "shutting down")
 	case !c.TakeHandshake():
 		c.CloseAfterResponse()
-		e.stats.refused.Add(1)
-		e.respond(c, r, 429, "text/plain", []byte("too many handshakes of this address"))
+		e.refuseSession(c, r, 429, "too many handshakes of this address")
 	case e.sessions.len() >= e.cfg.MaxSessions:
 		c.CloseAfterResponse()
-		e.refuseSession(c, r, "too many sessions")
+		e.refuseSession(c, r, 503, "too many sessions")
 	case c.Loop().Group().Memory().Near():
 		c.CloseAfterResponse()
-		e.refuseSession(c, r, "no memory for a session")
+		e.refuseSession(c, r, 503, "no memory for a session")
 	case e.tooManyPending(c, r):
-		e.refuseSession(c, r, "too many sessions of this connection are not established")
+		e.refuseSession(c, r, 503, "too many sessions of this connection are not established")
 	case e.cfg.AllowRequest != nil || e.gate != nil:
 		e.decide(c, r)
 	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
@@ -50,21 +49,28 @@ func (e *Engine) tooManyPending(c *netpoll.Conn, r *http1.Request) bool {
 // limits and logs to go by.
 var errGone = errors.New("engine: the peer has reset the connection")
 
+// abandon ends a connection whose peer is gone: nothing is made of its handshake.
+func (e *Engine) abandon(c *netpoll.Conn) {
+	e.cfg.Logger.Debug("engine: a handshake is not answered", "why", errGone)
+	c.Abort(errGone)
+}
+
 // refuseSession answers a handshake for which there is no room.
-func (e *Engine) refuseSession(c *netpoll.Conn, r *http1.Request, why string) {
+func (e *Engine) refuseSession(c *netpoll.Conn, r *http1.Request, status int, why string) {
 	e.stats.refusedSessions.Add(1)
-	e.cfg.Logger.Debug("engine: a handshake is answered 503", "why", why)
+	e.cfg.Logger.Debug("engine: there is no room for a handshake", "status", status, "why", why)
 	if r.UpgradeWebSocket {
 		c.CloseAfterResponse()
 	}
-	e.respond(c, r, 503, "text/plain", []byte(why))
+	e.respond(c, r, status, "text/plain", []byte(why))
 }
 
-// decision is a handshake that waits for Middleware and AllowRequest.
+// decision is a handshake that waits for Middleware and AllowRequest. The context of
+// the session's request leads to it: what it has of the handshake is not kept.
 type decision struct {
 	e   *Engine
 	c   *netpoll.Conn
-	req Request
+	req *Request
 	r   *http1.Request // a copy
 
 	admitted bool // the middleware has let it through
@@ -74,19 +80,19 @@ type decision struct {
 
 // decide has Middleware and AllowRequest called on a goroutine of its own.
 func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
+	req := newRequest(c, r)
+	if req.gone() {
+		e.abandon(c)
+		return
+	}
 	select {
 	case e.deciding <- struct{}{}:
 	default:
 		c.CloseAfterResponse()
-		e.refuseSession(c, r, "too many handshakes are under way")
+		e.refuseSession(c, r, 503, "too many handshakes are under way")
 		return
 	}
-	d := &decision{e: e, c: c, req: newRequest(c, r), r: r.Clone()}
-	if d.req.gone() {
-		<-e.deciding
-		c.Abort(errGone)
-		return
-	}
+	d := &decision{e: e, c: c, req: &req, r: r.Clone()}
 	loop := c.Loop()
 	go func() {
 		defer func() { <-e.deciding }()
@@ -102,7 +108,7 @@ func decided(a, _ any) {
 	case !c.Open():
 	case e.closing.Load():
 		c.CloseAfterResponse()
-		e.refuseSession(c, r, "shutting down")
+		e.refuseSession(c, r, 503, "shutting down")
 	case !d.admitted:
 		e.respondRecorded(c, r, &d.answer)
 	case d.err != nil:
@@ -114,8 +120,9 @@ func decided(a, _ any) {
 	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
 		e.refuse(c, r, errVersion)
 	default:
-		e.open(c, r, &d.req, q, d.answer.header)
+		e.open(c, r, d.req, q, d.answer.header)
 	}
+	*d = decision{e: e}
 }
 
 // open makes the session and answers its handshake, with header fields of the
@@ -129,6 +136,10 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 		if req == nil {
 			req = new(Request)
 			*req = newRequest(c, r)
+			if req.gone() {
+				e.abandon(c)
+				return
+			}
 		}
 		id = append(id, e.cfg.GenerateID(req)...)
 	}
@@ -138,7 +149,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 	}
 	s := newSession(e, c.Loop(), newRequestWithin(c, r, id, e.cfg.MaxKeptHeadBytes))
 	if s.request.gone() {
-		c.Abort(errGone)
+		e.abandon(c)
 		return
 	}
 	if req != nil {
@@ -150,7 +161,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 	}
 	if !e.sessions.reserve(e.cfg.MaxSessions) { // since it was looked at first
 		c.CloseAfterResponse()
-		e.refuseSession(c, r, "too many sessions")
+		e.refuseSession(c, r, 503, "too many sessions")
 		return
 	}
 	if !e.sessions.add(s) {

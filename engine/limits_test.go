@@ -3,8 +3,11 @@ package engine
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -321,4 +324,198 @@ func TestNoSessionWithoutMemory(t *testing.T) {
 	w.expect(w.net.Dial(0), 1, 0, 1)
 	m.Add(-n)
 	w.expect(w.net.Dial(0), 1, 1, 0)
+}
+
+// TestHandshakesPerAddress: an address that has made too many is answered 429, before
+// anything is made of the handshake; netpoll.Config.PerAddress.
+func TestHandshakesPerAddress(t *testing.T) {
+	made := 0
+	e := New(Config{GenerateID: func(*Request) string { made++; return NewID() }}, &crowd{t: t})
+	g, err := Start(netpoll.Config{Loops: 1, PerAddress: netpoll.AddressLimits{HandshakesPerSecond: 1}}, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, err := g.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	const requests = 50
+	if _, err := io.WriteString(c, strings.Repeat(handshakeRequest, requests)); err != nil {
+		t.Fatal(err)
+	}
+	in, got := bufio.NewReader(c), map[int]int{}
+	for got[429] == 0 {
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Fatal(err)
+		}
+		got[resp.StatusCode]++
+	}
+	if _, err := in.ReadByte(); err == nil {
+		t.Error("the connection goes on")
+	}
+	if got[200] == 0 || len(got) != 2 || e.Stats().RefusedSessions != 1 {
+		t.Errorf("answers: %v, %+v", got, e.Stats())
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := errors.Join(e.Close(ctx), g.Close(ctx)); err != nil {
+		t.Error(err)
+	}
+	if made != got[200] {
+		t.Errorf("%d sids were made for %d sessions", made, got[200])
+	}
+}
+
+// TestSessionsAreCharged: what a session keeps is charged to the group's memory for as
+// long as it lives, however it ends.
+func TestSessionsAreCharged(t *testing.T) {
+	const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	for _, transport := range []string{"polling", "websocket"} {
+		w := newCrowd(t, Config{})
+		memory := w.net.Group.Memory()
+		for range 3 {
+			fields := "X: " + strings.Repeat("x", 1000) + "\r\n"
+			if transport == "websocket" {
+				fields += upgrade
+			}
+			p := w.net.Dial(0)
+			fmt.Fprintf(writer{p}, "GET /engine.io/?EIO=4&transport=%s HTTP/1.1\r\nHost: h\r\n%s\r\n", transport, fields)
+			w.statuses(p)
+		}
+		if used := memory.Used(); used < 3*1700 || used > 3*2200 {
+			t.Errorf("%s: three sessions are charged %d bytes", transport, used)
+		}
+		// A handshake that opens none leaves nothing behind.
+		p := w.net.Dial(0)
+		fmt.Fprintf(writer{p}, "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\n%s\r\n", strings.Replace(upgrade, "13", "12", 1))
+		if got := w.statuses(p); fmt.Sprint(got) != "[426]" {
+			t.Error(got)
+		}
+		w.onLoop(w.sessions[0], func() { w.sessions[0].CloseNow(TransportError) })
+		w.onLoop(w.sessions[1], func() { w.sessions[1].CloseNow(ForcedClose); w.sessions[1].CloseNow(ForcedClose) })
+		w.net.Advance(2 * time.Minute)
+		if n, used := w.engine.Stats().Sessions, memory.Used(); n != 0 || used != 0 {
+			t.Errorf("%s: %d sessions, %d bytes are charged at the end", transport, n, used)
+		}
+	}
+}
+
+// TestDecisionIsNotKept: the context of a session's request leads to what was decided
+// on, of which the whole head is not kept.
+func TestDecisionIsNotKept(t *testing.T) {
+	type key struct{}
+	w := newCrowd(t, Config{Middleware: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("X-Answer", "a")
+			next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), key{}, "kept")))
+		})
+	}})
+	p := w.net.Dial(0)
+	p.Write([]byte(handshakeRequest))
+	var answer []byte
+	if !w.net.RunUntil(10*time.Second, func() bool { answer = append(answer, p.Read()...); return len(answer) > 0 }) {
+		t.Fatal("no answer")
+	}
+	if !strings.Contains(string(answer), "X-Answer: a\r\n") {
+		t.Errorf("%q", answer)
+	}
+	ctx := w.sessions[0].Request().Context()
+	if ctx.Value(key{}) != "kept" {
+		t.Error("the middleware's value is lost")
+	}
+	if d := ctx.Value(decisionKey{}).(*decision); d.r != nil || d.req != nil || d.c != nil || d.answer.header != nil {
+		t.Errorf("%+v is kept", d)
+	}
+}
+
+// TestHandshakeOfAGonePeer: a peer that has reset its connection has no address any
+// more, and gets no session.
+func TestHandshakeOfAGonePeer(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"plain": {},
+		"id":    {GenerateID: func(r *Request) string { return r.Query().Get("id") }},
+		"asked": {AllowRequest: func(*Request) error { return nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p *netpolltest.Peer
+			told := 0
+			cfg.OnRefused = func(*Request, Refusal) { told++; p.Reset() }
+			if make := cfg.GenerateID; make != nil {
+				cfg.GenerateID = func(r *Request) string {
+					if r.RemoteAddr() == "" {
+						t.Error("GenerateID is asked for a peer without an address")
+					}
+					return make(r)
+				}
+			}
+			w := newCrowd(t, cfg)
+			p = w.net.Dial(0)
+			p.Write([]byte("GET /engine.io/ HTTP/1.1\r\nHost: h\r\n\r\n" + strings.Replace(handshakeRequest, " HTTP", "&id=a HTTP", 1)))
+			w.net.RunUntil(10*time.Second, p.Closed)
+			if s := w.engine.Stats(); told != 1 || len(w.sessions) != 0 || s.Opened != 0 || !p.Closed() {
+				t.Errorf("told %d times, %d sessions, closed %v, %+v", told, len(w.sessions), p.Closed(), s)
+			}
+		})
+	}
+}
+
+// TestDate: every answer has one Date (RFC 9110, section 6.6.1).
+func TestDate(t *testing.T) {
+	w := newCrowd(t, Config{
+		CORS:                     CORS{Origins: []string{"*"}},
+		HTTPCompressionThreshold: 10,
+		Headers:                  func(h http.Header, _ *Request, _ bool) { h.Set("Date", "today") },
+	})
+	p := w.net.Dial(0)
+	check := func(request string) {
+		t.Helper()
+		p.Write([]byte(request))
+		w.net.Run()
+		resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(p.Read())), nil)
+		if err != nil {
+			t.Fatalf("%q: %v", request, err)
+		}
+		dates := resp.Header["Date"]
+		if len(dates) != 1 {
+			t.Fatalf("%q: %d, Date: %q", request, resp.StatusCode, dates)
+		}
+		if at, err := http.ParseTime(dates[0]); err != nil || time.Since(at).Abs() > time.Hour {
+			t.Errorf("%q: %q, %v", request, dates, err)
+		}
+	}
+	const target = " /engine.io/?EIO=4&transport=polling"
+	check("GET" + target + " HTTP/1.1\r\nHost: h\r\n\r\n")
+	sid := "&sid=" + w.sessions[0].ID()
+	for _, encoding := range []string{"identity", "gzip"} {
+		m := message(false, []byte(strings.Repeat("x", 100)))
+		w.onLoop(w.sessions[0], func() { w.sessions[0].Send(m) })
+		m.Release()
+		check("GET" + target + sid + " HTTP/1.1\r\nHost: h\r\nAccept-Encoding: " + encoding + "\r\n\r\n")
+	}
+	check("POST" + target + sid + " HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n4a")
+	check("OPTIONS" + target + " HTTP/1.1\r\nHost: h\r\n\r\n")
+	check("PUT" + target + " HTTP/1.1\r\nHost: h\r\n\r\n")
+	w = newCrowd(t, Config{Middleware: func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Date", "today")
+			rw.WriteHeader(http.StatusTeapot)
+		})
+	}})
+	p = w.net.Dial(0)
+	p.Write([]byte("GET" + target + " HTTP/1.1\r\nHost: h\r\n\r\n"))
+	var answer []byte
+	w.net.RunUntil(10*time.Second, func() bool { answer = append(answer, p.Read()...); return len(answer) > 0 })
+	if !bytes.HasPrefix(answer, []byte("HTTP/1.1 418 ")) || bytes.Count(answer, []byte("\r\nDate: ")) != 1 || bytes.Contains(answer, []byte("today")) {
+		t.Errorf("%q", answer)
+	}
 }

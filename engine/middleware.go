@@ -17,14 +17,14 @@ type decisionKey struct{}
 // admit is what Config.Middleware wraps.
 func (e *Engine) admit(_ http.ResponseWriter, r *http.Request) {
 	d, ok := r.Context().Value(decisionKey{}).(*decision)
-	if !ok {
-		return // the middleware has replaced the context: nobody knows whom it admits
+	if !ok || d.req == nil {
+		return // the context is replaced, or the decision over: nobody knows whom it admits
 	}
 	d.admitted = true
 	ctx := r.Context()
 	d.req.ctx = &ctx
 	if e.cfg.AllowRequest != nil {
-		d.err = e.cfg.AllowRequest(&d.req)
+		d.err = e.cfg.AllowRequest(d.req)
 	}
 }
 
@@ -40,7 +40,7 @@ func (d *decision) ask() {
 	}()
 	if e.gate == nil {
 		d.admitted = true
-		d.err = e.cfg.AllowRequest(&d.req)
+		d.err = e.cfg.AllowRequest(d.req)
 		return
 	}
 	ctx := context.WithValue(context.Background(), decisionKey{}, d)
@@ -86,7 +86,6 @@ func (e *Engine) respondRecorded(c *netpoll.Conn, r *http1.Request, w *recorder)
 	w.header.Del("Content-Type")
 	w.header.Del("Content-Length")
 	w.header.Del("Connection")
-	w.header.Del("Date")
 	if r.UpgradeWebSocket {
 		c.CloseAfterResponse()
 	}
@@ -100,8 +99,10 @@ func (e *Engine) respondRecorded(c *netpoll.Conn, r *http1.Request, w *recorder)
 	buf.Release()
 }
 
-// appendHeaders appends header lines. Line ends in values become spaces.
+// appendHeaders appends header lines, but for Date, which each answer has. Line ends
+// in values become spaces.
 func appendHeaders(dst []byte, h http.Header) []byte {
+	h.Del("Date")
 	b := bytes.NewBuffer(dst)
 	_ = h.Write(b) // a bytes.Buffer takes everything
 	return b.Bytes()
