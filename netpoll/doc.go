@@ -9,6 +9,7 @@
 //
 //	socket -> Conn.readable -> process -+-> head, body        -> Handler.HandleRequest
 //	                                    +-> ws.Reader         -> Handler.HandleMessage
+//	                                    +-> unclaimed path    -> lent to net/http -> Loop.Post -> the loop again
 //	Conn.Respond, Conn.Send -> outQueue -> Conn.flush, once per batch -> write -> socket
 //	other goroutines -> Loop.Post -> the loop's next batch
 //
@@ -18,7 +19,13 @@
 // hung on them. Other goroutines own nothing here and may only Post to the
 // loop. Loop.Check, the first line of loop-owned methods, panics off the loop
 // in race builds. A connection may change its loop (Conn.MoveTo) between two
-// requests.
+// requests, and be lent to net/http, where it is no loop's.
+//
+// # Phases
+//
+// A connection is in one phase at a time, with one deadline: the table is in
+// conn_phase.go. A peer that is slow but moves, at Config.MinRate, is waited for; one
+// that does not is cut by a reset, so that no cut looks like a whole answer.
 //
 // # Batches
 //
@@ -26,19 +33,19 @@
 // gathers in queues; at the end of the batch it runs what was posted meanwhile,
 // tells its Flushers, and writes each dirty connection once. Bytes that a
 // Handler is given are borrowed: they lie in the loop's read buffer and are
-// gone when the method returns.
+// gone when the method returns. A connection has a share of a batch; what it has
+// sent beyond has its turn after the others.
 //
 // # Bounds
 //
 // Peers decide nothing about memory. A head, a body, a message, a queue, the
 // posted jobs: each has a limit in Config and an answer for when it is
 // exceeded. Memory is taken as bytes arrive, never by a number that a peer
-// sent. An idle connection holds no buffer.
+// sent. Limits count what is held, capacities included, and Config.MaxMemory bounds
+// the sum of it over all peers (memory.go). An idle connection holds no buffer.
 //
 // # What it does not do
 //
 // No TLS, HTTP/2 or compression of HTTP: terminate TLS in front. WebSocket
-// messages are compressed with Config.Deflate, each by itself. Requests that the
-// Handler does not claim are served by net/http handlers on goroutines of their
-// own, for as long as each lasts.
+// messages are compressed with Config.Deflate, each by itself.
 package netpoll
