@@ -95,6 +95,9 @@ func (c *Conn) Open() bool { return c.phase < phaseClosing }
 // handled.
 func (c *Conn) Pause() {
 	c.loop.Check()
+	if c.phase >= phaseClosing {
+		return // what comes is thrown away
+	}
 	c.flags |= connPaused
 	c.setReading(false)
 }
@@ -162,7 +165,7 @@ func (c *Conn) readable() {
 	l := c.loop
 	room := l.read
 	if c.in != nil {
-		room = room[:max(c.maxUnread()-len(c.in.B), 512)]
+		room = room[:min(max(c.maxUnread()-len(c.in.B), 512), len(room))]
 	}
 	n, err := l.sys.Read(int(c.fd), room)
 	switch {
@@ -292,6 +295,9 @@ func (c *Conn) settle() {
 
 // rank tells the loop how much the connection holds.
 func (c *Conn) rank() {
+	if c.phase == phaseClosed {
+		return // leave has had it forgotten
+	}
 	held := int(c.charged)
 	if c.out != nil {
 		held += c.out.held

@@ -20,10 +20,11 @@ func (c *Conn) close(err error) {
 		c.abort(err)
 		return
 	}
-	c.beginClosing(err)
-	if c.phase == phaseClosing {
-		c.flags &^= connPaused
-		c.setReading(true)
+	c.reportSoon(err)
+	// Before endOutput, which takes who is not read from for a peer that has closed.
+	c.flags &^= connPaused
+	if c.setReading(true); c.phase != phaseClosed {
+		c.beginClosing(err)
 	}
 }
 

@@ -77,7 +77,9 @@ func adoptMoved(a, b any) {
 	if l.draining {
 		c.flags &^= connKeepAlive
 	}
+	l.current = c
 	c.deliver(m.r)
+	l.current = nil
 	c.later()
 }
 

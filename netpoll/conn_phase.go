@@ -104,6 +104,7 @@ func (c *Conn) enter(p phase) {
 		c.x.owed = c.owed()
 	case phaseIdle:
 		c.arm(cfg.IdleTimeout)
+		c.x.owed = 0 // not looked at yet
 	case phaseClosing:
 		c.arm(cfg.CloseTimeout)
 		c.x.owed = c.owed()
@@ -173,12 +174,22 @@ func (x *exchange) Expire(*Timer) {
 		}
 		l.Arm(&x.timer, x, cfg.WriteTimeout)
 	case phaseIdle:
-		// The kernel may still have most of a large answer.
-		if l.sys.Unsent(int(c.fd)) > 0 {
-			c.enter(phaseWriting)
+		if l.sys.Unsent(int(c.fd)) == 0 {
+			c.close(ErrTimeout)
 			return
 		}
-		c.close(ErrTimeout)
+		// The kernel may still have most of a large answer. The phase stays: a next
+		// request may come at any time.
+		again := cfg.IdleTimeout
+		if cfg.WriteTimeout > 0 {
+			again = cfg.WriteTimeout
+			if x.owed > 0 && !c.reads(again) {
+				c.cut(ErrTimeout)
+				return
+			}
+		}
+		x.owed = c.owed()
+		l.Arm(&x.timer, x, again)
 	case phaseClosing:
 		c.expireClosing()
 	}

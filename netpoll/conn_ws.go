@@ -18,7 +18,7 @@ var (
 
 // Upgrade answers a WebSocket request: with 101, after which messages come to
 // Handler.HandleMessage, or, if the request is not right, with an error, which
-// is also returned. extra are complete header lines. With Config.Deflate an
+// is also returned; ErrClosed if the peer has gone. extra are complete header lines. With Config.Deflate an
 // offer of permessage-deflate is accepted; see Deflates.
 //
 // RFC 6455, section 4.2.
@@ -56,6 +56,9 @@ func (c *Conn) Upgrade(r *http1.Request, extra []byte) error {
 	buf.B = answer.Append(buf.B)
 	c.send(buf, buf.B)
 	buf.Release()
+	if c.phase >= phaseClosing {
+		return ErrClosed // sending has found that the peer is gone
+	}
 	c.flags = c.flags&^connKeepAlive | connWS
 	c.enter(phaseOpen)
 	c.readOn() // what a client has sent that did not wait for the answer

@@ -178,6 +178,15 @@ func (l *Loop) resume() {
 		l.current = nil
 		c.abort(ErrClosed)
 	}
+	for _, c := range l.spare {
+		if c != nil { // workBacklog has not come to it
+			l.backlog = append(l.backlog, c)
+		}
+	}
+	clear(l.spare)
+	l.spare = l.spare[:0]
+	l.wheel.tick-- // others may be due at the time of the timer that has fired
+	l.alarmAt = 0
 	l.armed.Store(false)
 	l.sys.Wake()
 	if l.ran > 0 {

@@ -94,7 +94,10 @@ func inflated(a, _ any) {
 		c.violated(j.err.Code, j.err.Reason)
 		return
 	}
+	l := c.loop
+	l.current = c
 	c.handleMessage(j.message.B, j.binary)
+	l.current = nil
 	if c.phase == phaseOpen {
 		c.readOn()
 	}

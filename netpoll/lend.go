@@ -180,9 +180,14 @@ func (c *Conn) lend(r *http1.Request, b []byte, n int) {
 	h.frame.begin(r, n)
 	c.endRequest()
 	c.enter(phaseLent)
+	c.settle()
 	c.leave()
 	c.flags |= connMoving
-	l.group.lender.lent <- h // it has room: take has seen to that
+	ln := l.group.lender
+	ln.lent <- h // it has room: take has seen to that
+	if ln.cutting.Load() {
+		ln.cutUnaccepted() // end may have looked before
+	}
 }
 
 // lender is the net.Listener of the group's http.Server.
@@ -316,9 +321,14 @@ func (ln *lender) end() {
 	ln.cutting.Store(true)
 	close(ln.done)
 	_ = ln.server.Close()
+	ln.cutUnaccepted()
+}
+
+// cutUnaccepted cuts what has been lent and Accept does not take any more.
+func (ln *lender) cutUnaccepted() {
 	for {
 		select {
-		case h := <-ln.lent: // not accepted any more
+		case h := <-ln.lent:
 			ln.give()
 			h.post(closeLent)
 		default:
@@ -460,10 +470,15 @@ func (h *lentConn) changed(s http.ConnState) {
 		h.mu.Unlock()
 	case http.StateHijacked:
 		h.mu.Lock()
-		h.state = lentHijacked
+		closed := h.state == lentClosed // by http.Server.Close: it has been given back
+		if !closed {
+			h.state = lentHijacked
+		}
 		h.mu.Unlock()
-		h.g.lender.give()
-		h.post(hijackedLent)
+		if !closed {
+			h.g.lender.give()
+			h.post(hijackedLent)
+		}
 	}
 }
 

@@ -231,13 +231,14 @@ func (l *Loop) workBacklog() {
 	if l.backlog = l.backlog[:k]; k > 0 {
 		l.sys.Wake()
 	}
-	for _, c := range work {
+	l.spare = work // for resume
+	for i, c := range work {
+		work[i] = nil
 		c.flags &^= connBacklog
 		if c.loop == l && !c.is(connMoving) {
 			c.process(nil)
 		}
 	}
-	clear(work)
 	l.spare = work[:0]
 }
 
@@ -279,25 +280,34 @@ func (l *Loop) run(j *job) {
 	j.run(j.a, j.b)
 }
 
-// flush ends a batch. What it calls may add to any of the lists.
+// flush ends a batch. What it calls may add to any of the lists, and may end the
+// goroutine: then the next one finds empty places where this one has been.
 func (l *Loop) flush() {
 	for len(l.flushers)+len(l.ready)+len(l.dirty)+len(l.gone)+len(l.moves) > 0 {
 		for i := 0; i < len(l.flushers); i++ {
-			l.callFlusher(l.flushers[i])
-			l.flushers[i] = nil
+			if f := l.flushers[i]; f != nil {
+				l.flushers[i] = nil
+				l.callFlusher(f)
+			}
 		}
 		l.flushers = l.flushers[:0]
 		for i := 0; i < len(l.ready); i++ {
 			c := l.ready[i]
+			if c == nil {
+				continue
+			}
 			l.ready[i] = nil
 			c.flags &^= connReady
-			if c.loop == l && !c.is(connMoving) {
+			if c.loop == l && !c.is(connMoving|connBacklog) {
 				c.process(nil)
 			}
 		}
 		l.ready = l.ready[:0]
 		for i := 0; i < len(l.dirty); i++ {
 			c := l.dirty[i]
+			if c == nil {
+				continue
+			}
 			l.dirty[i] = nil
 			c.flags &^= connDirty
 			if c.loop == l {
@@ -306,9 +316,10 @@ func (l *Loop) flush() {
 		}
 		l.dirty = l.dirty[:0]
 		for i := 0; i < len(l.gone); i++ {
-			g := l.gone[i]
-			l.gone[i] = goneConn{}
-			g.report(l)
+			if g := l.gone[i]; g.c != nil {
+				l.gone[i] = goneConn{}
+				g.report(l)
+			}
 		}
 		l.gone = l.gone[:0]
 		for i := 0; i < len(l.moves); i++ {
@@ -339,6 +350,7 @@ func (l *Loop) recoverPanic(c *Conn) {
 	}
 	l.group.stats.panics.Add(1)
 	l.cfg.Logger.Error("netpoll: panic in a callback", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	l.current = nil
 	if c != nil {
 		c.abort(fmt.Errorf("netpoll: panic in a callback: %v", v))
 	}
