@@ -519,3 +519,37 @@ func TestDate(t *testing.T) {
 		t.Errorf("%q", answer)
 	}
 }
+
+// TestPongsInARow: pongs that nobody has asked for are counted as control frames; a
+// peer that only answers pings is never cut for it.
+func TestPongsInARow(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		pongs  int
+		closed bool
+	}{{"as many as may be", 1000, false}, {"one more", 1001, true}} {
+		w := newCrowd(t, Config{})
+		p := w.net.Dial(0)
+		p.Write([]byte("GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
+		w.net.Run()
+		p.Write(bytes.Repeat([]byte{0x81, 0x81, 0, 0, 0, 0, '3'}, c.pongs))
+		w.net.Run()
+		if p.Ended() != c.closed {
+			t.Errorf("%s: closed %v", c.name, p.Ended())
+		}
+	}
+	w := newCrowd(t, Config{})
+	p := w.net.Dial(0)
+	p.Write([]byte("GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
+	w.net.Run()
+	for range 1100 {
+		w.net.Advance(25 * time.Second)
+		p.Write([]byte{0x81, 0x81, 0, 0, 0, 0, '3'})
+		w.net.Run()
+	}
+	if p.Ended() {
+		t.Error("a peer that answers pings has been cut")
+	}
+}

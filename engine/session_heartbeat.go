@@ -50,6 +50,12 @@ func (s *Session) handlePong() {
 		s.close(TransportError)
 		return
 	}
+	if !s.awaiting {
+		s.countControl()
+	}
+	if s.state != sessionOpen {
+		return
+	}
 	s.awaiting = false
 	s.loop.Arm(&s.timer, s, s.engine.cfg.PingInterval)
 }

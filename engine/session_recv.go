@@ -46,6 +46,14 @@ func (s *Session) handlePacket(p eio.Packet) {
 	case eio.Ping:
 		s.handlePing()
 	case eio.Open, eio.Upgrade, eio.Noop:
-		// The reference server ignores these outside of an upgrade.
+		s.countControl() // the reference server ignores these outside of an upgrade
+	}
+}
+
+// countControl counts a packet that is no message and answers nothing: a connection
+// sends few in a row.
+func (s *Session) countControl() {
+	if s.transport == transportWebSocket && s.conn != nil {
+		s.conn.CountControl()
 	}
 }
