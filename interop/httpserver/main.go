@@ -23,6 +23,7 @@ import (
 	"time"
 
 	sockeye "github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/engine"
 )
 
 func main() {
@@ -59,7 +60,8 @@ func serveNetHTTP(ctx context.Context, addr string) error {
 }
 
 func serveSockeye(ctx context.Context, addr string) error {
-	srv := sockeye.New(sockeye.Config{Fallback: handler()})
+	// The suite opens a session for each case, over few connections, and joins nothing.
+	srv := sockeye.New(sockeye.Config{Fallback: handler(), Engine: engine.Config{MaxPendingSessions: -1}})
 	bound, err := srv.Listen("tcp", addr)
 	if err != nil {
 		return err
