@@ -12,6 +12,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/internal/heaptest"
 	"github.com/sockeye-io/sockeye/internal/wire"
 )
 
@@ -57,7 +58,7 @@ func TestSmallAnswersToPolling(t *testing.T) {
 		posted += taken * each
 		return taken
 	}
-	before := heapInUse()
+	before := heaptest.InUse()
 	for range 2 { // within what may wait
 		if n := post(); n != sessions {
 			t.Fatalf("%d of %d are open", n, sessions)
@@ -71,7 +72,7 @@ func TestSmallAnswersToPolling(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	s := srv.Stats()
-	if per := (heapInUse() - before) / sessions; per > 2*limit {
+	if per := (heaptest.InUse() - before) / sessions; per > 2*limit {
 		t.Errorf("%d bytes of heap for each of %d sessions", per, sessions)
 	}
 	if got := s.Net.MemoryBytes / int64(sessions); got > int64(limit) || got < int64(2*each*5) {

@@ -3,7 +3,6 @@ package sockeye_test
 import (
 	"bytes"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,21 +11,13 @@ import (
 	gobwas "github.com/gobwas/ws"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/internal/heaptest"
 	"github.com/sockeye-io/sockeye/internal/wire"
 )
 
 // mostPerPeer is what a peer that does not read may take, in bytes of heap: 1 MiB
 // waits for it at most, and the rest is room.
 const mostPerPeer = 2 << 20
-
-// heapInUse is the heap behind a collection.
-func heapInUse() int {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
-}
 
 // peak runs f, and returns the largest heap that was seen meanwhile and behind it.
 func peak(f func()) int {
@@ -35,10 +26,10 @@ func peak(f func()) int {
 	go func() {
 		n := 0
 		for {
-			n = max(n, heapInUse())
+			n = max(n, heaptest.InUse())
 			select {
 			case <-done:
-				most <- max(n, heapInUse())
+				most <- max(n, heaptest.InUse())
 				return
 			case <-time.After(100 * time.Millisecond):
 			}
@@ -66,7 +57,7 @@ func TestSmallAnswersToWebSockets(t *testing.T) {
 	}
 	const each = 1000
 	burst := bytes.Repeat(gobwas.MustCompileFrame(gobwas.MaskFrame(gobwas.NewTextFrame([]byte(`420["ask"]`)))), each)
-	before := heapInUse()
+	before := heaptest.InUse()
 	most := peak(func() {
 		var senders sync.WaitGroup
 		for _, c := range conns {

@@ -143,6 +143,29 @@ func TestUnfinishedInput(t *testing.T) {
 	}
 }
 
+// TestSmallChunksAreLinear: a body in chunks of a byte takes memory in proportion to
+// its length, as a body in one piece does.
+func TestSmallChunksAreLinear(t *testing.T) {
+	const size = 200_000
+	got := 0
+	a := &app{request: func(c *netpoll.Conn, r *http1.Request) { got = len(r.Body); respond(c, "ok") }}
+	n := start(t, netpoll.Config{}, a, 1)
+	p := n.Dial(0)
+	p.Write([]byte("POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"))
+	p.Write(bytes.Repeat([]byte("1\r\nx\r\n"), size))
+	p.Write([]byte("0\r\n\r\n"))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n.Run()
+	runtime.ReadMemStats(&after)
+	if got != size {
+		t.Fatalf("a body of %d bytes", got)
+	}
+	if made := after.TotalAlloc - before.TotalAlloc; made > 20*size {
+		t.Errorf("%d bytes were allocated for a body of %d", made, size)
+	}
+}
+
 // TestInflatedMessages: of compressed messages that are small and become large, each
 // connection has one in memory, even while the loop does not take them.
 func TestInflatedMessages(t *testing.T) {
