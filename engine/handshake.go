@@ -96,8 +96,8 @@ func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
 	loop := c.Loop()
 	go func() {
 		defer func() { <-e.deciding }()
+		defer loop.Post(decided, d, nil, 0) // whatever the user's function does
 		d.ask()
-		loop.Post(decided, d, nil, 0)
 	}()
 }
 

@@ -32,20 +32,25 @@ func (e *Engine) admit(_ http.ResponseWriter, r *http.Request) {
 // handshake's own.
 func (d *decision) ask() {
 	e := d.e
+	completed := false
 	defer func() {
-		if v := recover(); v != nil {
-			e.cfg.Logger.Error("engine: panic while deciding on a handshake, which is refused", "panic", v)
-			d.admitted, d.err = true, errForbidden
+		if completed {
+			return
 		}
+		// Without a panic, it is runtime.Goexit, as t.Fatal does it.
+		e.cfg.Logger.Error("engine: panic while deciding on a handshake, which is refused", "panic", recover())
+		d.admitted, d.err = true, errForbidden
 	}()
 	if e.gate == nil {
 		d.admitted = true
 		d.err = e.cfg.AllowRequest(d.req)
+		completed = true
 		return
 	}
 	ctx := context.WithValue(context.Background(), decisionKey{}, d)
 	d.answer.header = http.Header{}
 	e.gate.ServeHTTP(&d.answer, d.req.HTTP().WithContext(ctx))
+	completed = true
 }
 
 // maxMiddlewareAnswer bounds the body of a middleware's own answer.
