@@ -111,6 +111,9 @@ func (c *Conn) Resume() {
 	c.flags &^= connPaused
 	c.setReading(true)
 	c.later()
+	if j := c.takeInflated(); j != nil {
+		c.loop.PostNow(inflated, j, nil, 0)
+	}
 }
 
 // Paused tells whether Pause is in effect.

@@ -49,6 +49,9 @@ func (c *Conn) releaseInput() {
 	bytepool.Put(c.in)
 	c.in = nil
 	c.ws.Release()
+	if j := c.takeInflated(); j != nil {
+		j.release(c.loop.group)
+	}
 	c.settle()
 }
 

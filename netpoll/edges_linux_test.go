@@ -22,6 +22,7 @@ import (
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 	"github.com/sockeye-io/sockeye/proto/http1"
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // TestLargeHeadLimit: a limit above the size of one read does no harm to what arrives
@@ -274,6 +275,40 @@ func TestCloseOfPausedConn(t *testing.T) {
 	n.Run()
 	if !p.Closed() || p.WasReset() {
 		t.Error("not closed")
+	}
+}
+
+// TestPauseWhileInflating: a message that is inflated when its connection is paused
+// waits for Resume, and is given back if that does not come.
+func TestPauseWhileInflating(t *testing.T) {
+	for _, resume := range []bool{true, false} {
+		a := &app{}
+		var got []string
+		a.message = func(_ *netpoll.Conn, data []byte, _ bool) { got = append(got, string(data[:1])) }
+		n := start(t, netpoll.Config{Deflate: &ws.DeflateConfig{}}, a, 1)
+		p, head := handshake(n, offer)
+		if !strings.Contains(head, "permessage-deflate") {
+			t.Fatal(head)
+		}
+		c, l := a.conns[0], n.Group.Loop(0)
+		p.Write(compressed(gobwas.OpText, bytes.Repeat([]byte("a"), 200_000)))
+		p.Write(frame(gobwas.NewTextFrame([]byte("b"))))
+		l.Claim()
+		l.Deliver(false, 1)
+		c.Pause()
+		if n.RunUntil(200*time.Millisecond, func() bool { return len(got) > 0 }) {
+			t.Errorf("%q were delivered to a paused connection", got)
+		}
+		want := 2
+		if !resume {
+			want = 0
+			c.Abort(nil)
+			n.Run()
+		}
+		c.Resume()
+		if n.Run(); len(got) != want || n.Group.Memory().Used() != 0 {
+			t.Errorf("resumed %v: %q, %d bytes are charged", resume, got, n.Group.Memory().Used())
+		}
 	}
 }
 

@@ -83,9 +83,16 @@ func (j *inflateJob) inflate(g *Group) {
 func inflated(a, _ any) {
 	j := a.(*inflateJob)
 	c := j.c
-	c.loop.group.memory.Add(-j.held)
-	defer bytepool.Put(j.message)
-	defer c.loop.recoverPanic(c)
+	l := c.loop
+	if c.is(connPaused) && c.phase == phaseOpen && j.err == nil {
+		if l.inflated == nil {
+			l.inflated = map[*Conn]*inflateJob{}
+		}
+		l.inflated[c] = j
+		return
+	}
+	defer j.release(l.group)
+	defer l.recoverPanic(c)
 	c.flags &^= connInflating
 	switch {
 	case c.phase != phaseOpen:
@@ -94,11 +101,24 @@ func inflated(a, _ any) {
 		c.violated(j.err.Code, j.err.Reason)
 		return
 	}
-	l := c.loop
 	l.current = c
 	c.handleMessage(j.message.B, j.binary)
 	l.current = nil
 	if c.phase == phaseOpen {
 		c.readOn()
 	}
+}
+
+// release gives back what the message has taken.
+func (j *inflateJob) release(g *Group) {
+	g.memory.Add(-j.held)
+	bytepool.Put(j.message)
+	j.message = nil
+}
+
+// takeInflated takes the message that waits for Resume; nil if there is none.
+func (c *Conn) takeInflated() *inflateJob {
+	j := c.loop.inflated[c]
+	delete(c.loop.inflated, c)
+	return j
 }

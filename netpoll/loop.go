@@ -40,17 +40,18 @@ type Loop struct {
 	read       []byte     // what one read returns; borrowed by everything called from it
 	write      []byte     // where small segments are joined for one write
 	iovecs     [][]byte
-	queues     []*outQueue        // empty ones
-	listeners  map[int]*listener  // by descriptor; loop 0 only
-	req        http1.Request      // the request being parsed
-	holders    map[Holder]int     // hold much memory, and how much; see Memory
-	addresses  map[*Conn]*address // with Config.PerAddress only
-	date       []byte             // a Date field, of ...
-	dateAt     int64              // ... this second
-	reading    bool               // the loop was late: sockets are read before deadlines end
-	fireTimer  func(*Timer)       // expireTimer, made once
-	drainTimer Timer              // when Group.Close has waited long enough
-	draining   bool               // Group.Close has closed the connections; new ones are not kept
+	queues     []*outQueue           // empty ones
+	listeners  map[int]*listener     // by descriptor; loop 0 only
+	req        http1.Request         // the request being parsed
+	holders    map[Holder]int        // hold much memory, and how much; see Memory
+	addresses  map[*Conn]*address    // with Config.PerAddress only
+	inflated   map[*Conn]*inflateJob // messages that wait for Conn.Resume
+	date       []byte                // a Date field, of ...
+	dateAt     int64                 // ... this second
+	reading    bool                  // the loop was late: sockets are read before deadlines end
+	fireTimer  func(*Timer)          // expireTimer, made once
+	drainTimer Timer                 // when Group.Close has waited long enough
+	draining   bool                  // Group.Close has closed the connections; new ones are not kept
 	stopping   bool
 	left       bool // runs no more, and its goroutine is free to wait
 
