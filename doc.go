@@ -3,7 +3,7 @@
 // WebSocket and long-polling, on event loops without a goroutine per
 // connection.
 //
-//	srv := sockeye.New(sockeye.Config{})
+//	srv, err := sockeye.New(sockeye.Config{})
 //	srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("lobby") })
 //	srv.On("chat", func(s *sockeye.Socket, text string) { srv.To("lobby").Emit("chat", text) })
 //	srv.On("sum", func(s *sockeye.Socket, a, b int) int { return a + b })

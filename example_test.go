@@ -12,7 +12,10 @@ import (
 
 // A chat server, and a request that the client wants answered.
 func Example() {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
 	srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("lobby") }) // a returned error refuses the connection
 	srv.On("chat", func(s *sockeye.Socket, text string) { srv.To("lobby").Emit("chat", text) })
 	srv.On("sum", func(s *sockeye.Socket, a, b int) int { return a + b }) // results answer the client's ack
@@ -30,9 +33,12 @@ func Example() {
 
 // A middleware decides who may connect, and files are served beside.
 func ExampleHandlers_Use() {
-	srv := sockeye.New(sockeye.Config{
+	srv, err := sockeye.New(sockeye.Config{
 		Fallback: http.FileServer(http.Dir("public")), // requests for other paths than /socket.io/
 	})
+	if err != nil {
+		log.Fatal(err)
+	}
 	srv.Use(func(s *sockeye.Socket) error {
 		var auth struct{ Token string }
 		if err := s.Auth(&auth); err != nil || auth.Token == "" {
@@ -54,7 +60,10 @@ func ExampleHandlers_Use() {
 // The undecoded form has no reflection: arguments are views, passed on as they
 // are.
 func ExampleHandlers_On_undecoded() {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
 	srv.Of("/relay").On("echo", func(s *sockeye.Socket, e *sockeye.Event) error {
 		if e.HasAck() {
 			return e.Ack(e.Arguments()...)
@@ -67,7 +76,10 @@ func ExampleHandlers_On_undecoded() {
 
 // A wrong signature is refused when it is registered.
 func ExampleHandlers_On_refused() {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer srv.Close(context.Background())
 	defer func() { fmt.Println(recover()) }()
 	srv.On("sum", func(a int, s *sockeye.Socket) int { return a })
@@ -76,7 +88,10 @@ func ExampleHandlers_On_refused() {
 
 // Call asks the peer, and waits for its answer.
 func ExampleSocket_Call() {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
 	srv.On("order", func(s *sockeye.Socket, dish string) error {
 		answer, err := s.Call(context.Background(), "confirm", dish) // give it a deadline
 		if err != nil {

@@ -383,7 +383,10 @@ func TestAllowRequest(t *testing.T) {
 }
 
 func TestUnixSocket(t *testing.T) {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer srv.Close(context.Background())
 	path := t.TempDir() + "/socket"
 	if _, err := srv.Listen("unix", path); err != nil {
@@ -505,7 +508,10 @@ func TestOutOfDescriptors(t *testing.T) {
 }
 
 func serveWithFewDescriptors(t *testing.T) {
-	srv := sockeye.New(sockeye.Config{Net: netpoll.Config{MaxConns: 1 << 20, Loops: 1}})
+	srv, err := sockeye.New(sockeye.Config{Net: netpoll.Config{MaxConns: 1 << 20, Loops: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	reference(srv)
 	addr, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -22,7 +22,6 @@ type Server struct {
 	cfg     Config
 	engine  *engine.Engine
 	group   *netpoll.Group
-	err     error // why group is nil
 	workers *workers
 	trimmer *trimmer // nil for none
 
@@ -40,8 +39,9 @@ type Server struct {
 	stats       counters
 }
 
-// New makes a server. Register handlers, then let it listen.
-func New(cfg Config) *Server {
+// New makes a server. Register handlers, then let it listen. Its error has all
+// faults of the configuration, or says why the system gives no event loops.
+func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	srv := &Server{cfg: cfg, namespaces: map[string]*Namespace{}, closed: make(chan struct{})}
 	if cfg.Client != nil {
@@ -49,13 +49,16 @@ func New(cfg Config) *Server {
 		cfg.Net.Fallback, cfg.Engine.Unclaimed = files, append(cfg.Engine.Unclaimed, files.paths()...)
 	}
 	srv.engine = engine.New(cfg.Engine, (*sessionHandler)(srv))
-	srv.group, srv.err = engine.Start(cfg.Net, append([]*engine.Engine{srv.engine}, cfg.Engines...)...)
+	var err error
+	if srv.group, err = engine.Start(cfg.Net, append([]*engine.Engine{srv.engine}, cfg.Engines...)...); err != nil {
+		return nil, fmt.Errorf("sockeye: %w", err)
+	}
 	srv.workers = newWorkers(cfg.MaxWorkers)
 	srv.Namespace = srv.Of("/")
 	if cfg.TrimAfter > 0 && cfg.Net.Systems == nil {
 		srv.trimmer = startTrimmer(cfg.TrimAfter)
 	}
-	return srv
+	return srv, nil
 }
 
 // Of returns the namespace of that name and makes it if there is none: as a
@@ -105,9 +108,6 @@ func (srv *Server) Path() string { return srv.engine.Config().Path }
 // in the background. It returns the address, with the port that the kernel
 // chose for port 0. It may be called several times.
 func (srv *Server) Listen(network, address string) (net.Addr, error) {
-	if srv.err != nil {
-		return nil, fmt.Errorf("sockeye: %w", srv.err)
-	}
 	addr, err := srv.group.Listen(network, address)
 	if err != nil {
 		return nil, fmt.Errorf("sockeye: %w", err)
@@ -153,9 +153,6 @@ func (srv *Server) Close(ctx context.Context) error {
 		return nil
 	}
 	defer close(srv.closed)
-	if srv.group == nil {
-		return nil
-	}
 	srv.trimmer.stop()
 	srv.group.StopListening()
 	err := srv.engine.Close(ctx)
@@ -196,13 +193,10 @@ type Stats struct {
 func (srv *Server) Stats() Stats {
 	c := &srv.stats
 	s := Stats{
-		Engine: srv.engine.Stats(), EventsIn: c.events.Load(), HandlerPanics: c.panics.Load(),
+		Net: srv.group.Stats(), Engine: srv.engine.Stats(), EventsIn: c.events.Load(), HandlerPanics: c.panics.Load(),
 		DecodeErrors: c.decodeErrors.Load(), ProtocolErrors: c.protocolErrors.Load(), UnhandledEvents: c.unhandled.Load(),
 		VolatileDropped: c.dropped.Load(), Workers: srv.workers.running(), ActiveSockets: int(srv.workers.active.Load()), PausedForMailbox: c.paused.Load(),
 		RefusedNamespaces: c.refused.Load(),
-	}
-	if srv.group != nil {
-		s.Net = srv.group.Stats()
 	}
 	return s
 }

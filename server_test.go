@@ -13,7 +13,11 @@ import (
 // handlers.
 func serve(t testing.TB, cfg sockeye.Config, setup func(srv *sockeye.Server)) (addr string, srv *sockeye.Server) {
 	t.Helper()
-	srv = sockeye.New(cfg)
+	var err error
+	srv, err = sockeye.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if setup != nil {
 		setup(srv)
 	}

@@ -67,7 +67,10 @@ func TestTypedHandlers(t *testing.T) {
 }
 
 func TestOnRefusesWrongSignatures(t *testing.T) {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer srv.Close(context.Background())
 	for name, h := range map[string]any{
 		"not a function":   1,
@@ -579,7 +582,10 @@ func TestReservedNamesCannotBeEmitted(t *testing.T) {
 func TestClose(t *testing.T) {
 	reasons := make(chan sockeye.Reason, 2)
 	var late atomic.Int32
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	srv.OnDisconnect(func(s *sockeye.Socket, r sockeye.Reason) {
 		if s.Emit("late") == nil {
 			late.Add(1)

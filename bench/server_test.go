@@ -14,7 +14,11 @@ import (
 // serve starts a server whose sockets join "all", and answers echo.
 func serve(b testing.TB, cfg sockeye.Config) (addr string, srv *sockeye.Server) {
 	b.Helper()
-	srv = sockeye.New(cfg)
+	var err error
+	srv, err = sockeye.New(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
 	srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("all") })
 	srv.On("echo", func(s *sockeye.Socket, text string) { _ = s.Emit("echo", text) })
 	a, err := srv.Listen("tcp", "127.0.0.1:0")

@@ -33,7 +33,11 @@ func eachMode(t *testing.T, f func(t *testing.T, cfg client.Config)) {
 // serve makes a server with the events that the tests use.
 func serve(t *testing.T, cfg sockeye.Config) (addr string, srv *sockeye.Server) {
 	t.Helper()
-	srv = sockeye.New(cfg)
+	var err error
+	srv, err = sockeye.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, ns := range []*sockeye.Namespace{srv.Of("/"), srv.Of("/other")} {
 		ns.On("echo", func(s *sockeye.Socket, e *sockeye.Event) error {
 			if e.HasAck() {
@@ -258,7 +262,10 @@ func TestReconnect(t *testing.T) {
 			}
 		}
 		_ = c.EmitVolatile("echo", "dropped")
-		again := sockeye.New(sockeye.Config{})
+		again, err := sockeye.New(sockeye.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
 		again.On("echo", func(s *sockeye.Socket, e *sockeye.Event) error { return s.Emit("echo", e.Arguments()...) })
 		if _, err := again.Listen("tcp", addr); err != nil {
 			t.Fatal(err)
@@ -497,7 +504,10 @@ func TestGoroutinesEnd(t *testing.T) {
 }
 
 func Example() {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		panic(err)
+	}
 	srv.On("sum", func(a, b int) int { return a + b })
 	addr, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

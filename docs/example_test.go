@@ -52,7 +52,10 @@ func print(name string) (handler func(*client.Event), printed func()) {
 // Events: handlers are functions with typed parameters; results answer the
 // client's acknowledgement.
 func Example_events() {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		panic(err)
+	}
 	defer srv.Close(ctx)
 	type message struct {
 		Text string   `json:"text"`
@@ -84,7 +87,10 @@ func Example_events() {
 
 // Binary is []byte, at any depth.
 func Example_binary() {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		panic(err)
+	}
 	defer srv.Close(ctx)
 	srv.On("head", func(file map[string]any) []byte { return file["data"].([]byte)[:3] })
 	c := dial(listen(srv), client.Config{})
@@ -96,7 +102,10 @@ func Example_binary() {
 
 // Rooms and broadcasts: a broadcast is encoded once.
 func Example_rooms() {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		panic(err)
+	}
 	defer srv.Close(ctx)
 	srv.On("join", func(s *sockeye.Socket, room string) error { return s.Join(room) })
 	url := listen(srv)
@@ -119,7 +128,10 @@ func Example_rooms() {
 
 // Acknowledgements of a client, and of many.
 func Example_acknowledgements() {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		panic(err)
+	}
 	defer srv.Close(ctx)
 	url := listen(srv)
 	for i := range 3 {
@@ -141,7 +153,10 @@ func Example_acknowledgements() {
 
 // Middlewares decide who may connect, and which events are handled.
 func Example_middleware() {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		panic(err)
+	}
 	defer srv.Close(ctx)
 	srv.Use(func(s *sockeye.Socket) error {
 		var auth struct{ Name string }
@@ -159,7 +174,7 @@ func Example_middleware() {
 	})
 	srv.On("shutdown", func() string { return "bye" })
 	url := listen(srv)
-	_, err := client.Dial(ctx, url, client.Config{})
+	_, err = client.Dial(ctx, url, client.Config{})
 	fmt.Println(err)
 	for _, name := range []string{"ann", "root"} {
 		c := dial(url, client.Config{Auth: map[string]string{"name": name}})
@@ -175,7 +190,10 @@ func Example_middleware() {
 
 // Namespaces by name, and made as clients ask for them.
 func Example_namespaces() {
-	srv := sockeye.New(sockeye.Config{CleanupEmptyChildNamespaces: true})
+	srv, err := sockeye.New(sockeye.Config{CleanupEmptyChildNamespaces: true})
+	if err != nil {
+		panic(err)
+	}
 	defer srv.Close(ctx)
 	games := srv.OfPattern(regexp.MustCompile(`/game-\d+`))
 	games.On("where", func(s *sockeye.Socket) string { return s.Namespace().Name() })
@@ -184,7 +202,7 @@ func Example_namespaces() {
 	answer, _ := dial(url+"/game-7", client.Config{}).Call(ctx, "where")
 	values, _ := answer.Values()
 	fmt.Println(values...)
-	_, err := client.Dial(ctx, url+"/vip", client.Config{})
+	_, err = client.Dial(ctx, url+"/vip", client.Config{})
 	fmt.Println(err)
 	// Output:
 	// /game-7
@@ -199,7 +217,10 @@ func (lobby) OnWhoAmI(s *sockeye.Socket) any        { return s.Data() }
 
 // A namespace as a type: its methods are the handlers.
 func Example_classBased() {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		panic(err)
+	}
 	defer srv.Close(ctx)
 	srv.Of("/lobby").Register(lobby{})
 	c := dial(listen(srv)+"/lobby", client.Config{})
@@ -213,7 +234,10 @@ func Example_classBased() {
 // Connection state recovery: who comes back in time is the same socket, and gets
 // what it has missed. See the tests for one that breaks.
 func Example_recovery() {
-	srv := sockeye.New(sockeye.Config{Recovery: &sockeye.Recovery{MaxDisconnection: time.Minute, MaxBytes: 1 << 20}})
+	srv, err := sockeye.New(sockeye.Config{Recovery: &sockeye.Recovery{MaxDisconnection: time.Minute, MaxBytes: 1 << 20}})
+	if err != nil {
+		panic(err)
+	}
 	defer srv.Close(ctx)
 	srv.OnConnect(func(s *sockeye.Socket) error {
 		if !s.Recovered() {
@@ -228,7 +252,10 @@ func Example_recovery() {
 
 // The life of a socket, and who watches its events.
 func Example_life() {
-	srv := sockeye.New(sockeye.Config{})
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		panic(err)
+	}
 	defer srv.Close(ctx)
 	gone := make(chan struct{})
 	srv.OnAny(func(s *sockeye.Socket, e *sockeye.Event) { fmt.Println("event", e.Name(), e.Len()) })
@@ -252,7 +279,7 @@ func Example_life() {
 // What peers may do, and for whom: old clients, browsers of other origins,
 // compression, handshakes, and other paths.
 func Example_options() {
-	srv := sockeye.New(sockeye.Config{
+	srv, err := sockeye.New(sockeye.Config{
 		Engine: engine.Config{
 			AllowEIO3:    true, // clients of Socket.IO 1 and 2
 			CORS:         engine.CORS{Origins: []string{"https://example.org"}, Credentials: true},
@@ -274,6 +301,9 @@ func Example_options() {
 		Net:      netpoll.Config{Deflate: &ws.DeflateConfig{}},
 		Fallback: http.FileServer(http.Dir(".")),
 	})
+	if err != nil {
+		panic(err)
+	}
 	defer srv.Close(ctx)
 	resp, err := http.Get(listen(srv) + "/socket.io/?EIO=4&transport=polling")
 	fmt.Println(resp.Status, resp.Header.Get("X-Served-By"), err)

@@ -26,7 +26,11 @@ func NewServer(t testing.TB, cfg sockeye.Config) *Server {
 	t.Helper()
 	s := &Server{net: netpolltest.NewNet(2)}
 	cfg.Net.Systems = s.net.Systems()
-	s.Server = sockeye.New(cfg)
+	var err error
+	s.Server, err = sockeye.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(s.close)
 	return s
 }

@@ -36,7 +36,10 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	srv := sockeye.New(sockeye.Config{Fallback: http.FileServerFS(files)})
+	srv, err := sockeye.New(sockeye.Config{Fallback: http.FileServerFS(files)})
+	if err != nil {
+		log.Fatal(err)
+	}
 	newChat(srv).register()
 	bound, err := srv.Listen("tcp", *addr)
 	if err != nil {

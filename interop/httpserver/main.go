@@ -61,7 +61,10 @@ func serveNetHTTP(ctx context.Context, addr string) error {
 
 func serveSockeye(ctx context.Context, addr string) error {
 	// The suite opens a session for each case, over few connections, and joins nothing.
-	srv := sockeye.New(sockeye.Config{Fallback: handler(), Engine: engine.Config{MaxPendingSessions: -1}})
+	srv, err := sockeye.New(sockeye.Config{Fallback: handler(), Engine: engine.Config{MaxPendingSessions: -1}})
+	if err != nil {
+		log.Fatal(err)
+	}
 	bound, err := srv.Listen("tcp", addr)
 	if err != nil {
 		return err

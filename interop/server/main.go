@@ -67,7 +67,10 @@ func run(addr, eioPath string, cfg sockeye.Config) error {
 		bare.Path = eioPath
 		cfg.Engines = append(cfg.Engines, engine.New(bare, echo{}))
 	}
-	srv := sockeye.New(cfg)
+	srv, err := sockeye.New(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
 	for _, name := range []string{"/", "/custom"} {
 		events.Register(srv.Of(name))
 	}

@@ -207,7 +207,10 @@ func FuzzConsume(f *testing.F) {
 }
 
 func Example() {
-	srv := sockeye.New(sockeye.Config{Parser: msgpack.Parser{}})
+	srv, err := sockeye.New(sockeye.Config{Parser: msgpack.Parser{}})
+	if err != nil {
+		panic(err)
+	}
 	srv.On("thumbnail", func(s *sockeye.Socket, image []byte) []byte { return image[:1] }) // binary needs no attachment
 	addr, err := srv.Listen("tcp", "127.0.0.1:0")
 	fmt.Println(addr.Network(), err, srv.Close(context.Background()))

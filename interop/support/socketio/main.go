@@ -29,7 +29,7 @@ func main() {
 func run(addr string, eio3 bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	srv := sockeye.New(sockeye.Config{
+	srv, err := sockeye.New(sockeye.Config{
 		Engine: engine.Config{
 			PingInterval: 2 * time.Second,
 			AllowEIO3:    eio3,
@@ -37,6 +37,9 @@ func run(addr string, eio3 bool) error {
 		},
 		Recovery: &sockeye.Recovery{},
 	})
+	if err != nil {
+		log.Fatal(err)
+	}
 	namespaces(srv)
 	events(srv)
 	bound, err := srv.Listen("tcp", addr)

@@ -28,7 +28,10 @@ func main() {
 func run(addr string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	srv := sockeye.New(sockeye.Config{Parser: msgpack.Parser{}})
+	srv, err := sockeye.New(sockeye.Config{Parser: msgpack.Parser{}})
+	if err != nil {
+		log.Fatal(err)
+	}
 	for _, name := range []string{"/", "/custom"} {
 		events.Register(srv.Of(name))
 	}
