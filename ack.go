@@ -2,27 +2,30 @@ package sockeye
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sockeye-io/sockeye/netpoll"
-	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
-// pendingAck is an answer that is waited for.
+// pendingAck is an answer that is waited for. It ends once: by the answer, by its
+// deadline, by the socket's end, or by whoever waits no longer.
 type pendingAck struct {
-	done atomic.Bool
-	now  bool                         // then may be called by whoever has the answer, at once
-	then func(answer Args, err error) // else in the order of the socket's events
+	// Immutable after addAck.
+	s       *Socket
+	id      uint64
+	timeout time.Duration                // 0: whoever waits has a deadline of its own
+	now     bool                         // then may be called by whoever has the answer, at once
+	then    func(answer Args, err error) // else in the order of the socket's events
 
 	// Loop-owned.
 	timer netpoll.Timer
 
-	// Immutable after emitAsking.
-	s       *Socket // nil without a deadline
-	id      uint64
-	timeout time.Duration
+	// Any goroutine (atomic).
+	done atomic.Bool
 }
 
 // finish gives the answer to who waits for it, once.
@@ -34,7 +37,11 @@ func (p *pendingAck) finish(args Args, err error) {
 
 // Expire is for the loop's timers only: no answer came in time.
 func (p *pendingAck) Expire(*netpoll.Timer) {
-	if p.s.takeAck(p.id) == p {
+	switch {
+	case p.s.takeAck(p.id) != p:
+	case p.now:
+		p.finish(Args{}, ErrAckTimeout)
+	default:
 		p.s.push(mail{kind: mailNoAck, call: p})
 	}
 }
@@ -44,21 +51,39 @@ type ackAnswer struct {
 	err  error
 }
 
-// Call sends an event and waits for the peer's answer, until ctx is done. The
-// answer may be kept. Its error is also ErrDisconnected or ErrTooManyAcks. It
-// must not be called by an Inline handler: it would wait for its own loop.
+// Call sends an event and waits for the peer's answer, which may be kept: until
+// ctx is done or, if it has no deadline, for Config.AckTimeout. Its error is ctx's,
+// ErrAckTimeout, ErrDisconnected as soon as the peer has gone, ErrTooManyAcks or one
+// of Emit's.
+//
+// Where no answer can come it returns at once: ErrConnecting in a middleware and in
+// OnConnect, before the peer has been told that it is in (ask in OnConnection), and
+// ErrWouldBlock on an event loop, as in a handler of Config.Inline (use EmitWithAck). A
+// handler that waits in Call keeps the later events of its socket waiting: the peer
+// must not need one of them to be handled before it answers.
 func (s *Socket) Call(ctx context.Context, event string, args ...any) (Args, error) {
+	switch {
+	case ctx.Err() != nil:
+		return Args{}, ctx.Err()
+	case netpoll.OnLoop():
+		return Args{}, ErrWouldBlock
+	case !s.life.state().answered() && s.inHandler():
+		return Args{}, ErrConnecting
+	}
 	waits := make(chan ackAnswer, 1)
 	p := &pendingAck{now: true, then: func(args Args, err error) { waits <- ackAnswer{args, err} }}
-	id, err := s.emitAsking(p, emission{}, event, args)
-	if err != nil {
+	if _, ok := ctx.Deadline(); !ok {
+		p.timeout = s.ns.srv.cfg.AckTimeout
+	}
+	if err := s.emitAsking(p, emission{ctx: ctx}, event, args); err != nil {
 		return Args{}, err
 	}
 	select {
 	case a := <-waits:
 		return a.args, a.err
 	case <-ctx.Done():
-		s.takeAck(id)
+		s.takeAck(p.id)
+		s.session().Loop().Post(stopAck, p, nil, 0)
 		return Args{}, ctx.Err()
 	}
 }
@@ -66,29 +91,37 @@ func (s *Socket) Call(ctx context.Context, event string, args ...any) (Args, err
 // EmitWithAck sends an event and has then called with the peer's answer, in
 // the order of the socket's events, or with ErrAckTimeout after
 // Config.AckTimeout, or with ErrDisconnected. The answer is valid until then
-// returns.
+// returns. If it returns an error then is not called.
 func (s *Socket) EmitWithAck(then func(answer Args, err error), event string, args ...any) error {
 	return s.emitWithAck(then, emission{}, event, args)
 }
 
 func (s *Socket) emitWithAck(then func(answer Args, err error), em emission, event string, args []any) error {
-	p := &pendingAck{then: func(answer Args, err error) {
-		_, _ = s.guard(event, func() error { then(answer, err); return nil })
+	p := &pendingAck{timeout: s.ns.srv.ackTimeout(em.timeout), then: func(answer Args, err error) {
+		_ = s.guard(event, func() error { then(answer, err); return nil })
 	}}
-	p.s = s
-	_, err := s.emitAsking(p, em, event, args)
-	return err
+	return s.emitAsking(p, em, event, args)
 }
 
-// startAck starts an answer's deadline, unless the answer is here already.
+// startAck starts an answer's deadline, unless the answer is here already, and has
+// the session read on for it.
 func startAck(a, b any) {
 	s, p := a.(*Socket), b.(*pendingAck)
 	s.mu.Lock()
 	waiting := s.acks()[p.id] == p
 	s.mu.Unlock()
-	if waiting {
+	if !waiting {
+		return
+	}
+	if p.timeout > 0 {
 		s.session().Loop().Arm(&p.timer, p, p.timeout)
 	}
+	linkOf(s.session()).pace()
+}
+
+func stopAck(a, _ any) {
+	p := a.(*pendingAck)
+	p.s.session().Loop().Stop(&p.timer)
 }
 
 func (srv *Server) ackTimeout(d time.Duration) time.Duration {
@@ -98,39 +131,44 @@ func (srv *Server) ackTimeout(d time.Duration) time.Duration {
 	return srv.cfg.AckTimeout
 }
 
-func (s *Socket) emitAsking(p *pendingAck, em emission, event string, args []any) (id uint64, err error) {
-	id = s.ns.ackID.Add(1) - 1
-	p.id, p.timeout = id, s.ns.srv.ackTimeout(em.timeout)
-	if err := s.addAck(id, p); err != nil {
-		return 0, err
+func (s *Socket) emitAsking(p *pendingAck, em emission, event string, args []any) error {
+	if !s.life.state().sends() {
+		return ErrDisconnected
 	}
-	s.outgoing(event, args)
-	msg, err := s.ns.srv.encodeEvent(s.ns.name, event, args, int64(id))
+	s.ns.tellOutgoing(s, event, args)
+	if err := s.waitForRoom(em); err != nil {
+		return err
+	}
+	p.s, p.id = s, s.ns.ackID.Add(1)-1
+	if err := s.addAck(p); err != nil {
+		return err
+	}
+	msg, err := s.ns.srv.encodeEvent(s.ns.name, event, args, int64(p.id))
 	if err != nil {
-		s.takeAck(id)
-		return 0, err
+		s.takeAck(p.id)
+		return err
 	}
-	msg.NoCompress = em.noCompress
-	s.post(msg, em.volatile)
-	if p.s != nil {
-		s.session().Loop().Post(startAck, s, p, 0)
-	}
-	return id, nil
+	s.post(msg, em)
+	s.session().Loop().Post(startAck, s, p, 0)
+	return nil
 }
 
-// addAck enters who waits for answer id.
-func (s *Socket) addAck(id uint64, p *pendingAck) error {
+// addAck enters who waits for an answer.
+func (s *Socket) addAck(p *pendingAck) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.is(socketGone):
+	case !s.life.state().sends():
 		return ErrDisconnected
 	case len(s.acks()) >= s.ns.srv.cfg.MaxPendingAcks:
 		return ErrTooManyAcks
 	case s.acks() == nil:
 		s.extra().acks = map[uint64]*pendingAck{}
 	}
-	s.acks()[id] = p
+	s.acks()[p.id] = p
+	if p.now {
+		s.extras.calls++
+	}
 	return nil
 }
 
@@ -148,22 +186,40 @@ func (s *Socket) takeAck(id uint64) *pendingAck {
 	defer s.mu.Unlock()
 	acks := s.acks()
 	p := acks[id]
-	if delete(acks, id); acks != nil && len(acks) == 0 {
+	if p == nil {
+		return nil
+	}
+	if p.now {
+		s.extras.calls--
+	}
+	if delete(acks, id); len(acks) == 0 {
 		s.extras.acks = nil
 	}
 	return p
 }
 
-// stopAcks stops the deadlines of all waits. Loop-owned.
-func (s *Socket) stopAcks() {
+// endCalls ends those who wait in Call, and the deadlines of all: the socket is
+// gone. The others are told in the order of the socket's events. Loop-owned.
+func (s *Socket) endCalls() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range s.acks() {
+	var calls []*pendingAck
+	for id, p := range s.acks() {
 		s.session().Loop().Stop(&p.timer)
+		if p.now {
+			calls = append(calls, p)
+			delete(s.extras.acks, id)
+		}
+	}
+	if len(calls) > 0 {
+		s.extras.calls = 0
+	}
+	s.mu.Unlock()
+	for _, p := range calls {
+		p.finish(Args{}, ErrDisconnected)
 	}
 }
 
-// failAcks ends every wait: the socket is gone.
+// failAcks ends every wait that is left. Mailbox-owned.
 func (s *Socket) failAcks() {
 	s.mu.Lock()
 	acks := s.acks()
@@ -174,19 +230,6 @@ func (s *Socket) failAcks() {
 	for _, p := range acks {
 		p.finish(Args{}, ErrDisconnected)
 	}
-}
-
-// ack answers the peer's acknowledgement id.
-func (s *Socket) ack(id uint64, args []any) error {
-	if s.is(socketGone) {
-		return ErrDisconnected
-	}
-	msg, err := s.ns.srv.encode(sio.Packet{Type: sio.Ack, ID: id, HasID: true}, s.ns.name, "", args)
-	if err != nil {
-		return err
-	}
-	s.post(msg, false)
-	return nil
 }
 
 // Answer is what one of several sockets has acknowledged.
@@ -203,23 +246,45 @@ type answers struct {
 	left int           // that have not answered
 	lost int           // that have gone without an answer
 	all  chan struct{} // closed when none is left
+
+	asked []*pendingAck // by the one who asks
 }
 
 // Call sends an event to the sockets addressed and waits for their answers,
-// until ctx is done. It returns those that came, and ErrAckTimeout if others
-// did not: the socket has gone, or ctx was done. The event is encoded once.
+// until ctx is done or, if it has no deadline, for Config.AckTimeout. It returns
+// those that came, and ErrAckTimeout, with ctx's error if that is why, if others
+// did not, or if their sockets have gone. The event is encoded once.
+//
+// The socket of the handler that calls is not waited for if its peer has not been
+// told yet that it is in: in OnConnect it counts as one that has not answered. On an event loop Call returns ErrWouldBlock.
 func (op Operator) Call(ctx context.Context, event string, args ...any) ([]Answer, error) {
-	a := &answers{all: make(chan struct{}), left: 1} // one until all have been asked
-	type asked struct {
-		s  *Socket
-		id uint64
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case netpoll.OnLoop() && len(op.Sockets()) > 0:
+		return nil, ErrWouldBlock
 	}
-	var waiting []asked
+	a, err := op.ask(event, args)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, op.server().cfg.AckTimeout, ErrAckTimeout)
+		defer cancel()
+	}
+	return a.wait(ctx)
+}
+
+// ask sends the event. What it returns must be waited for.
+func (op Operator) ask(event string, args []any) (*answers, error) {
+	a := &answers{all: make(chan struct{}), left: 1} // one until all have been asked
 	for _, ns := range op.namespaces() {
 		ns.tellOutgoing(nil, event, args)
 		id := ns.ackID.Add(1) - 1
 		msg, err := ns.srv.encodeEvent(ns.name, event, args, int64(id))
 		if err != nil {
+			a.forget()
 			return nil, err
 		}
 		for _, m := range ns.rooms.Members(op.o) {
@@ -227,28 +292,50 @@ func (op Operator) Call(ctx context.Context, event string, args ...any) ([]Answe
 			a.mu.Lock()
 			a.left++
 			a.mu.Unlock()
-			p := &pendingAck{now: true, then: func(args Args, err error) { a.add(s, args, err) }}
-			if err := s.addAck(id, p); err != nil {
+			p := &pendingAck{s: s, id: id, now: true, then: func(args Args, err error) { a.add(s, args, err) }}
+			err := s.addAck(p)
+			if err == nil && !s.life.state().answered() && s.inHandler() {
+				s.takeAck(id)
+				err = ErrConnecting
+			}
+			if err != nil {
 				p.finish(Args{}, err)
 				continue
 			}
-			waiting = append(waiting, asked{s, id})
+			a.asked = append(a.asked, p)
+			if s.mailboxFull() {
+				s.session().Loop().Post(pacePosted, s, nil, 0)
+			}
 		}
-		op.send(ns, msg)
+		if err := op.send(ns, msg); err != nil {
+			a.forget()
+			return nil, err
+		}
 	}
 	a.add(nil, Args{}, nil)
+	return a, nil
+}
+
+// forget gives up those that have not answered.
+func (a *answers) forget() {
+	for _, p := range a.asked {
+		p.s.takeAck(p.id)
+	}
+}
+
+func (a *answers) wait(ctx context.Context) ([]Answer, error) {
 	var err error
 	select {
 	case <-a.all:
 	case <-ctx.Done():
-		err = ErrAckTimeout
-		for _, w := range waiting {
-			w.s.takeAck(w.id)
+		if err = ErrAckTimeout; !errors.Is(context.Cause(ctx), ErrAckTimeout) {
+			err = fmt.Errorf("%w: %w", ErrAckTimeout, ctx.Err())
 		}
+		a.forget()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.lost > 0 {
+	if a.lost > 0 && err == nil {
 		err = ErrAckTimeout
 	}
 	return a.list, err
@@ -270,15 +357,21 @@ func (a *answers) add(s *Socket, args Args, err error) {
 }
 
 // EmitWithAck is Call with a function that gets its results, on a goroutine of
-// its own, after Timeout at the latest.
-func (op Operator) EmitWithAck(then func(answers []Answer, err error), event string, args ...any) {
+// its own, after Timeout at the latest. The event has been sent when it returns; if
+// it returns an error then is not called.
+func (op Operator) EmitWithAck(then func(answers []Answer, err error), event string, args ...any) error {
 	srv := op.server()
+	a, err := op.ask(event, args)
+	if err != nil {
+		return err
+	}
 	go func() {
-		defer srv.recoverCallback(event, nil)
-		ctx, cancel := context.WithTimeout(context.Background(), srv.ackTimeout(op.timeout))
+		ctx, cancel := context.WithTimeoutCause(context.Background(), srv.ackTimeout(op.timeout), ErrAckTimeout)
 		defer cancel()
-		then(op.Call(ctx, event, args...))
+		answers, err := a.wait(ctx)
+		srv.protect(event, func() { then(answers, err) })
 	}()
+	return nil
 }
 
 func (op Operator) server() *Server {

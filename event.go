@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
@@ -215,17 +216,18 @@ func (e *Event) Name() string { return string(e.name) }
 // HasAck tells whether the peer asks for an acknowledgement.
 func (e *Event) HasAck() bool { return e.hasID }
 
-// Ack answers the peer's acknowledgement; see Socket.Emit for the arguments.
-// It does nothing if none was asked for, or the second time.
+// Ack answers the peer's acknowledgement; see Socket.Emit for the arguments and the
+// error. It does nothing if none was asked for, or the second time.
 func (e *Event) Ack(args ...any) error {
 	if !e.hasID || e.acked {
 		return nil
 	}
-	e.acked = true
-	return e.socket.ack(e.id, args)
+	err := e.socket.ack(e.id, args)
+	e.acked = err == nil || errors.Is(err, ErrDisconnected)
+	return err
 }
 
-// AckLater returns a function that answers the acknowledgement and may be kept
+// AckLater returns a function that answers the acknowledgement, once, and may be kept
 // after the handler has returned, or nil if none was asked for.
 func (e *Event) AckLater() func(args ...any) error {
 	if !e.hasID || e.acked {
@@ -233,7 +235,17 @@ func (e *Event) AckLater() func(args ...any) error {
 	}
 	e.acked = true
 	s, id := e.socket, e.id
-	return func(args ...any) error { return s.ack(id, args) }
+	var answered atomic.Bool
+	return func(args ...any) error {
+		if answered.Swap(true) {
+			return nil
+		}
+		err := s.ack(id, args)
+		if err != nil && !errors.Is(err, ErrDisconnected) {
+			answered.Store(false) // it has not been sent
+		}
+		return err
+	}
 }
 
 // handleEvent gives an event to its handler. data is borrowed until return.
@@ -259,13 +271,26 @@ func (s *Socket) handleEvent(p sio.Packet, data []byte, attachments [][]byte) {
 	e.Args, e.name, e.socket, e.id, e.hasID = newArgs(srv, list[1:], attachments), name, s, p.ID, p.HasID
 	seen, err := s.dispatch(e)
 	if err != nil {
-		e.ackError(err)
-		s.report(string(name), err)
+		s.failed(e, err)
 	}
 	if !seen {
 		*e = Event{}
 		events.Put(e)
 	}
+}
+
+// failed answers and reports an error of a handler, or of an event middleware.
+func (s *Socket) failed(e *Event, err error) {
+	e.ackError(err)
+	reported := (*PanicError)(nil)
+	if errors.As(err, &reported) {
+		return
+	}
+	s.ns.srv.stats.handlerErrors.Add(1)
+	if public := (*AckError)(nil); errors.As(err, &public) && len(s.ns.srv.onError.get()) == 0 {
+		return // it is for the peer
+	}
+	s.report(e.Name(), err)
 }
 
 // dispatch asks middlewares and calls an event's handler. seen tells whether any
@@ -274,35 +299,58 @@ func (s *Socket) dispatch(e *Event) (seen bool, err error) {
 	watchers, filters := s.ns.onAny.get(), s.ns.filters.get()
 	seen = len(watchers)+len(filters) > 0
 	for _, f := range watchers {
-		_, _ = s.guard(e.Name(), func() error { f(s, e); return nil })
+		_ = s.guard(e.Name(), func() error { (*f)(s, e); return nil })
 	}
 	for _, f := range filters {
-		err, panicked := s.guard(e.Name(), func() error { return f(s, e) })
-		if panicked {
-			return seen, nil // reported
-		}
-		if err != nil {
+		if err := (&handler{raw: *f}).call(s, e); err != nil {
 			return seen, err
 		}
 	}
-	h := s.findHandler(e.name)
-	if h != nil {
+	if h := s.findHandler(e.name); h != nil {
 		return seen || h.raw != nil, h.call(s, e)
 	}
 	s.ns.srv.stats.unhandled.Add(1)
-	if f := s.ns.onUnhandled.get(); f != nil {
-		return true, (&handler{raw: f}).call(s, e)
+	unhandled := s.ns.onUnhandled.get()
+	for _, f := range unhandled {
+		if err := (&handler{raw: *f}).call(s, e); err != nil {
+			return true, err
+		}
 	}
-	return seen, nil
+	if len(unhandled) == 0 {
+		e.ackError(errNoHandler)
+	}
+	return seen || len(unhandled) > 0, nil
 }
 
-// ackError answers the acknowledgement, if it is still open, with an error.
+// ackError answers the acknowledgement, if it is still open, with an error. Strangers
+// see the text of those alone that are meant for them.
 func (e *Event) ackError(err error) {
-	text := err.Error()
-	if a := (*ArgumentError)(nil); errors.As(err, &a) {
-		text = fmt.Sprintf("argument %d does not fit", a.Index)
+	answer := map[string]any{"error": internalMessage}
+	var public *AckError
+	var argument *ArgumentError
+	switch {
+	case errors.As(err, &public):
+		answer["error"] = public.Message
+		if public.Data != nil {
+			answer["data"] = public.Data
+		}
+	case errors.As(err, &argument) && errors.Is(err, ErrMissingArgument):
+		answer["error"] = fmt.Sprintf("argument %d is missing", argument.Index)
+	case errors.As(err, &argument):
+		answer["error"] = fmt.Sprintf("argument %d does not fit", argument.Index)
 	}
-	_ = e.Ack(map[string]string{"error": text})
+	if e.Ack(answer) != nil && public != nil { // data that cannot be encoded
+		_ = e.Ack(map[string]any{"error": public.Message})
+	}
+}
+
+// checkBinary checks a packet whose attachments have not come yet.
+func (srv *Server) checkBinary(p sio.Packet) error {
+	list, err := srv.split(p.Data, nil)
+	if err == nil && p.Type == sio.BinaryEvent {
+		_, err = srv.eventName(list, p.Attachments, p.Data)
+	}
+	return err
 }
 
 // eventName checks an event as a whole and returns its name.

@@ -134,7 +134,7 @@ func TestWatchersAndEventMiddleware(t *testing.T) {
 		srv.UseEvents(func(s *sockeye.Socket, e *sockeye.Event) error { seen.add("first"); return nil })
 		srv.UseEvents(func(s *sockeye.Socket, e *sockeye.Event) error {
 			if e.Name() == "secret" {
-				return errors.New("not for you")
+				return &sockeye.AckError{Message: "not for you"}
 			}
 			return nil
 		})

@@ -3,6 +3,7 @@ package sockeye
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -33,6 +34,7 @@ type handler struct {
 var (
 	socketType  = reflect.TypeFor[*Socket]()
 	eventType   = reflect.TypeFor[*Event]()
+	argsType    = reflect.TypeFor[Args]()
 	errorType   = reflect.TypeFor[error]()
 	contextType = reflect.TypeFor[context.Context]()
 )
@@ -41,8 +43,15 @@ const signatures = "a handler is func([ctx context.Context,] [s *Socket,] args..
 
 // compileHandler checks a handler's signature once, so that calls need not.
 func compileHandler(event string, f any) (*handler, error) {
-	if sio.IsReserved([]byte(event)) {
+	switch {
+	case sio.IsReserved([]byte(event)):
 		return nil, fmt.Errorf("sockeye: On(%q): the name is the protocol's own; see OnConnect and OnDisconnect", event)
+	case event == "connection":
+		return nil, errors.New(`sockeye: On("connection"): it is no event of a peer; see OnConnect, which may refuse, and OnConnection`)
+	case event == "*":
+		return nil, errors.New(`sockeye: On("*"): there is no event for all; see OnAny and OnUnhandled`)
+	case event == "":
+		return nil, errors.New(`sockeye: On(""): the event has no name`)
 	}
 	switch f := f.(type) {
 	case func(*Socket, *Event) error:
@@ -73,15 +82,16 @@ func compileHandler(event string, f any) (*handler, error) {
 	}
 	for ; i < t.NumIn(); i++ {
 		p := t.In(i)
-		switch p.Kind() {
-		case reflect.Func, reflect.Chan, reflect.UnsafePointer:
-			return nil, refuse(fmt.Sprintf("parameter %d cannot be decoded", i))
-		}
 		switch p {
 		case eventType:
 			return nil, refuse("*Event stands alone")
 		case socketType, contextType:
 			return nil, refuse(fmt.Sprintf("parameter %d, a %v, must come first", i, p))
+		case socketType.Elem(), eventType.Elem(), argsType:
+			return nil, refuse(fmt.Sprintf("parameter %d is a %v; take *Socket or *Event", i, p))
+		}
+		if why := undecodable(p); why != "" {
+			return nil, refuse(fmt.Sprintf("parameter %d cannot be decoded: %s", i, why))
 		}
 		h.params = append(h.params, p)
 	}
@@ -89,17 +99,31 @@ func compileHandler(event string, f any) (*handler, error) {
 		h.results--
 		h.fails = true
 	}
+	for i := range h.results {
+		if why := unencodable(t.Out(i)); why != "" {
+			return nil, refuse(fmt.Sprintf("result %d cannot be encoded: %s", i, why))
+		}
+	}
 	return h, nil
 }
 
 // call decodes the arguments, calls the function and acknowledges.
 func (h *handler) call(s *Socket, e *Event) (err error) {
+	returned := false
 	defer func() {
 		if v := recover(); v != nil {
-			_ = s.recovered(e.Name(), v) // the peer's acknowledgement times out
-			err = nil
+			err = s.panicked(e.Name(), v)
+		} else if !returned {
+			s.report(e.Name(), errEnded)
+			e.ackError(errEnded)
 		}
 	}()
+	err = h.run(s, e)
+	returned = true
+	return err
+}
+
+func (h *handler) run(s *Socket, e *Event) error {
 	switch {
 	case h.raw != nil:
 		return h.raw(s, e)
@@ -169,7 +193,11 @@ func (h *handler) decode(s *Socket, e *Event, fr *frame) error {
 		fr.in = append(fr.in, reflect.ValueOf(s))
 	}
 	for i, v := range fr.params {
-		if i < e.Len() {
+		if i >= e.Len() {
+			if h.params[i].Kind() != reflect.Pointer {
+				return e.argumentError(i, ErrMissingArgument)
+			}
+		} else {
 			if r, ok := fr.into[i].(*io.Reader); ok {
 				var b []byte
 				if err := e.decode(i, &b); err != nil {
@@ -241,7 +269,8 @@ func directly(f any) func(s *Socket, e *Event) error {
 // text is the first argument, "" without one.
 func (e *Event) text() (string, error) {
 	if e.Len() == 0 {
-		return "", nil
+		e.srv.stats.decodeErrors.Add(1)
+		return "", e.argumentError(0, ErrMissingArgument)
 	}
 	if text, ok := e.plain(0); ok {
 		return text, nil

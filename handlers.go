@@ -3,6 +3,7 @@ package sockeye
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,15 +20,16 @@ import (
 // things happened, and may block (but see Config.Inline).
 type Handlers struct {
 	// Any goroutine (atomic).
-	onConnect       callback[func(s *Socket) error]
-	onDisconnecting callback[func(s *Socket, reason Reason)]
-	onDisconnect    callback[func(s *Socket, reason Reason)]
-	onUpgrade       callback[func(s *Socket)]
-	onUnhandled     callback[func(s *Socket, e *Event) error]
-	middlewares     callback[[]func(s *Socket) error]
-	filters         callback[[]func(s *Socket, e *Event) error]
-	onAny           callback[[]func(s *Socket, e *Event)]
-	onAnyOutgoing   callback[[]func(s *Socket, event string, args []any)]
+	onConnect       hooks[func(s *Socket) error]
+	onConnection    hooks[func(s *Socket)]
+	onDisconnecting hooks[func(s *Socket, reason Reason)]
+	onDisconnect    hooks[func(s *Socket, reason Reason)]
+	onUpgrade       hooks[func(s *Socket)]
+	onUnhandled     hooks[func(s *Socket, e *Event) error]
+	middlewares     hooks[func(s *Socket) error]
+	filters         hooks[func(s *Socket, e *Event) error]
+	onAny           hooks[func(s *Socket, e *Event)]
+	onAnyOutgoing   hooks[func(s *Socket, event string, args []any)]
 	events          callback[map[string]*handler]
 	serverEvents    callback[map[string]func(args Args)]
 
@@ -47,60 +49,99 @@ func (c *callback[T]) get() (v T) {
 	return v
 }
 
-// OnConnect registers what is called for each new socket, after the
-// middlewares, in place of an earlier one. A returned error refuses the
-// connection; see ConnectError. What f emits arrives after the peer's connect
-// event.
-func (h *Handlers) OnConnect(f func(s *Socket) error) { h.onConnect.set(f) }
+// hooks are functions that are all called, in the order of their registration.
+// Each registration has a pointer of its own.
+type hooks[T any] struct{ callback[[]*T] }
 
-// OnDisconnecting registers what is called before OnDisconnect's function:
-// Socket.Rooms still has the rooms that the socket was in.
-func (h *Handlers) OnDisconnecting(f func(s *Socket, reason Reason)) { h.onDisconnecting.set(f) }
+// add registers f, which has to be a function.
+func (h *hooks[T]) add(mu *sync.Mutex, name string, f T) (remove func()) {
+	if reflect.ValueOf(f).IsNil() {
+		panic(fmt.Sprintf("sockeye: %s: the function is nil", name))
+	}
+	p := &f
+	mu.Lock()
+	defer mu.Unlock()
+	h.set(append(slices.Clip(h.get()), p))
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		h.set(slices.DeleteFunc(slices.Clone(h.get()), func(q *T) bool { return q == p }))
+	}
+}
 
-// OnDisconnect registers what is called when a connected socket is gone, after
-// its last event. Its rooms are empty by then.
-func (h *Handlers) OnDisconnect(f func(s *Socket, reason Reason)) { h.onDisconnect.set(f) }
+// Each registration returns a function that takes it away again, and may be called
+// more than once.
 
-// OnUpgrade registers what is called when a socket's session has gone over from
+// Use adds a middleware: it is called for each connection in the order of
+// registration, and an error refuses it; see OnConnect. The socket is in no room
+// yet. What a middleware emits arrives before the peer's connect event.
+func (h *Handlers) Use(middleware func(s *Socket) error) (remove func()) {
+	return h.middlewares.add(&h.mu, "Use", middleware)
+}
+
+// OnConnect adds what is called for each new socket, after the middlewares. A
+// returned error refuses the connection: the peer gets a *ConnectError as it is,
+// and "internal error" for any other, which is told to OnError. What f emits
+// arrives after the peer's connect event; it cannot ask the peer, nor send more
+// than its queue takes: see OnConnection.
+func (h *Handlers) OnConnect(f func(s *Socket) error) (remove func()) {
+	return h.onConnect.add(&h.mu, "OnConnect", f)
+}
+
+// OnConnection adds what is called when a socket that OnConnect has let in has been
+// told so, before its first event: the reference's "connection".
+func (h *Handlers) OnConnection(f func(s *Socket)) (remove func()) {
+	return h.onConnection.add(&h.mu, "OnConnection", f)
+}
+
+// OnDisconnecting adds what is called before OnDisconnect's functions: Socket.Rooms
+// still has the rooms that the socket was in.
+func (h *Handlers) OnDisconnecting(f func(s *Socket, reason Reason)) (remove func()) {
+	return h.onDisconnecting.add(&h.mu, "OnDisconnecting", f)
+}
+
+// OnDisconnect adds what is called, once, when a socket is gone that all of
+// OnConnect's functions have let in, after its last event. Its rooms are empty by
+// then.
+func (h *Handlers) OnDisconnect(f func(s *Socket, reason Reason)) (remove func()) {
+	return h.onDisconnect.add(&h.mu, "OnDisconnect", f)
+}
+
+// OnUpgrade adds what is called when a socket's session has gone over from
 // long-polling to WebSocket.
-func (h *Handlers) OnUpgrade(f func(s *Socket)) { h.onUpgrade.set(f) }
+func (h *Handlers) OnUpgrade(f func(s *Socket)) (remove func()) {
+	return h.onUpgrade.add(&h.mu, "OnUpgrade", f)
+}
 
-// OnUnhandled registers what is called for events that have no handler. Default:
-// they are counted, and ignored.
-func (h *Handlers) OnUnhandled(f func(s *Socket, e *Event) error) { h.onUnhandled.set(f) }
+// OnUnhandled adds what is called for events that have no handler. Without one they
+// are counted, and a question is answered with {"error": "no handler for this
+// event"}.
+func (h *Handlers) OnUnhandled(f func(s *Socket, e *Event) error) (remove func()) {
+	return h.onUnhandled.add(&h.mu, "OnUnhandled", f)
+}
 
 // OnAny adds what is called for every event of a socket, before middlewares and
 // handlers.
-func (h *Handlers) OnAny(f func(s *Socket, e *Event)) { add(h, &h.onAny, f) }
+func (h *Handlers) OnAny(f func(s *Socket, e *Event)) (remove func()) {
+	return h.onAny.add(&h.mu, "OnAny", f)
+}
 
 // OnAnyOutgoing adds what is called for every event that is emitted, with its
 // arguments, which it must not change: once for each call of Emit, with a nil
 // socket for a broadcast.
-func (h *Handlers) OnAnyOutgoing(f func(s *Socket, event string, args []any)) {
-	add(h, &h.onAnyOutgoing, f)
+func (h *Handlers) OnAnyOutgoing(f func(s *Socket, event string, args []any)) (remove func()) {
+	return h.onAnyOutgoing.add(&h.mu, "OnAnyOutgoing", f)
 }
-
-// Use adds a middleware: it is called for each connection in the order of
-// registration, and an error refuses it. The socket is in no room yet. What a
-// middleware emits arrives before the peer's connect event.
-func (h *Handlers) Use(middleware func(s *Socket) error) { add(h, &h.middlewares, middleware) }
 
 // UseEvents adds a middleware for events: it is called before an event's
 // handler, in the order of registration, and an error keeps the event from it.
 // The peer's acknowledgement, if it asked for one, gets the error as a handler's
 // would be.
-func (h *Handlers) UseEvents(middleware func(s *Socket, e *Event) error) {
-	add(h, &h.filters, middleware)
+func (h *Handlers) UseEvents(middleware func(s *Socket, e *Event) error) (remove func()) {
+	return h.filters.add(&h.mu, "UseEvents", middleware)
 }
 
-func add[T any](h *Handlers, list *callback[[]T], f T) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	list.set(append(slices.Clone(list.get()), f))
-}
-
-// On registers the handler of an event, in place of an earlier one. A handler
-// is a function:
+// On registers the handler of an event. A handler is a function:
 //
 //	func(args...) (results..., error)
 //	func(s *Socket, args...) (results..., error)
@@ -108,18 +149,25 @@ func add[T any](h *Handlers, list *callback[[]T], f T) {
 //	func(s *Socket, e *Event) error
 //
 // Each argument is decoded by the Codec into its parameter's type: []byte and
-// io.Reader take binary, any has it as []byte, missing arguments are zero, further ones are dropped,
-// and a variadic parameter takes the rest. The context is the socket's. Results
-// answer the peer's acknowledgement; an error answers it with {"error": text},
-// and is reported to OnError. Both may be left out. The last form gets the
+// io.Reader take binary, any has it as []byte. A missing argument is an error, unless
+// its parameter is a pointer, which is nil then; further ones are dropped, and a
+// variadic parameter takes the rest. The context is the socket's. Results
+// answer the peer's acknowledgement; an *AckError answers it with
+// {"error": message}, and any other error, or a panic, with {"error": "internal error"},
+// and is told to OnError. Both may be left out. The last form gets the
 // arguments undecoded and acknowledges by Event.Ack.
 //
-// On panics if handler is neither.
-func (h *Handlers) On(event string, handler any) { h.register(event, handler, false) }
+// On panics if handler is neither, if the event can have none (see OnConnect, OnAny and OnUnhandled),
+// or has one already.
+func (h *Handlers) On(event string, handler any) (remove func()) {
+	return h.register(event, handler, false)
+}
 
 // Once is On for a handler that is taken away when it has been called once, for
 // whichever socket.
-func (h *Handlers) Once(event string, handler any) { h.register(event, handler, true) }
+func (h *Handlers) Once(event string, handler any) (remove func()) {
+	return h.register(event, handler, true)
+}
 
 // Off takes the handler of an event away.
 func (h *Handlers) Off(event string) {
@@ -130,10 +178,10 @@ func (h *Handlers) Off(event string) {
 	h.events.set(m)
 }
 
-func (h *Handlers) register(event string, f any, once bool) {
+func (h *Handlers) register(event string, f any, once bool) (remove func()) {
 	compiled, err := compileHandler(event, f)
 	if err != nil {
-		panic(err)
+		panic(err.Error())
 	}
 	compiled.once = once
 	h.mu.Lock()
@@ -142,8 +190,23 @@ func (h *Handlers) register(event string, f any, once bool) {
 	if m == nil {
 		m = map[string]*handler{}
 	}
+	if m[event] != nil {
+		panic(fmt.Sprintf("sockeye: On(%q): the event has a handler already; take it away by Off, or by what On has returned, or do both things in one", event))
+	}
 	m[event] = compiled
 	h.events.set(m)
+	return func() { h.drop(event, compiled) }
+}
+
+// drop takes a handler away, if it is still there.
+func (h *Handlers) drop(event string, registered *handler) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if m := h.events.get(); m[event] == registered {
+		m = maps.Clone(m)
+		delete(m, event)
+		h.events.set(m)
+	}
 }
 
 // find returns the handler of an event, and uses up one that is for once.
@@ -155,13 +218,7 @@ func (h *Handlers) find(event []byte) *handler {
 	if found.used.Swap(true) {
 		return nil
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	m := maps.Clone(h.events.get())
-	if m[string(event)] == found {
-		delete(m, string(event))
-		h.events.set(m)
-	}
+	h.drop(string(event), found)
 	return found
 }
 

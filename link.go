@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,8 +22,7 @@ type link struct {
 	sockets *Socket // a list, the latest first
 	partial *partial
 	timer   *connectTimer // until some namespace has been joined
-	full    int32         // sockets whose mailbox is full
-	count   int32         // sockets
+	ended   *[]string     // namespaces that this side has taken the peer out of; nil for none
 }
 
 // partial is a packet that waits for its attachments.
@@ -90,6 +90,14 @@ func (h *sessionHandler) OnOpen(s *engine.Session) {
 	}
 }
 
+// OnDrain is for the engine.
+func (h *sessionHandler) OnDrain(s *engine.Session) {
+	for x := linkOf(s).sockets; x != nil; x = x.next {
+		x.pump(false)
+		x.wake()
+	}
+}
+
 // OnMessage is for the engine.
 func (h *sessionHandler) OnMessage(s *engine.Session, data []byte, binary bool) {
 	l := linkOf(s)
@@ -111,7 +119,7 @@ func (h *sessionHandler) OnMessage(s *engine.Session, data []byte, binary bool) 
 // OnUpgrade is for the engine.
 func (h *sessionHandler) OnUpgrade(s *engine.Session) {
 	for x := linkOf(s).sockets; x != nil; x = x.next {
-		if x.ns.onUpgrade.get() != nil {
+		if len(x.ns.onUpgrade.get()) > 0 && x.life.state().answered() {
 			x.push(mail{kind: mailUpgrade})
 		}
 	}
@@ -122,10 +130,10 @@ func (h *sessionHandler) OnClose(s *engine.Session, reason engine.CloseReason) {
 	l := linkOf(s)
 	l.stopTimer()
 	l.dropPartial()
-	s.Loop().Rank(l, 0)
 	for l.sockets != nil {
-		l.remove(l.sockets, reason)
+		l.remove(l.sockets, reason, ended)
 	}
+	s.Loop().Rank(l, 0)
 }
 
 // What a peer must not do. Any of these ends the session.
@@ -149,8 +157,14 @@ func (l *link) handlePacket(data []byte) error {
 	if p.Type == sio.Connect {
 		return l.handleConnect(p)
 	}
+	if l.session.Version() == 3 {
+		p.Namespace, _, _ = bytes.Cut(p.Namespace, []byte{'?'})
+	}
 	s := l.find(p.Namespace)
-	if s == nil || s.state != socketConnected && p.Type != sio.Disconnect {
+	if s != nil && p.Type != sio.Disconnect && !s.life.state().hears() {
+		s = nil
+	}
+	if s == nil && !l.hasEnded(p.Namespace) {
 		return errNotConnected
 	}
 	switch p.Type {
@@ -158,18 +172,26 @@ func (l *link) handlePacket(data []byte) error {
 		if p.Data != nil {
 			return errUnexpected
 		}
-		l.remove(s, ClientNamespaceDisconnect)
-	case sio.Event:
-		if cfg.Inline {
-			s.handleEvent(p, p.Data, nil) // where it lies
-			return nil
+		if s != nil {
+			l.remove(s, ClientNamespaceDisconnect, ended)
 		}
-		l.pushEvent(s, p, copyOf(p.Data), nil)
+	case sio.Event:
+		switch {
+		case s == nil:
+			l.srv.stats.ignored.Add(1)
+		case cfg.Inline && s.idle():
+			s.handleEvent(p, p.Data, nil) // where it lies
+		default:
+			s.push(mail{kind: mailEvent, id: p.ID, hasID: p.HasID, payload: copyOf(p.Data)})
+		}
 	case sio.Ack:
-		l.pushAck(s, p, copyOf(p.Data), nil)
+		return l.handleAck(s, p, copyOf(p.Data), nil)
 	case sio.BinaryEvent, sio.BinaryAck:
 		if p.Attachments == 0 {
 			return errUnexpected
+		}
+		if err := l.srv.checkBinary(p); err != nil { // before the attachments come, as the reference
+			return err
 		}
 		b := &partial{link: l, packet: p, socket: s, payload: copyOf(p.Data), bytes: len(data)}
 		l.partial = b
@@ -204,13 +226,14 @@ func (l *link) handleAttachment(data []byte) error {
 	l.partial = nil
 	l.session.Loop().Stop(&b.timer)
 	b.charge(-b.charged)
-	switch {
-	case b.socket.state != socketConnected:
+	switch s := b.socket; {
+	case b.packet.Type == sio.BinaryAck:
+		return l.handleAck(s, b.packet, b.payload, b.attachments)
+	case s == nil || !s.life.state().hears():
+		l.srv.stats.ignored.Add(1)
 		b.payload.Release()
-	case b.packet.Type == sio.BinaryEvent:
-		l.pushEvent(b.socket, b.packet, b.payload, b.attachments)
 	default:
-		l.pushAck(b.socket, b.packet, b.payload, b.attachments)
+		s.push(mail{kind: mailEvent, id: b.packet.ID, hasID: b.packet.HasID, payload: b.payload, attachments: b.attachments})
 	}
 	return nil
 }
@@ -219,11 +242,41 @@ func (l *link) handleAttachment(data []byte) error {
 func (p *partial) charge(n int) {
 	p.charged += n
 	p.link.srv.group.Memory().Add(n)
-	p.link.session.Loop().Rank(p.link, p.charged)
+	p.link.weigh()
 }
 
+// weigh tells the group's memory how much the session holds here.
+func (l *link) weigh() (n int) {
+	if !l.session.Open() {
+		return 0
+	}
+	if l.partial != nil {
+		n += l.partial.charged
+	}
+	for s := l.sockets; s != nil; s = s.next {
+		if s.held != nil {
+			n += s.held.bytes
+		}
+		s.mu.Lock()
+		if s.box != nil {
+			n += s.box.bytes
+		}
+		s.mu.Unlock()
+	}
+	l.session.Loop().Rank(l, n)
+	return n
+}
+
+// shedBytes is what a session must still hold when it is to be ended for it: its
+// handlers may have seen it meanwhile.
+const shedBytes = 16 << 10
+
 // Shed is for the group's memory: the session holds most of what is spent.
-func (l *link) Shed() { l.session.CloseNow(engine.ForcedClose) }
+func (l *link) Shed() {
+	if l.weigh() >= shedBytes {
+		l.session.CloseNow(engine.ForcedClose)
+	}
+}
 
 func (l *link) dropPartial() {
 	if l.partial != nil {
@@ -234,52 +287,60 @@ func (l *link) dropPartial() {
 	}
 }
 
-// pushEvent puts an event into the socket's mailbox, or runs its handler.
-func (l *link) pushEvent(s *Socket, p sio.Packet, payload *netpoll.Buffer, attachments [][]byte) {
-	m := mail{kind: mailEvent, id: p.ID, hasID: p.HasID, payload: payload, attachments: attachments}
-	if l.srv.cfg.Inline {
-		s.handleEvent(p, payload.B, attachments)
-		payload.Release()
-		return
+// handleAck finds who waits for an answer; an unknown or repeated id is ignored.
+//
+// Socket.IO v5, "Acknowledgement": the payload is an array.
+func (l *link) handleAck(s *Socket, p sio.Packet, payload *netpoll.Buffer, attachments [][]byte) error {
+	var call *pendingAck
+	if s != nil && p.HasID {
+		call = s.takeAck(p.ID)
 	}
-	if s.push(m) {
-		l.srv.stats.paused.Add(1)
-		l.full++
+	if call != nil {
+		l.session.Loop().Stop(&call.timer)
+		if !call.now {
+			s.push(mail{kind: mailAck, payload: payload, attachments: attachments, call: call})
+			return nil
+		}
+	}
+	defer payload.Release()
+	args, err := l.srv.split(payload.B, nil)
+	if err == nil && len(attachments) > 0 {
+		err = sio.CheckPlaceholders(payload.B, len(attachments))
+	}
+	switch {
+	case call == nil:
+		l.srv.stats.ignored.Add(1)
+	case err != nil:
+		call.finish(Args{}, ErrDisconnected)
+	default: // Call waits for it: the handler's own mailbox may be blocked by it
+		call.finish(newArgs(l.srv, args, attachments).clone(), nil)
+	}
+	return err
+}
+
+// pace reads on from the session, or not: while a mailbox is full it is not, so
+// that the peer feels it. But where somebody waits in Call, the answer may be
+// behind what would have to wait: then twice as much is taken.
+func (l *link) pace() {
+	pause, asking, over := false, false, false
+	for s := l.sockets; s != nil; s = s.next {
+		s.mu.Lock()
+		if s.box != nil && s.box.full {
+			pause = true
+			over = over || s.box.fills(2)
+		}
+		asking = asking || s.extras != nil && s.extras.calls > 0
+		s.mu.Unlock()
+	}
+	if pause && (!asking || over) {
 		l.session.Pause()
+	} else {
+		l.session.Resume()
 	}
 }
 
-// pushAck finds who waits for an answer; an unknown or repeated id is ignored.
-func (l *link) pushAck(s *Socket, p sio.Packet, payload *netpoll.Buffer, attachments [][]byte) {
-	call := s.takeAck(p.ID)
-	if !p.HasID || call == nil {
-		payload.Release()
-		return
-	}
-	l.session.Loop().Stop(&call.timer)
-	if call.now { // Call waits for it: the handler's own mailbox may be blocked by it
-		args, err := l.srv.split(payload.B, nil)
-		if err != nil {
-			call.finish(Args{}, ErrDisconnected)
-			l.session.CloseNow(ForcedClose)
-		} else {
-			call.finish(newArgs(l.srv, args, attachments).clone(), nil)
-		}
-		payload.Release()
-		return
-	}
-	s.push(mail{kind: mailAck, payload: payload, attachments: attachments, call: call})
-}
-
-// resumeReading follows when a mailbox has room again.
-func resumeReading(a, _ any) {
-	s := a.(*Socket)
-	if l := linkOf(s.session()); l.full > 0 {
-		if l.full--; l.full == 0 {
-			s.session().Resume()
-		}
-	}
-}
+// pacePosted follows when a mailbox has room again, or somebody asks.
+func pacePosted(a, _ any) { linkOf(a.(*Socket).session()).pace() }
 
 func (l *link) find(namespace []byte) *Socket {
 	for s := l.sockets; s != nil; s = s.next {
@@ -301,21 +362,32 @@ func (l *link) handleConnect(p sio.Packet) error {
 			return err
 		}
 	}
-	name, query, _ := bytes.Cut(p.Namespace, []byte{'?'})
+	name, auth := p.Namespace, bytes.Clone(p.Data)
+	if l.session.Version() == 3 {
+		var query []byte
+		name, query, _ = bytes.Cut(name, []byte{'?'})
+		auth = queryAsAuth(query)
+	}
 	if l.find(name) != nil {
 		return errConnectTwice
 	}
-	if int(l.count) >= srv.cfg.MaxNamespaces {
+	sockets, auths := 0, cap(auth)
+	for s := l.sockets; s != nil; s = s.next {
+		sockets++
+		auths += cap(s.who().auth)
+	}
+	if sockets >= srv.cfg.MaxNamespaces {
 		return errTooManySpaces
 	}
-	auth := bytes.Clone(p.Data)
-	if l.session.Version() == 3 {
-		auth = queryAsAuth(query)
+	refusal := errAuthTooLarge
+	var ns *Namespace
+	if auths <= srv.cfg.MaxAuthBytes {
+		refusal = errInvalidNamespace
+		ns = srv.enter(name, auth)
 	}
-	ns := srv.enter(name, auth)
 	if ns == nil {
 		srv.stats.refused.Add(1)
-		l.sendConnectError(string(name), errInvalidNamespace)
+		l.sendConnectError(string(name), refusal)
 		return nil
 	}
 	l.join(ns, auth)
@@ -325,8 +397,12 @@ func (l *link) handleConnect(p sio.Packet) error {
 // join makes a socket, whose handlers decide whether it may stay.
 func (l *link) join(ns *Namespace, auth []byte) {
 	s := newSocket(ns, l.session, auth)
-	s.next, l.sockets = l.sockets, s
-	l.count++
+	p := &l.sockets
+	for *p != nil {
+		p = &(*p).next
+	}
+	*p = s
+	l.srv.group.Memory().Add(cap(s.who().auth))
 	s.push(mail{kind: mailConnect})
 }
 
@@ -360,50 +436,93 @@ type connectAnswer struct {
 	PID string `json:"pid,omitempty"`
 }
 
-func acceptPosted(a, _ any) {
+// verdictPosted lets a socket in, or not.
+func verdictPosted(a, b any) {
 	s := a.(*Socket)
-	if s.state != socketConnecting {
-		return
-	}
-	l := linkOf(s.session())
-	l.stopTimer()
-	l.session.Establish()
-	s.state = socketConnected
-	who := s.who()
-	if who.saved != nil {
-		for _, msg := range who.saved.missed {
-			s.session().Send(msg)
-		}
-		who.saved.release()
-	}
-	var answer any
-	if s.session().Version() == 4 {
-		answer = connectAnswer{s.member.ID, who.pid}
-	}
-	s.sendPacket(sio.Connect, answer)
-	if h := s.held; h != nil {
-		s.held = nil
-		for _, msg := range h.messages {
-			s.session().Send(msg)
-		}
-		h.release()
+	if err := b.(*verdict).err; err != nil {
+		linkOf(s.session()).refuse(s, err)
+	} else if _, ok := s.life.change(accepted); ok {
+		linkOf(s.session()).accept(s)
 	}
 }
 
-func refusePosted(a, b any) {
-	s := a.(*Socket)
-	if s.state == socketClosed {
+// accept tells the peer that it is in, after what it has missed and before what has
+// been sent to it since.
+func (l *link) accept(s *Socket) {
+	l.stopTimer()
+	l.session.Establish()
+	var answer any
+	if l.session.Version() == 4 {
+		answer = connectAnswer{s.member.ID, s.who().pid}
+	}
+	msg := l.srv.encodePacket(sio.Packet{Type: sio.Connect, Namespace: []byte(s.ns.name)}, answer)
+	saved := s.who().saved
+	if s.held == nil && (saved == nil || len(saved.missed) == 0) && !l.session.Full() {
+		l.session.Send(msg)
+		msg.Release()
+		s.told()
 		return
 	}
-	l := linkOf(s.session())
+	h := &held{answer: msg}
+	if saved != nil {
+		h.messages, saved.missed = saved.missed, nil
+		for _, m := range h.messages {
+			s.unsent.Add(units(m))
+		}
+	}
+	h.messages = append(h.messages, msg)
+	if s.held != nil {
+		h.messages = append(h.messages, s.held.messages...)
+	}
+	for _, m := range h.messages {
+		h.bytes += m.Memory()
+	}
+	s.held = h
+	s.pump(false)
+}
+
+// told follows when the peer has been told that it is in.
+func (s *Socket) told() {
+	if len(s.ns.onConnection.get()) > 0 {
+		s.push(mail{kind: mailConnected})
+	}
+}
+
+// refuse answers a CONNECT with an error.
+func (l *link) refuse(s *Socket, err error) {
+	refusal := &ConnectError{Message: internalMessage}
+	if !errors.As(err, &refusal) && !errors.Is(err, ErrDisconnected) && !errors.Is(err, errEnded) {
+		if p := (*PanicError)(nil); !errors.As(err, &p) {
+			s.report("connect", err)
+		}
+	}
+	if !l.remove(s, ServerNamespaceDisconnect, refused) {
+		return
+	}
 	l.srv.stats.refused.Add(1)
-	l.remove(s, ServerNamespaceDisconnect)
-	refusal := &ConnectError{Message: b.(error).Error()}
-	errors.As(b.(error), &refusal)
+	l.end(s.ns.name)
 	l.sendConnectError(s.ns.name, refusal)
 }
 
-var errInvalidNamespace = &ConnectError{Message: "Invalid namespace"}
+// end notes that this side has taken the peer out of a namespace: what it has sent
+// there before it knows is ignored.
+func (l *link) end(namespace string) {
+	if l.ended == nil {
+		l.ended = new([]string)
+	}
+	if !slices.Contains(*l.ended, namespace) && len(*l.ended) < l.srv.cfg.MaxNamespaces {
+		*l.ended = append(*l.ended, namespace)
+	}
+}
+
+func (l *link) hasEnded(namespace []byte) bool {
+	return l.ended != nil && slices.Contains(*l.ended, string(namespace))
+}
+
+var (
+	errInvalidNamespace = &ConnectError{Message: "Invalid namespace"}
+	errAuthTooLarge     = &ConnectError{Message: "Auth too large"}
+)
 
 // sendConnectError refuses a namespace. Socket.IO v5, "Connection to a
 // namespace"; v4 has the data or the message alone, except for namespaces that
@@ -425,45 +544,68 @@ func (l *link) sendConnectError(namespace string, refusal *ConnectError) {
 	msg.Release()
 }
 
-// disconnect takes a socket out of its namespace and tells the peer.
+// disconnect takes a socket, for which Disconnect was called, out of its namespace
+// and tells the peer; one that has not been answered yet is answered first.
 func (l *link) disconnect(s *Socket) {
-	if s.state == socketClosed {
+	state := s.life.state()
+	if state.over() {
 		return
 	}
 	s.ns.rooms.Settle(&s.member)
-	if s.state == socketConnected {
-		s.sendPacket(sio.Disconnect, nil)
+	if state == dismissing {
+		l.accept(s)
 	}
-	l.remove(s, ServerNamespaceDisconnect)
+	if state == dismissing || state == leaving {
+		s.pump(true)
+		msg := l.srv.encodePacket(sio.Packet{Type: sio.Disconnect, Namespace: []byte(s.ns.name)}, nil)
+		l.session.Send(msg)
+		msg.Release()
+	}
+	e := left
+	if state == asking {
+		e = ended
+	}
+	if l.remove(s, ServerNamespaceDisconnect, e) {
+		l.end(s.ns.name)
+	}
 }
 
-// remove ends a socket; its handlers see that as their last mail.
-func (l *link) remove(s *Socket, reason Reason) {
+// remove ends a socket; its handlers see that as their last mail. It tells whether
+// e had an effect.
+func (l *link) remove(s *Socket, reason Reason, e lifeEvent) bool {
+	l.session.Loop().Check()
+	from, ok := s.life.change(e)
+	if !ok {
+		return false
+	}
 	var rooms []string
 	who := s.who()
-	if s.is(socketEntered) && (s.ns.onDisconnecting.get() != nil || who.pid != "") {
-		rooms = s.Rooms()
+	if from != asking && (len(s.ns.onDisconnecting.get()) > 0 || who.pid != "") {
+		rooms = append([]string{s.member.ID}, s.ns.rooms.In(&s.member)...)
 	}
 	s.setLastRooms(rooms)
-	s.ns.adapter.Remove(&s.member) // delivers what is under way first
+	s.ns.adapter.Remove(&s.member)
 	if who.saved != nil {
 		who.saved.release()
 	}
-	if who.pid != "" && recoverable(reason) && (s.state == socketConnected || who.saved != nil) {
+	if who.pid != "" && recoverable(reason) && (from == connected || who.saved != nil) {
 		s.remember(rooms)
 	}
-	s.state = socketClosed
-	s.flags.Or(socketGone)
 	s.endContext()
-	s.stopAcks()
-	s.held.release()
-	s.held = nil
+	s.endCalls()
+	s.dropHeld()
+	s.wake()
+	l.srv.group.Memory().Add(-cap(s.who().auth))
 	for p := &l.sockets; *p != nil; p = &(*p).next {
 		if *p == s {
 			*p, s.next = s.next, nil
-			l.count--
 			break
 		}
 	}
 	s.push(mail{kind: mailDisconnect, reason: reason})
+	if l.session.Open() {
+		l.pace() // its mailbox does not count any more
+		l.weigh()
+	}
+	return true
 }

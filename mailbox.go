@@ -1,25 +1,34 @@
 package sockeye
 
 import (
+	"slices"
 	"sync"
 
+	"github.com/sockeye-io/sockeye/internal/goroutine"
+	"github.com/sockeye-io/sockeye/internal/lend"
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
 // mailbox holds what a socket's handlers have still to see, in order. It is
-// run by one lent goroutine at a time; a socket that has nothing waiting has no
-// mailbox.
+// run by one lent goroutine at a time: what that one alone touches, here and in
+// its Socket, is "Mailbox-owned". A socket that has nothing waiting has no mailbox.
 type mailbox struct {
+	lend.Link
+
 	socket *Socket
 
-	// Guarded by socket.mu.
-	mails []mail // mails[next:] are waiting
-	next  int
-	bytes int
-	full  bool // the session is not read until there is room
+	// Mailbox-owned.
+	at      mail // that is being handled
+	busy    bool // there is one
+	verdict *verdict
 
-	nextReady *mailbox // guarded by workers.mu
+	// Guarded by socket.mu.
+	mails  []mail // mails[next:] are waiting
+	next   int
+	bytes  int
+	full   bool    // the session is not read until there is room
+	runner uintptr // the goroutine that runs it; 0 for none
 }
 
 // mail is one thing for the handlers: an event, the answer to an
@@ -33,6 +42,7 @@ type mail struct {
 	reason      Reason
 	call        *pendingAck
 
+	step    int  // hooks that have been called for it
 	bytes   int  // the memory that it takes
 	charged bool // to the group's budget
 }
@@ -44,6 +54,7 @@ const (
 	mailAck
 	mailNoAck
 	mailConnect
+	mailConnected
 	mailUpgrade
 	mailDisconnect
 )
@@ -62,37 +73,51 @@ const (
 	mailBytes      = 128     // of a mail itself
 )
 
-// push adds a mail and tells whether the mailbox is full now: then no more
-// events may be pushed until the session has been resumed. Loop-owned.
-func (s *Socket) push(m mail) (full bool) {
+// push adds a mail. Loop-owned.
+func (s *Socket) push(m mail) {
+	s.session().Loop().Check()
 	cfg := &s.ns.srv.cfg
 	m.bytes = m.memory()
 	s.mu.Lock()
 	b := s.box
 	start := b == nil
 	if start {
+		if cfg.Inline && m.kind != mailConnect && m.kind != mailDisconnect {
+			s.mu.Unlock()
+			now := m // m itself stays on the stack
+			s.handle(&now)
+			now.release()
+			return
+		}
 		b = mailboxes.Get().(*mailbox)
 		b.socket, s.box = s, b
 	}
 	m.charged = len(b.mails)-b.next >= mailsUncharged || m.bytes >= mailUncharged
 	b.mails = append(b.mails, m)
 	b.bytes += m.bytes
-	held := b.bytes
-	if m.kind == mailEvent && (len(b.mails)-b.next >= cfg.MailboxEvents || b.bytes >= cfg.MailboxBytes) && !b.full {
-		b.full, full = true, true
+	filled := m.kind == mailEvent && b.fills(1)
+	if filled && !b.full {
+		b.full = true
+		s.ns.srv.stats.paused.Add(1)
 	}
 	s.mu.Unlock()
 	if m.charged {
 		s.ns.srv.group.Memory().Add(m.bytes)
-		if s.session().Open() {
-			s.session().Loop().Rank(linkOf(s.session()), held)
-		}
+		linkOf(s.session()).weigh()
 	}
 	if start {
-		s.ns.srv.workers.active.Add(1)
-		s.ns.srv.workers.lend(b)
+		s.ns.srv.active.Add(1)
+		s.ns.srv.pool.Lend(b)
 	}
-	return full
+	if filled {
+		linkOf(s.session()).pace()
+	}
+}
+
+// fills tells whether so many times the limits are reached; mu is held.
+func (b *mailbox) fills(times int) bool {
+	cfg := &b.socket.ns.srv.cfg
+	return len(b.mails)-b.next >= times*cfg.MailboxEvents || b.bytes >= times*cfg.MailboxBytes
 }
 
 // memory is what the mail takes.
@@ -107,78 +132,180 @@ func (m *mail) memory() int {
 	return n
 }
 
-// run handles some mails and tells whether there are more. If there are not, b
-// is another socket's already.
-func (b *mailbox) run() (again bool) {
+func (m *mail) release() {
+	if m.payload != nil {
+		m.payload.Release()
+		m.payload = nil
+	}
+}
+
+// Run is for lend.Pool only: it handles some mails and tells whether there are
+// more. If there are not, b is another socket's already.
+func (b *mailbox) Run() (again bool) {
 	s := b.socket
-	cfg := &s.ns.srv.cfg
+	s.mu.Lock()
+	b.runner = goroutine.ID()
+	s.mu.Unlock()
+	returned := false
+	defer func() {
+		if !returned {
+			b.goOn()
+		}
+	}()
 	for range mailsAtOnce {
-		s.mu.Lock()
-		if b.next == len(b.mails) {
-			s.box = nil
-			s.mu.Unlock()
-			b.free()
-			s.ns.srv.workers.active.Add(-1)
+		if !b.take() {
+			returned = true
 			return false
 		}
-		m := b.mails[b.next]
-		b.mails[b.next] = mail{}
-		b.next++
-		b.bytes -= m.bytes
-		if b.next > 64 && b.next > len(b.mails)/2 {
-			k := copy(b.mails, b.mails[b.next:])
-			clear(b.mails[k:])
-			b.mails, b.next = b.mails[:k], 0
-		}
-		resume := b.full && len(b.mails)-b.next <= cfg.MailboxEvents/2 && b.bytes <= cfg.MailboxBytes/2
-		if resume {
-			b.full = false
-		}
+		s.handle(&b.at)
+		b.finish()
+	}
+	returned = true
+	s.mu.Lock()
+	b.runner = 0
+	s.mu.Unlock()
+	return true
+}
+
+// take takes the next mail. If there is none the mailbox is given back.
+func (b *mailbox) take() bool {
+	s := b.socket
+	cfg := &s.ns.srv.cfg
+	s.mu.Lock()
+	if b.next == len(b.mails) {
+		s.box = nil
 		s.mu.Unlock()
-		if resume {
-			s.session().Loop().Post(resumeReading, s, nil, 0)
+		v := b.verdict
+		b.free()
+		s.ns.srv.active.Add(-1)
+		if v != nil { // now: with Config.Inline no handler may run beside those of the loop
+			s.session().Loop().Post(verdictPosted, s, v, 0)
 		}
-		s.handle(&m)
-		if m.payload != nil {
-			m.payload.Release()
-		}
-		if m.charged {
-			s.ns.srv.group.Memory().Add(-m.bytes)
-		}
+		return false
+	}
+	b.at, b.busy = b.mails[b.next], true
+	b.mails[b.next] = mail{}
+	b.next++
+	b.bytes -= b.at.bytes
+	if b.next > 64 && b.next > len(b.mails)/2 {
+		k := copy(b.mails, b.mails[b.next:])
+		clear(b.mails[k:])
+		b.mails, b.next = b.mails[:k], 0
+	}
+	resume := b.full && len(b.mails)-b.next <= cfg.MailboxEvents/2 && b.bytes <= cfg.MailboxBytes/2
+	if resume {
+		b.full = false
+	}
+	s.mu.Unlock()
+	if resume {
+		s.session().Loop().Post(pacePosted, s, nil, 0)
 	}
 	return true
 }
 
+// finish gives back what the mail at hand has taken.
+func (b *mailbox) finish() {
+	if b.busy {
+		b.at.release()
+		if b.at.charged {
+			b.socket.ns.srv.group.Memory().Add(-b.at.bytes)
+		}
+		b.at, b.busy = mail{}, false
+	}
+}
+
+// goOn has the mailbox run on when a handler has ended its goroutine
+// (runtime.Goexit), as a failed test's does: what was handled is closed as after a
+// panic, and the hooks that have not been called for it are called.
+func (b *mailbox) goOn() {
+	s := b.socket
+	// Hooks that have not been called yet are; an event has been answered already,
+	// and a connection is refused.
+	again := b.busy && (b.at.kind == mailConnected || b.at.kind == mailUpgrade || b.at.kind == mailDisconnect)
+	s.mu.Lock()
+	b.runner = 0
+	if again {
+		b.mails = slices.Insert(b.mails, b.next, b.at)
+		b.bytes += b.at.bytes
+		b.at, b.busy = mail{}, false
+	}
+	s.mu.Unlock()
+	b.finish()
+	s.ns.srv.pool.Lend(b)
+}
+
 // free gives an empty mailbox back.
 func (b *mailbox) free() {
-	b.socket, b.next = nil, 0
+	b.socket, b.next, b.runner, b.verdict = nil, 0, 0, nil
 	if b.mails = b.mails[:0]; cap(b.mails) > 128 {
 		b.mails = nil
 	}
 	mailboxes.Put(b)
 }
 
-// handle runs the handlers for one mail.
+// idle tells whether no handler runs, and nothing waits for one. Loop-owned.
+func (s *Socket) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.box == nil
+}
+
+// mailboxFull tells whether the session may not be read on for this socket.
+func (s *Socket) mailboxFull() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.box != nil && s.box.full
+}
+
+// inHandler tells whether the caller is a handler of this socket. Any goroutine.
+func (s *Socket) inHandler() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.box != nil && s.box.runner == goroutine.ID()
+}
+
+// handle runs the handlers for one mail. Mailbox-owned.
 func (s *Socket) handle(m *mail) {
+	byServer := s.life.state().byServer()
 	switch m.kind {
 	case mailEvent:
-		s.handleEvent(sio.Packet{ID: m.id, HasID: m.hasID}, m.payload.B, m.attachments)
+		if !byServer {
+			s.handleEvent(sio.Packet{ID: m.id, HasID: m.hasID}, m.payload.B, m.attachments)
+		}
 	case mailAck:
 		args, err := s.ns.srv.split(m.payload.B, nil)
-		if err != nil {
+		switch {
+		case byServer:
+			m.call.finish(Args{}, ErrDisconnected)
+		case err != nil:
 			s.session().Close(ForcedClose)
-			return
+			m.call.finish(Args{}, ErrDisconnected)
+		default:
+			m.call.finish(newArgs(s.ns.srv, args, m.attachments), nil)
 		}
-		m.call.finish(newArgs(s.ns.srv, args, m.attachments), nil)
 	case mailNoAck:
 		m.call.finish(Args{}, ErrAckTimeout)
 	case mailConnect:
 		s.handleConnect()
+	case mailConnected:
+		if !byServer {
+			runHooks(s, m, "connection", s.ns.onConnection.get(), func(f func(*Socket)) { f(s) })
+		}
 	case mailUpgrade:
-		if f := s.ns.onUpgrade.get(); f != nil {
-			_, _ = s.guard("upgrade", func() error { f(s); return nil })
+		if !byServer {
+			runHooks(s, m, "upgrade", s.ns.onUpgrade.get(), func(f func(*Socket)) { f(s) })
 		}
 	case mailDisconnect:
-		s.handleDisconnect(m.reason)
+		s.handleDisconnect(m)
+	}
+}
+
+// runHooks calls what is registered for a step of a socket's life, each once,
+// whatever the others do.
+func runHooks[T any](s *Socket, m *mail, event string, hooks []*T, call func(f T)) {
+	for m.step < len(hooks) {
+		f := *hooks[m.step]
+		m.step++
+		_ = s.guard(event, func() error { call(f); return nil })
 	}
 }

@@ -42,7 +42,9 @@ func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace 
 
 // deliver gives a broadcast to one member, on its loop.
 func (ns *Namespace) deliver(m *broadcast.Member, msg *engine.Message, volatile bool) {
-	m.Owner.(*Socket).deliver(msg, volatile)
+	if s := m.Owner.(*Socket); s.deliver(msg, volatile) {
+		s.unsent.Add(units(msg))
+	}
 }
 
 // Name is the namespace's name, with its slash.
@@ -85,7 +87,7 @@ func (ns *Namespace) tellOutgoing(s *Socket, event string, args []any) {
 	if watchers := ns.onAnyOutgoing.get(); len(watchers) > 0 {
 		own := append([]any(nil), args...)
 		for _, f := range watchers {
-			f(s, event, own)
+			ns.srv.protect("OnAnyOutgoing", func() { (*f)(s, event, own) })
 		}
 	}
 }
@@ -106,10 +108,7 @@ func (ns *Namespace) Len() int { return ns.rooms.Len() }
 // block: it is called by whoever joins or leaves, and by loops. It counts for
 // sockets that connect after it.
 func (ns *Namespace) OnRoom(f func(e broadcast.RoomEvent)) {
-	ns.rooms.Observe(func(e broadcast.RoomEvent) {
-		defer ns.srv.recoverCallback("OnRoom", nil)
-		f(e)
-	})
+	ns.rooms.Observe(func(e broadcast.RoomEvent) { ns.srv.protect("OnRoom", func() { f(e) }) })
 }
 
 // ServerSideEmit sends an event to the other servers of the cluster, whose

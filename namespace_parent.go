@@ -24,6 +24,9 @@ type ParentNamespace struct {
 
 // OfPattern returns a parent of the namespaces whose whole name matches.
 func (srv *Server) OfPattern(pattern *regexp.Regexp) *ParentNamespace {
+	if pattern == nil {
+		panic("sockeye: OfPattern: the pattern is nil")
+	}
 	return srv.OfFunc(func(name string, _ json.RawMessage) bool {
 		return pattern.FindString(name) == name
 	})
@@ -34,6 +37,9 @@ func (srv *Server) OfPattern(pattern *regexp.Regexp) *ParentNamespace {
 // asked in the order in which they were made. admits must not block: it is
 // called on an event loop.
 func (srv *Server) OfFunc(admits func(name string, auth json.RawMessage) bool) *ParentNamespace {
+	if admits == nil {
+		panic("sockeye: OfFunc: the function is nil")
+	}
 	p := &ParentNamespace{srv: srv, admits: admits}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -100,8 +106,8 @@ func (srv *Server) makeChild(name string, auth []byte, byPeer bool) *Namespace {
 
 // admit asks; a panic is a no.
 func (p *ParentNamespace) admit(name string, auth []byte) (ok bool) {
-	defer p.srv.recoverCallback("OfFunc", func() { ok = false })
-	return p.admits(name, auth)
+	p.srv.protect("OfFunc", func() { ok = p.admits(name, auth) })
+	return ok
 }
 
 // enter finds the namespace that a peer wants to join, or makes it; nil if there

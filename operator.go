@@ -93,16 +93,16 @@ func (ns *Namespace) broadcast(op Operator, event string, args []any) error {
 	if err != nil {
 		return err
 	}
-	op.send(ns, msg)
-	return nil
+	return op.send(ns, msg)
 }
 
 // send sends msg to the sockets addressed, and takes over its reference.
-func (op Operator) send(ns *Namespace, msg *engine.Message) {
+func (op Operator) send(ns *Namespace, msg *engine.Message) error {
 	msg.NoCompress = op.noCompress
 	ns.srv.deflate(msg)
 	ns.adapter.Broadcast(msg, op.o)
 	msg.Release()
+	return nil
 }
 
 // Send emits the "message" event to the sockets addressed.

@@ -143,13 +143,12 @@ func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) er
 	msg.Charge(ns.srv.group.Memory())
 	h.bytes += msg.Size()
 	h.trim(time.Now())
-	op.send(ns, msg)
-	return nil
+	return op.send(ns, msg)
 }
 
 // emitRecorded is Socket.emit, with an offset, and remembered.
 func (s *Socket) emitRecorded(event string, args []any, em emission) error {
-	if s.is(socketEntered) {
+	if s.life.state().entered() && !em.volatile {
 		op := Operator{ns: s.ns, noCompress: em.noCompress, o: broadcast.Options{Rooms: []string{s.member.ID}}}
 		return s.ns.broadcastRecorded(op, event, args)
 	}
@@ -157,8 +156,13 @@ func (s *Socket) emitRecorded(event string, args []any, em emission) error {
 	if err != nil {
 		return err
 	}
-	s.post(msg, false)
+	s.post(msg, em)
 	return nil
+}
+
+// emitAway keeps what is emitted for a socket that may come back.
+func (s *Socket) emitAway(event string, args []any, em emission) error {
+	return ErrDisconnected
 }
 
 // trim forgets what is too old, or too much. mu is held.
@@ -251,7 +255,6 @@ func (h *history) enter(s *Socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.ns.adapter.Add(&s.member)
-	s.flags.Or(socketEntered) // from now on what is sent is recorded for it
 	saved := s.who().saved
 	if saved == nil {
 		return
@@ -316,7 +319,7 @@ func (s *Socket) remember(rooms []string) {
 	if len(rooms) > 0 {
 		rooms = rooms[1:] // its own comes with the ID
 	}
-	if saved := s.who().saved; saved != nil && !s.is(socketEntered) {
+	if saved := s.who().saved; saved != nil && rooms == nil {
 		rooms = saved.rooms // it had not come back yet
 	}
 	s.ns.history.save(&savedSocket{id: s.member.ID, pid: s.who().pid, rooms: rooms, data: s.Data()})

@@ -419,7 +419,7 @@ func TestReferenceSocketEnds(t *testing.T) {
 		srv, _ := inMemory(t, sockeye.Config{})
 		var refused *sockeye.Socket
 		srv.Use(func(s *sockeye.Socket) error { refused = s; return s.Join("room1") })
-		srv.Use(func(*sockeye.Socket) error { return errors.New("nope") })
+		srv.Use(func(*sockeye.Socket) error { return &sockeye.ConnectError{Message: "nope"} })
 		_, err := srv.Dial(t, sockeyetest.Options{})
 		if e, ok := errors.AsType[*sockeye.ConnectError](err); !ok || e.Message != "nope" {
 			t.Fatalf("%v", err)

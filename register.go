@@ -16,61 +16,72 @@ type EventNames interface {
 }
 
 // Register registers the methods of a value, as a class-based namespace of
-// Flask-SocketIO does: OnConnect, OnDisconnecting, OnDisconnect, OnUpgrade,
+// Flask-SocketIO does: OnConnect, OnConnection, OnDisconnecting, OnDisconnect, OnUpgrade,
 // OnUnhandled, OnAny, Use and UseEvents as what the Handlers' methods of the
 // same names take, and every other On<Event> as the handler of an event: the
 // name behind On with its first letter in lower case, unless EventNames says
 // otherwise. Methods with other names are left alone.
 //
-// Register panics if a method's signature is wrong, or if there is none.
-func (h *Handlers) Register(v any) {
+// Register panics if a method's signature is wrong, if there is none, or if an event
+// has a handler already. What it returns takes all of them away again.
+func (h *Handlers) Register(v any) (remove func()) {
 	t := reflect.TypeOf(v)
+	if t == nil {
+		panic("sockeye: Register: the value is nil")
+	}
+	var removes []func()
+	keep := func(remove func()) { removes = append(removes, remove) }
 	value := reflect.ValueOf(v)
 	var names map[string]string
 	if n, ok := v.(EventNames); ok {
 		names = n.EventNames()
 	}
-	count := 0
 	for i := range t.NumMethod() {
 		name := t.Method(i).Name
 		m := value.Method(i).Interface()
 		event, named := names[name]
 		switch suffix, isOn := strings.CutPrefix(name, "On"); {
 		case named:
-			h.On(event, m)
-		case h.registerLife(name, m):
+			keep(h.On(event, m))
+		case h.registerLife(name, m, keep):
 		case isOn && suffix != "":
-			h.On(lowerFirst(suffix), m)
+			keep(h.On(lowerFirst(suffix), m))
 		default:
 			continue
 		}
-		count++
 	}
-	if count == 0 {
+	if len(removes) == 0 {
 		panic(fmt.Sprintf("sockeye: Register: %T has no method On<Event>; if its methods have pointer receivers, give a pointer", v))
+	}
+	return func() {
+		for _, remove := range removes {
+			remove()
+		}
 	}
 }
 
 // registerLife registers a method that is no event's handler.
-func (h *Handlers) registerLife(name string, m any) bool {
+func (h *Handlers) registerLife(name string, m any, keep func(remove func())) bool {
 	ok := true
 	switch name {
 	case "OnConnect":
-		ok = give(m, h.OnConnect)
+		ok = give(m, h.OnConnect, keep)
+	case "OnConnection":
+		ok = give(m, h.OnConnection, keep)
 	case "OnDisconnecting":
-		ok = give(m, h.OnDisconnecting)
+		ok = give(m, h.OnDisconnecting, keep)
 	case "OnDisconnect":
-		ok = give(m, h.OnDisconnect)
+		ok = give(m, h.OnDisconnect, keep)
 	case "OnUpgrade":
-		ok = give(m, h.OnUpgrade)
+		ok = give(m, h.OnUpgrade, keep)
 	case "OnUnhandled":
-		ok = give(m, h.OnUnhandled)
+		ok = give(m, h.OnUnhandled, keep)
 	case "OnAny":
-		ok = give(m, h.OnAny)
+		ok = give(m, h.OnAny, keep)
 	case "Use":
-		ok = give(m, h.Use)
+		ok = give(m, h.Use, keep)
 	case "UseEvents":
-		ok = give(m, h.UseEvents)
+		ok = give(m, h.UseEvents, keep)
 	default:
 		return false
 	}
@@ -80,10 +91,10 @@ func (h *Handlers) registerLife(name string, m any) bool {
 	return true
 }
 
-func give[T any](m any, to func(T)) bool {
+func give[T any](m any, to func(T) (remove func()), keep func(remove func())) bool {
 	f, ok := m.(T)
 	if ok {
-		to(f)
+		keep(to(f))
 	}
 	return ok
 }

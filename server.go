@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/internal/lend"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -22,7 +25,7 @@ type Server struct {
 	cfg     Config
 	engine  *engine.Engine
 	group   *netpoll.Group
-	workers *workers
+	pool    lend.Pool
 	trimmer *trimmer // nil for none
 
 	// Guarded by mu.
@@ -32,16 +35,24 @@ type Server struct {
 	dynamic    int                // namespaces that have a parent
 	closed     chan struct{}      // closed by Close
 	closing    bool
+	closeErr   error // what Close has returned, once closed is closed
+
+	// Guarded by hooksMu: who registers.
+	hooksMu sync.Mutex
 
 	// Any goroutine (atomic).
-	onError     callback[func(s *Socket, event string, err error)]
-	onNamespace callback[func(ns *Namespace)]
+	onError     hooks[func(s *Socket, event string, err error)]
+	onNamespace hooks[func(ns *Namespace)]
+	active      atomic.Int64 // sockets whose handlers have something to do
 	stats       counters
 }
 
 // New makes a server. Register handlers, then let it listen. Its error has all
 // faults of the configuration, or says why the system gives no event loops.
 func New(cfg Config) (*Server, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("sockeye: the configuration has faults:\n%w", err)
+	}
 	cfg = cfg.withDefaults()
 	srv := &Server{cfg: cfg, namespaces: map[string]*Namespace{}, closed: make(chan struct{})}
 	if cfg.Client != nil {
@@ -53,7 +64,9 @@ func New(cfg Config) (*Server, error) {
 	if srv.group, err = engine.Start(cfg.Net, append([]*engine.Engine{srv.engine}, cfg.Engines...)...); err != nil {
 		return nil, fmt.Errorf("sockeye: %w", err)
 	}
-	srv.workers = newWorkers(cfg.MaxWorkers)
+	if srv.pool = cfg.Pool; srv.pool == nil {
+		srv.pool = lend.NewWorkers(cfg.MaxWorkers)
+	}
 	srv.Namespace = srv.Of("/")
 	if cfg.TrimAfter > 0 && cfg.Net.Systems == nil {
 		srv.trimmer = startTrimmer(cfg.TrimAfter)
@@ -90,14 +103,15 @@ func (srv *Server) Of(name string) *Namespace {
 	return ns
 }
 
-// OnNamespace registers what is called for each namespace that is made later. It
-// must not block: a child is made on an event loop.
-func (srv *Server) OnNamespace(f func(ns *Namespace)) { srv.onNamespace.set(f) }
+// OnNamespace adds what is called for each namespace that is made later. It
+// must not block: a child is made on an event loop. What it returns takes it away.
+func (srv *Server) OnNamespace(f func(ns *Namespace)) (remove func()) {
+	return srv.onNamespace.add(&srv.hooksMu, "OnNamespace", f)
+}
 
 func (srv *Server) announce(ns *Namespace) {
-	if f := srv.onNamespace.get(); f != nil {
-		defer srv.recoverCallback("OnNamespace", nil)
-		f(ns)
+	for _, f := range srv.onNamespace.get() {
+		srv.protect("OnNamespace", func() { (*f)(ns) })
 	}
 }
 
@@ -116,7 +130,8 @@ func (srv *Server) Listen(network, address string) (net.Addr, error) {
 }
 
 type counters struct {
-	events, panics, decodeErrors, protocolErrors, unhandled, dropped, paused, refused atomic.Uint64
+	events, panics, handlerErrors, decodeErrors, protocolErrors, unhandled, ignored,
+	dropped, paused, refused, emitTimeouts atomic.Uint64
 }
 
 // ErrServerClosed is what ListenAndServe returns after Close.
@@ -142,16 +157,38 @@ func (srv *Server) ListenAndServe(address string) error {
 // Close ends the server: it stops listening, disconnects every socket with
 // ServerShuttingDown, sends what is queued, and waits for connections and
 // handlers to end. When ctx is done first, what is left is cut and ctx's error
-// returned.
+// returned; handlers that still run are left alone. A second call waits with the
+// first, until its own ctx is done.
+//
+// A handler, or an event loop, cannot wait for itself: there Close begins, returns
+// nil, and goes on without the caller.
 func (srv *Server) Close(ctx context.Context) error {
 	srv.mu.Lock()
 	again := srv.closing
 	srv.closing = true
 	srv.mu.Unlock()
-	if again {
-		<-srv.closed
+	if !again {
+		go srv.close(ctx)
+	}
+	if srv.pool.Inside() || netpoll.OnLoop() && srv.cfg.Net.Systems == nil {
 		return nil
 	}
+	select {
+	case <-srv.closed:
+		if again {
+			return nil
+		}
+		return srv.closeErr
+	case <-ctx.Done():
+	}
+	if again {
+		return ctx.Err()
+	}
+	<-srv.closed // the parts end with ctx
+	return srv.closeErr
+}
+
+func (srv *Server) close(ctx context.Context) {
 	defer close(srv.closed)
 	srv.trimmer.stop()
 	srv.group.StopListening()
@@ -159,17 +196,26 @@ func (srv *Server) Close(ctx context.Context) error {
 	for _, e := range srv.cfg.Engines {
 		err = errors.Join(err, e.Close(ctx))
 	}
-	// The loops first: none of them has a last mail for a handler then.
-	err = errors.Join(err, srv.group.Close(ctx), srv.workers.wait(ctx))
-	srv.mu.RLock()
-	defer srv.mu.RUnlock()
-	for _, ns := range srv.namespaces {
+	// The loops first: none of them has a last mail for a handler then. Who waits in
+	// a broadcast is let go before the handlers are waited for.
+	err = errors.Join(err, srv.group.Close(ctx))
+	for _, ns := range srv.all() {
 		ns.adapter.Close()
+	}
+	err = errors.Join(err, srv.pool.Wait(ctx))
+	for _, ns := range srv.all() {
 		if ns.history != nil {
 			ns.history.close()
 		}
 	}
-	return err
+	srv.closeErr = err
+}
+
+// all are the namespaces.
+func (srv *Server) all() []*Namespace {
+	srv.mu.RLock()
+	defer srv.mu.RUnlock()
+	return slices.Collect(maps.Values(srv.namespaces))
 }
 
 // Stats are counters of a server; see also the parts' own.
@@ -179,9 +225,12 @@ type Stats struct {
 
 	EventsIn          uint64 // events given to handlers
 	HandlerPanics     uint64
+	HandlerErrors     uint64 // errors that handlers have returned, DecodeErrors included
 	DecodeErrors      uint64 // events whose arguments did not fit their handler
 	ProtocolErrors    uint64 // sessions ended because the peer broke the protocol
 	UnhandledEvents   uint64 // events without a handler
+	IgnoredPackets    uint64 // for a namespace that this side has taken the peer out of, and answers that nobody waits for
+	EmitTimeouts      uint64 // emits that ended with ErrQueueFull
 	VolatileDropped   uint64 // volatile messages that were dropped
 	Workers           int    // goroutines that run handlers, now
 	ActiveSockets     int    // sockets whose handlers have something to do, now
@@ -193,15 +242,18 @@ type Stats struct {
 func (srv *Server) Stats() Stats {
 	c := &srv.stats
 	s := Stats{
-		Net: srv.group.Stats(), Engine: srv.engine.Stats(), EventsIn: c.events.Load(), HandlerPanics: c.panics.Load(),
+		Net: srv.group.Stats(), Engine: srv.engine.Stats(), EventsIn: c.events.Load(), HandlerPanics: c.panics.Load(), HandlerErrors: c.handlerErrors.Load(),
 		DecodeErrors: c.decodeErrors.Load(), ProtocolErrors: c.protocolErrors.Load(), UnhandledEvents: c.unhandled.Load(),
-		VolatileDropped: c.dropped.Load(), Workers: srv.workers.running(), ActiveSockets: int(srv.workers.active.Load()), PausedForMailbox: c.paused.Load(),
-		RefusedNamespaces: c.refused.Load(),
+		VolatileDropped: c.dropped.Load(), Workers: srv.pool.Running(), ActiveSockets: int(srv.active.Load()), PausedForMailbox: c.paused.Load(),
+		RefusedNamespaces: c.refused.Load(), IgnoredPackets: c.ignored.Load(), EmitTimeouts: c.emitTimeouts.Load(),
 	}
 	return s
 }
 
-// OnError registers what is told of events that did not reach their handler,
-// handlers that panicked or returned an error, with the event's name. Default:
-// panics are logged, the rest is counted.
-func (srv *Server) OnError(f func(s *Socket, event string, err error)) { srv.onError.set(f) }
+// OnError adds what is told of events that did not reach their handler, and of
+// handlers that panicked (*PanicError) or returned an error, with the event's name.
+// Without one, they are logged. Panics are logged in any case. What it returns takes
+// it away.
+func (srv *Server) OnError(f func(s *Socket, event string, err error)) (remove func()) {
+	return srv.onError.add(&srv.hooksMu, "OnError", f)
+}

@@ -1,7 +1,6 @@
 package sockeye
 
 import (
-	"fmt"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -21,13 +20,12 @@ type Socket struct {
 	identity *identity        // nil for most
 
 	// Loop-owned.
-	next     *Socket // of the same session
-	held     *held
-	state    socketState
-	accepted bool // OnConnect has let it in; the mailbox's goroutine's
+	next *Socket // of the same session
+	held *held
 
 	// Any goroutine (atomic).
-	flags atomic.Uint32
+	life   life
+	unsent atomic.Int32 // on its way to the session's queue, in unsentUnit
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -53,38 +51,7 @@ func (s *Socket) who() *identity {
 	return s.identity
 }
 
-// held is what was sent before the connection was answered.
-type held struct {
-	messages []*engine.Message
-	bytes    int
-}
-
-func (h *held) release() {
-	if h != nil {
-		for _, msg := range h.messages {
-			msg.Release()
-		}
-	}
-}
-
-// What is true of a socket from some moment on.
-const (
-	socketEntered = 1 << iota // it is in the namespace's index
-	socketGone
-)
-
-func (s *Socket) is(flag uint32) bool { return s.flags.Load()&flag != 0 }
-
 func (s *Socket) session() *engine.Session { return s.member.Session }
-
-type socketState uint8
-
-const (
-	socketAsking     socketState = iota // middlewares are being asked
-	socketConnecting                    // ... and OnConnect; the namespace has not answered yet
-	socketConnected
-	socketClosed
-)
 
 func newSocket(ns *Namespace, session *engine.Session, auth []byte) *Socket {
 	s := &Socket{ns: ns}
@@ -119,8 +86,8 @@ func (s *Socket) Namespace() *Namespace { return s.ns }
 func (s *Socket) Server() *Server { return s.ns.srv }
 
 // Connected tells whether the socket is in its namespace: from OnConnect on,
-// until it leaves.
-func (s *Socket) Connected() bool { return s.flags.Load() == socketEntered }
+// until it leaves, or Disconnect is called.
+func (s *Socket) Connected() bool { return s.life.state().entered() }
 
 // Transport is "polling" or "websocket", at present.
 func (s *Socket) Transport() string { return s.session().Transport() }
@@ -145,7 +112,7 @@ func (s *Socket) AuthJSON() []byte { return s.who().auth }
 // takes effect before Join returns, or, in a middleware, as soon as the
 // middlewares have let the socket in. The error is ErrDisconnected.
 func (s *Socket) Join(rooms ...string) error {
-	if s.is(socketGone) {
+	if !s.life.state().sends() {
 		return ErrDisconnected
 	}
 	if !s.changeEarly(func(early []string) []string { return append(early, rooms...) }) {
@@ -166,9 +133,12 @@ func (s *Socket) Leave(room string) {
 // changeEarly changes the rooms that the socket joins when it enters the
 // namespace; false if it has entered.
 func (s *Socket) changeEarly(f func(rooms []string) []string) bool {
+	if s.life.state() != asking { // of all calls but a middleware's
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.is(socketEntered) {
+	if s.life.state() != asking {
 		return false
 	}
 	x := s.extra()
@@ -180,107 +150,20 @@ func (s *Socket) changeEarly(f func(rooms []string) []string) bool {
 // rooms and the data that it had, and the peer gets what it has missed.
 func (s *Socket) Recovered() bool { return s.who().saved != nil }
 
-// Rooms are the rooms that the socket is in, its own first.
+// Rooms are the rooms that the socket is in, its own first. When it has gone they
+// are none, but for OnDisconnecting's functions those that it was in.
 func (s *Socket) Rooms() []string {
-	if s.flags.Load() != socketEntered {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		switch {
-		case s.is(socketGone):
-			return slices.Clone(s.lastRooms())
-		case !s.is(socketEntered):
-			return append([]string{s.member.ID}, s.earlyRooms()...)
-		}
+	s.mu.Lock()
+	state := s.life.state()
+	rooms := s.earlyRooms()
+	s.mu.Unlock()
+	switch {
+	case state.over():
+		return slices.Clone(rooms)
+	case state == asking:
+		return append([]string{s.member.ID}, rooms...)
 	}
 	return append([]string{s.member.ID}, s.ns.rooms.In(&s.member)...)
-}
-
-// Emit sends an event. Arguments are encoded by the Codec, except that []byte
-// is sent as binary, at the top or inside map[string]any and []any, and
-// Argument values of a received event are passed on as they are. What one
-// goroutine emits arrives in that order.
-//
-// Emit waits when the server is far behind. Its error is ErrReservedEvent,
-// ErrDisconnected or the Codec's.
-func (s *Socket) Emit(event string, args ...any) error {
-	return s.emit(event, args, emission{})
-}
-
-// Send emits the "message" event.
-func (s *Socket) Send(args ...any) error { return s.Emit("message", args...) }
-
-func (s *Socket) emit(event string, args []any, em emission) error {
-	if s.is(socketGone) {
-		return ErrDisconnected
-	}
-	s.outgoing(event, args)
-	if s.ns.history != nil && !em.volatile {
-		return s.emitRecorded(event, args, em)
-	}
-	msg, err := s.ns.srv.encodeEvent(s.ns.name, event, args, noAck)
-	if err != nil {
-		return err
-	}
-	msg.NoCompress = em.noCompress
-	s.post(msg, em.volatile)
-	return nil
-}
-
-// outgoing tells those who watch what is emitted.
-func (s *Socket) outgoing(event string, args []any) {
-	s.ns.tellOutgoing(s, event, args)
-}
-
-// post sends msg and takes over its reference.
-func (s *Socket) post(msg *engine.Message, volatile bool) {
-	s.ns.srv.deflate(msg)
-	run := sendPosted
-	if volatile {
-		run = sendPostedVolatile
-	}
-	if !s.session().Loop().Post(run, s, msg, msg.Size()) {
-		msg.Release()
-	}
-}
-
-func sendPosted(a, b any)         { a.(*Socket).sendOwn(b.(*engine.Message), false) }
-func sendPostedVolatile(a, b any) { a.(*Socket).sendOwn(b.(*engine.Message), true) }
-
-// sendOwn sends what is for this socket alone, after what was broadcast to it
-// before. Loop-owned.
-func (s *Socket) sendOwn(msg *engine.Message, volatile bool) {
-	s.ns.rooms.Settle(&s.member)
-	s.deliver(msg, volatile)
-	msg.Release()
-}
-
-// deliver hands msg to the session, or holds it until the connection has been
-// answered. Loop-owned.
-func (s *Socket) deliver(msg *engine.Message, volatile bool) {
-	switch {
-	case s.state == socketAsking && !volatile:
-		s.session().Send(msg) // a middleware's: before the answer
-	case s.state == socketConnecting && !volatile:
-		s.hold(msg)
-	case s.state != socketConnected:
-	case !volatile:
-		s.session().Send(msg)
-	case !s.session().SendVolatile(msg):
-		s.ns.srv.stats.dropped.Add(1)
-	}
-}
-
-// hold keeps msg until the connection has been answered.
-func (s *Socket) hold(msg *engine.Message) {
-	if s.held == nil {
-		s.held = new(held)
-	}
-	if s.held.bytes > s.ns.srv.cfg.MailboxBytes {
-		s.session().CloseNow(TransportError)
-		return
-	}
-	s.held.messages = append(s.held.messages, msg.Retain())
-	s.held.bytes += msg.Size()
 }
 
 // To addresses the sockets of rooms, except this one.
@@ -298,95 +181,122 @@ func (s *Socket) Broadcast() Operator {
 }
 
 // Disconnect takes the socket out of its namespace; the session and its other
-// namespaces live on, unless closeSession ends it as a whole. What was emitted
-// before still arrives.
+// namespaces live on, unless closeSession ends it as a whole, and takes out all of
+// its sockets. What was emitted before still arrives. From the call on no event
+// reaches a handler, and nothing more can be emitted.
+//
+// The peer is told, and does not come back by itself. One that OnConnect has not
+// let in yet is told that it has been, and that it has been disconnected. In a
+// middleware Disconnect does nothing, as in the reference: return an error. Nor
+// does it when the socket has gone, or the second time.
+//
+// Socket.IO v5, "Disconnection from a namespace".
 func (s *Socket) Disconnect(closeSession bool) {
-	s.session().Loop().Post(disconnectPosted, s, closeSession, 0)
+	if _, ok := s.life.change(dismissal); ok {
+		s.session().Loop().Post(disconnectPosted, s, closeSession, 0)
+	}
 }
 
 func disconnectPosted(a, b any) {
 	s := a.(*Socket)
+	if s.life.state().over() {
+		return
+	}
 	l := linkOf(s.session())
 	if !b.(bool) {
 		l.disconnect(s)
 		return
 	}
 	for l.sockets != nil {
-		l.disconnect(l.sockets)
+		x := l.sockets
+		x.life.change(dismissal)
+		l.disconnect(x)
 	}
 	s.session().CloseNow(ForcedServerClose)
 }
 
-// handleConnect asks middlewares and OnConnect. It runs on the mailbox's
-// goroutine.
+// handleConnect asks middlewares and OnConnect. Mailbox-owned.
 func (s *Socket) handleConnect() {
-	loop := s.session().Loop()
-	err, _ := s.guard("connect", func() error {
-		if s.who().saved == nil || !s.ns.srv.cfg.Recovery.skipMiddlewares() {
-			for _, m := range s.ns.middlewares.get() {
-				if err := m(s); err != nil {
-					return err
-				}
+	v := &verdict{errEnded} // unless it is overwritten
+	s.box.verdict = v
+	defer func() {
+		if v.err != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.extra().refused = true
+		}
+	}()
+	v.err = s.ask()
+}
+
+// verdict is what middlewares and OnConnect have said.
+type verdict struct{ err error }
+
+// ask asks middlewares and OnConnect, in between putting the socket into its
+// namespace.
+func (s *Socket) ask() error {
+	if s.who().saved == nil || !s.ns.srv.cfg.Recovery.skipMiddlewares() {
+		for _, m := range s.ns.middlewares.get() {
+			if err := s.guard("connect", func() error { return (*m)(s) }); err != nil {
+				return err
 			}
 		}
-		if s.is(socketGone) {
-			return ErrDisconnected
-		}
-		loop.Post(holdPosted, s, nil, 0)
-		s.enter()
-		if f := s.ns.onConnect.get(); f != nil {
-			return f(s)
-		}
-		return nil
-	})
-	if err != nil {
-		loop.Post(refusePosted, s, err, 0)
-		return
 	}
-	s.accepted = true
-	loop.Post(acceptPosted, s, nil, 0)
+	if !s.enter() {
+		return ErrDisconnected
+	}
+	for _, f := range s.ns.onConnect.get() {
+		if err := s.guard("connect", func() error { return (*f)(s) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // enter puts the socket into the namespace's index, and into the rooms that
-// middlewares have joined for it.
-func (s *Socket) enter() {
+// middlewares have joined for it; false if it has gone.
+func (s *Socket) enter() bool {
+	s.mu.Lock()
+	_, ok := s.life.change(admitted)
+	rooms := s.earlyRooms()
+	if ok && rooms != nil {
+		s.extras.rooms = nil
+	}
+	s.mu.Unlock()
+	if !ok {
+		return false
+	}
 	if s.ns.history != nil {
 		s.ns.history.enter(s)
 	} else {
 		s.ns.adapter.Add(&s.member)
 	}
-	s.mu.Lock()
-	s.flags.Or(socketEntered)
-	rooms := s.earlyRooms()
-	if rooms != nil {
-		s.extras.rooms = nil
-	}
-	s.mu.Unlock()
 	if rooms != nil {
 		s.ns.adapter.Join(&s.member, rooms...)
 	}
+	return true
 }
 
-// holdPosted: what is sent from now on waits for the answer.
-func holdPosted(a, _ any) {
-	if s := a.(*Socket); s.state == socketAsking {
-		s.state = socketConnecting
+// handleDisconnect is the last mail. Mailbox-owned.
+func (s *Socket) handleDisconnect(m *mail) {
+	if m.step == 0 {
+		s.failAcks()
 	}
-}
-
-// handleDisconnect is the last mail.
-func (s *Socket) handleDisconnect(reason Reason) {
-	s.failAcks()
-	if s.accepted {
-		if f := s.ns.onDisconnecting.get(); f != nil {
-			_, _ = s.guard("disconnecting", func() error { f(s, reason); return nil })
-		}
+	if s.accepted() {
+		call := func(f func(*Socket, Reason)) { f(s, m.reason) }
+		before := s.ns.onDisconnecting.get()
+		runHooks(s, m, "disconnecting", before, call)
 		s.setLastRooms(nil)
-		if f := s.ns.onDisconnect.get(); f != nil {
-			_, _ = s.guard("disconnect", func() error { f(s, reason); return nil })
-		}
+		runHooks(s, m, "disconnect", slices.Concat(before, s.ns.onDisconnect.get()), call)
 	}
 	s.ns.srv.leave(s.ns)
+}
+
+// accepted tells whether OnConnect has let the socket in.
+func (s *Socket) accepted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.extras == nil || !s.extras.refused
 }
 
 func (s *Socket) setLastRooms(rooms []string) {
@@ -397,48 +307,58 @@ func (s *Socket) setLastRooms(rooms []string) {
 	}
 }
 
-// guard calls a handler; a panic costs that event only.
-func (s *Socket) guard(event string, f func() error) (err error, panicked bool) {
+// guard calls a function of the application's. If it panics, or ends its goroutine,
+// that is reported, and costs what it was called for only.
+func (s *Socket) guard(event string, f func() error) (err error) {
+	returned := false
 	defer func() {
 		if v := recover(); v != nil {
-			err, panicked = s.recovered(event, v), true
+			err = s.panicked(event, v)
+		} else if !returned {
+			s.report(event, errEnded)
 		}
 	}()
-	return f(), false
+	err = f()
+	returned = true
+	return err
 }
 
-// recovered reports the panic of a handler.
-func (s *Socket) recovered(event string, v any) error {
-	err := fmt.Errorf("sockeye: handler of %q panicked: %v", event, v)
-	s.ns.srv.panicked(event, v)
+// panicked reports the panic of a handler.
+func (s *Socket) panicked(event string, v any) error {
+	s.ns.srv.stats.panics.Add(1)
+	err := &PanicError{Event: event, Value: v, Stack: debug.Stack()}
 	s.report(event, err)
 	return err
 }
 
-// panicked counts and logs the panic of a callback.
-func (srv *Server) panicked(event string, v any) {
-	srv.stats.panics.Add(1)
-	srv.cfg.Logger.Error("sockeye: panic in a handler", "event", event, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-}
-
-// recoverCallback is deferred around a callback that belongs to no socket.
-func (srv *Server) recoverCallback(event string, then func()) {
-	if v := recover(); v != nil {
-		srv.panicked(event, v)
-		if then != nil {
-			then()
-		}
-	}
-}
-
-// report tells OnError, whose own panic is only logged.
+// report tells OnError's functions, or else the log, of a fault in the
+// application's part.
 func (s *Socket) report(event string, err error) {
-	f := s.ns.srv.onError.get()
-	if f == nil {
-		return
+	srv := s.ns.srv
+	hooks := srv.onError.get()
+	p, isPanic := err.(*PanicError) //nolint:errorlint // as it is made
+	if len(hooks) == 0 || isPanic {
+		attrs := []any{"event", event, "socket", s.ID(), "namespace", s.ns.name, "error", err}
+		if isPanic {
+			attrs = append(attrs, "stack", string(p.Stack))
+		}
+		srv.cfg.Logger.Error("sockeye: a handler failed", attrs...)
 	}
-	defer s.ns.srv.recoverCallback("OnError", nil)
-	f(s, event, err)
+	for _, f := range hooks {
+		srv.protect("OnError", func() { (*f)(s, event, err) })
+	}
+}
+
+// protect calls a function of the application's that belongs to no event; a panic
+// is logged.
+func (srv *Server) protect(name string, f func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			srv.stats.panics.Add(1)
+			srv.cfg.Logger.Error("sockeye: a function of the application's panicked", "function", name, "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	f()
 }
 
 // sendPacket sends a packet that is neither an event nor an answer.

@@ -3,14 +3,18 @@ package sockeye
 import (
 	"context"
 	"maps"
+	"sync"
 )
 
 // socketExtras is what few sockets have: made when it is first needed.
 type socketExtras struct {
 	handlers *Handlers // of this socket alone
 	acks     map[uint64]*pendingAck
-	rooms    []string           // to be joined on entering; when it has gone, those that it was in
-	session  map[string]any     // SaveSession
+	refused  bool          // OnConnect has not let it in, and no longer may
+	calls    int           // of acks: who waits in Call
+	room     chan struct{} // closed when there is room for more to be emitted
+	rooms    []string      // to be joined on entering; when it has gone, those that it was in
+	session  *session
 	ctx      context.Context    //nolint:containedctx // the socket's own life
 	cancel   context.CancelFunc // ends ctx
 }
@@ -49,51 +53,69 @@ func (s *Socket) Data() any {
 	return s.data
 }
 
-// Session copies the socket's session: named values of the application's, as
-// in Flask-SocketIO. It is empty at first, and gone with the socket.
-func (s *Socket) Session() map[string]any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.extras == nil || s.extras.session == nil {
-		return map[string]any{}
-	}
-	return maps.Clone(s.extras.session)
+// session are named values of the application's. It has a mutex of its own: the
+// application's functions run under it, and no loop takes it.
+type session struct {
+	mu     sync.Mutex
+	values map[string]any
 }
 
-// SaveSession replaces the socket's session by a copy of m.
-func (s *Socket) SaveSession(m map[string]any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.extra().session = maps.Clone(m)
-}
-
-// WithSession has f change the socket's session; other calls wait meanwhile. f
-// must not call the socket's methods, nor keep m.
-func (s *Socket) WithSession(f func(m map[string]any)) {
+// ownSession is the socket's session.
+func (s *Socket) ownSession() *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.extra()
 	if x.session == nil {
-		x.session = map[string]any{}
+		x.session = &session{values: map[string]any{}}
 	}
-	f(x.session)
+	return x.session
 }
 
-// Context is done when the socket has been disconnected.
+// Session copies the socket's session: named values of the application's, as
+// in Flask-SocketIO. It is empty at first, and gone with the socket.
+func (s *Socket) Session() map[string]any {
+	own := s.ownSession()
+	own.mu.Lock()
+	defer own.mu.Unlock()
+	return maps.Clone(own.values)
+}
+
+// SaveSession replaces the socket's session by a copy of m.
+func (s *Socket) SaveSession(m map[string]any) {
+	own := s.ownSession()
+	own.mu.Lock()
+	defer own.mu.Unlock()
+	if own.values = maps.Clone(m); m == nil {
+		own.values = map[string]any{}
+	}
+}
+
+// WithSession has f change the socket's session; Session, SaveSession and
+// WithSession of the same socket wait meanwhile, and nobody else. f may block; it
+// must not call those three of this socket, nor keep m.
+func (s *Socket) WithSession(f func(m map[string]any)) {
+	own := s.ownSession()
+	own.mu.Lock()
+	defer own.mu.Unlock()
+	f(own.values)
+}
+
+// Context is done when the socket has been disconnected. It has the values of the
+// context of the request that opened the session; see engine.Config.Middleware.
 func (s *Socket) Context() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.extra()
 	if x.ctx == nil {
-		x.ctx, x.cancel = context.WithCancel(context.Background())
-		if s.is(socketGone) {
+		x.ctx, x.cancel = context.WithCancel(context.WithoutCancel(s.Request().Context()))
+		if s.life.state().over() {
 			x.cancel()
 		}
 	}
 	return x.ctx
 }
 
-// endContext ends what Context has given out. s.gone is set.
+// endContext ends what Context has given out; the socket has gone.
 func (s *Socket) endContext() {
 	s.mu.Lock()
 	var cancel context.CancelFunc
@@ -106,12 +128,12 @@ func (s *Socket) endContext() {
 	}
 }
 
-// On registers a handler for this socket alone, before which the namespace's is
+// On registers a handler for this socket alone, in place of which the namespace's is
 // not called. See Handlers.On.
-func (s *Socket) On(event string, handler any) { s.own().On(event, handler) }
+func (s *Socket) On(event string, handler any) (remove func()) { return s.own().On(event, handler) }
 
 // Once is On for a handler that is taken away when it has been called once.
-func (s *Socket) Once(event string, handler any) { s.own().Once(event, handler) }
+func (s *Socket) Once(event string, handler any) (remove func()) { return s.own().Once(event, handler) }
 
 // Off takes a handler of this socket's away.
 func (s *Socket) Off(event string) { s.own().Off(event) }
@@ -129,11 +151,14 @@ func (s *Socket) own() *Handlers {
 
 // findHandler finds the handler of an event: the socket's, or the namespace's.
 func (s *Socket) findHandler(event []byte) *handler {
+	var own *Handlers
 	s.mu.Lock()
-	x := s.extras
+	if s.extras != nil {
+		own = s.extras.handlers
+	}
 	s.mu.Unlock()
-	if x != nil && x.handlers != nil {
-		if h := x.handlers.find(event); h != nil {
+	if own != nil {
+		if h := own.find(event); h != nil {
 			return h
 		}
 	}

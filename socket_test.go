@@ -33,17 +33,20 @@ func TestTypedHandlers(t *testing.T) {
 	w := wire.Connect(t, addr)
 	for _, c := range [][2]string{
 		{`420["sum",1,2]`, `430[3]`},
-		{`421["sum",1]`, `431[1]`},
+		{`421["sum",1]`, `431[{"error":"argument 1 is missing"}]`},
 		{`422["sum",1,2,"more"]`, `432[3]`},
 		{`423["join","-","a","b","\u00e9\n"]`, `433["a-b-é\n"]`},
 		{`424["join","-"]`, `434[""]`},
 		{`425["swap",{"X":1,"Y":2}]`, `435[{"X":2,"Y":1}]`},
 		{`426["two"]`, `436[1,"two"]`},
 		{`427["nothing"]`, `437[]`},
-		{`428["fail"]`, `438[{"error":"no luck"}]`},
+		{`428["fail"]`, `438[{"error":"internal error"}]`},
 	} {
 		w.Write(c[0])
 		w.Expect(c[1])
+	}
+	if err := within(t, failures); !errors.Is(err, sockeye.ErrMissingArgument) {
+		t.Errorf("OnError got %v", err)
 	}
 	if err := within(t, failures); err.Error() != "no luck" {
 		t.Errorf("OnError got %v", err)
@@ -58,10 +61,12 @@ func TestTypedHandlers(t *testing.T) {
 	w.Write(`429["sum","x",2]`) // does not fit: not called, reported
 	w.Expect(`439[{"error":"argument 0 does not fit"}]`)
 	var misfit *sockeye.ArgumentError
-	if err := within(t, failures); !errors.As(err, &misfit) || misfit.Index != 0 || misfit.Event != "sum" || srv.Stats().DecodeErrors != 1 {
+	if err := within(t, failures); !errors.As(err, &misfit) || misfit.Index != 0 || misfit.Event != "sum" || srv.Stats().DecodeErrors != 2 {
 		t.Errorf("err %v, %d decode errors", err, srv.Stats().DecodeErrors)
 	}
-	w.Write(`429["unknown",1]`) // ignored
+	w.Write(`42["unknown",1]`) // ignored
+	w.Write(`429["unknown",1]`)
+	w.Expect(`439[{"error":"no handler for this event"}]`)
 	w.Write(`420["sum",20,22]`)
 	w.Expect(`430[42]`)
 }
@@ -108,7 +113,7 @@ func TestMiddlewareAndConnectErrors(t *testing.T) {
 		})
 		ns.OnConnect(func(s *sockeye.Socket) error {
 			if s.Request().Query().Get("full") != "" {
-				return errors.New("full")
+				return &sockeye.ConnectError{Message: "full"}
 			}
 			return s.Join("room")
 		})
@@ -120,7 +125,7 @@ func TestMiddlewareAndConnectErrors(t *testing.T) {
 	w.Write(`40/members,{"token":"secret"}`)
 	w.Expect(`40/members,{"sid":"*`)
 	w.Write(`40/panics,`)
-	w.Expect(`44/panics,*`)
+	w.Expect(`44/panics,{"message":"internal error"}`)
 	x := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket&full=1")
 	x.Expect("0{*")
 	x.Write(`40/members,{"token":"secret"}`)
@@ -525,6 +530,7 @@ func TestPanicInAHandler(t *testing.T) {
 	w := wire.Connect(t, addr)
 	w.Write(`421["panic"]`)
 	w.Write(`42["raw"]`)
+	w.Expect(`431[{"error":"internal error"}]`)
 	w.Write(`422["echo",5]`)
 	w.Expect(`432[5]`)
 	if n := srv.Stats().HandlerPanics; n != 2 {

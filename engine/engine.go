@@ -136,7 +136,7 @@ func (e *Engine) Close(ctx context.Context) error {
 		}
 	}
 	for l := range loops {
-		if !l.Post(finish, nil, nil, 0) {
+		if !l.PostNow(finish, nil, nil, 0) {
 			finish(nil, nil)
 		}
 	}

@@ -89,6 +89,17 @@ func (m *Message) seal() {
 // Size is the number of payload bytes of the whole chain.
 func (m *Message) Size() int { return m.size }
 
+// messageBytes is what a message takes besides its buffer.
+const messageBytes = 192
+
+// Memory is what m, and what is attached to it, takes: capacities, in bytes.
+func (m *Message) Memory() (n int) {
+	for p := m; p != nil; p = p.next {
+		n += cap(p.buf.B) + messageBytes
+	}
+	return n
+}
+
 // Charge charges m, and what is attached to it, to a budget until it is released:
 // it is kept. Any goroutine that holds a reference.
 func (m *Message) Charge(memory *netpoll.Memory) {

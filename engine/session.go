@@ -133,3 +133,9 @@ func (s *Session) Resume() {
 		s.conn.Resume()
 	}
 }
+
+// Full is a stub until the queues tell. Any goroutine.
+func (s *Session) Full() bool { return false }
+
+// QueuedBytes is a stub. Any goroutine.
+func (s *Session) QueuedBytes() int { return 0 }

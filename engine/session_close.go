@@ -12,7 +12,7 @@ const lateRequestTime = 100 * time.Millisecond
 
 // Close ends the session; what was sent before still goes out. Any goroutine.
 func (s *Session) Close(reason CloseReason) {
-	s.loop.Post(closeSession, s, reason, 0)
+	s.loop.PostNow(closeSession, s, reason, 0)
 }
 
 func closeSession(a, b any) { a.(*Session).close(b.(CloseReason)) }

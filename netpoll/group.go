@@ -328,7 +328,11 @@ func (g *Group) Close(ctx context.Context) error {
 	if g.manual() {
 		return err
 	}
-	<-g.ended
+	select {
+	case <-g.ended:
+	case <-ctx.Done(): // a callback does not come back
+		err = errors.Join(err, ctx.Err())
+	}
 	return err
 }
 
