@@ -92,8 +92,14 @@ func (srv *Server) encodeByParser(p sio.Packet, namespace, event string, args []
 type encoder struct {
 	codec       Codec
 	attachments [][]byte
+	depth       int
 	err         error
 }
+
+// maxDepth bounds the nesting of values with binary in them, as of JSON from peers.
+const maxDepth = 512
+
+var errTooDeep = fmt.Errorf("nested more than %d deep, or without end", maxDepth)
 
 func (e *encoder) appendArray(dst []byte, t sio.PacketType, event string, args []any) []byte {
 	dst = append(dst, '[')
@@ -114,6 +120,9 @@ func (e *encoder) appendArray(dst []byte, t sio.PacketType, event string, args [
 
 // append appends one value: the common ones directly, the others by the Codec.
 func (e *encoder) append(dst []byte, v any) []byte {
+	if e.err != nil {
+		return dst
+	}
 	switch v := v.(type) {
 	case nil:
 		return append(dst, "null"...)
@@ -135,13 +144,17 @@ func (e *encoder) append(dst []byte, v any) []byte {
 			e.err = err
 		}
 		return append(dst, v...)
+	case [][]byte:
+		return e.nested(dst, func(dst []byte) []byte { return e.appendArray(dst, sio.Ack, "", asAny(v)) })
 	case []any:
 		if hasBinary(v) {
-			return e.appendArray(dst, sio.Ack, "", v)
+			return e.nested(dst, func(dst []byte) []byte { return e.appendArray(dst, sio.Ack, "", v) })
 		}
+	case map[string][]byte:
+		return e.nested(dst, func(dst []byte) []byte { return appendMap(e, dst, v) })
 	case map[string]any:
-		if mapHasBinary(v) {
-			return e.appendMap(dst, v)
+		if valueHasBinary(v, 0) {
+			return e.nested(dst, func(dst []byte) []byte { return appendMap(e, dst, v) })
 		}
 	}
 	b, err := e.codec.Marshal(v)
@@ -151,7 +164,27 @@ func (e *encoder) append(dst []byte, v any) []byte {
 	return append(dst, b...)
 }
 
-func (e *encoder) appendMap(dst []byte, m map[string]any) []byte {
+// nested appends what is one level deeper: a value may hold itself.
+func (e *encoder) nested(dst []byte, f func(dst []byte) []byte) []byte {
+	if e.depth == maxDepth {
+		e.err = errTooDeep
+		return dst
+	}
+	e.depth++
+	dst = f(dst)
+	e.depth--
+	return dst
+}
+
+func asAny(list [][]byte) []any {
+	all := make([]any, len(list))
+	for i, b := range list {
+		all[i] = b
+	}
+	return all
+}
+
+func appendMap[V any](e *encoder, dst []byte, m map[string]V) []byte {
 	dst = append(dst, '{')
 	first := true
 	for k, v := range m {
@@ -194,16 +227,14 @@ func hasBinary(values []any) bool {
 	return false
 }
 
-func mapHasBinary(m map[string]any) bool { return valueHasBinary(m, 0) }
-
-// valueHasBinary looks into the application's own value; what is nested deeper
-// than any sensible value is left to the Codec, which refuses cycles.
+// valueHasBinary looks into the application's own value; what is nested too deep is
+// taken for one that has, which the encoder refuses then.
 func valueHasBinary(v any, depth int) bool {
-	if depth > 64 {
-		return false
+	if depth > maxDepth {
+		return true
 	}
 	switch v := v.(type) {
-	case []byte:
+	case []byte, [][]byte, map[string][]byte:
 		return true
 	case Argument:
 		return len(v.attachments) > 0

@@ -85,10 +85,7 @@ func (e *AckError) Error() string { return e.Message }
 
 const internalMessage = "internal error"
 
-var (
-	errEnded     = errors.New("sockeye: the function ended its goroutine (runtime.Goexit)")
-	errNoHandler = &AckError{Message: "no handler for this event"}
-)
+var errEnded = errors.New("sockeye: the function ended its goroutine (runtime.Goexit)")
 
 // ConnectError refuses a connection: returned from a middleware or from
 // OnConnect, its message and data reach the peer's connect_error event. Any

@@ -316,9 +316,6 @@ func (s *Socket) dispatch(e *Event) (seen bool, err error) {
 			return true, err
 		}
 	}
-	if len(unhandled) == 0 {
-		e.ackError(errNoHandler)
-	}
 	return seen || len(unhandled) > 0, nil
 }
 

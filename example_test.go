@@ -2,7 +2,6 @@ package sockeye_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -99,7 +98,7 @@ func ExampleSocket_Call() {
 		}
 		var yes bool
 		if err := answer.Decode(&yes); err != nil || !yes {
-			return errors.New("not confirmed")
+			return &sockeye.AckError{Message: "not confirmed"}
 		}
 		return s.To("kitchen").Emit("order", dish)
 	})

@@ -114,8 +114,7 @@ func (h *Handlers) OnUpgrade(f func(s *Socket)) (remove func()) {
 }
 
 // OnUnhandled adds what is called for events that have no handler. Without one they
-// are counted, and a question is answered with {"error": "no handler for this
-// event"}.
+// are counted, and not answered, as by the reference.
 func (h *Handlers) OnUnhandled(f func(s *Socket, e *Event) error) (remove func()) {
 	return h.onUnhandled.add(&h.mu, "OnUnhandled", f)
 }

@@ -177,7 +177,7 @@ func (l *link) handlePacket(data []byte) error {
 		}
 	case sio.Event:
 		switch {
-		case s == nil:
+		case s == nil || s.life.state().byServer():
 			l.srv.stats.ignored.Add(1)
 		case cfg.Inline && s.idle():
 			s.handleEvent(p, p.Data, nil) // where it lies

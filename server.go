@@ -158,7 +158,7 @@ func (srv *Server) ListenAndServe(address string) error {
 // ServerShuttingDown, sends what is queued, and waits for connections and
 // handlers to end. When ctx is done first, what is left is cut and ctx's error
 // returned; handlers that still run are left alone. A second call waits with the
-// first, until its own ctx is done.
+// first, until its own ctx is done, and returns the same.
 //
 // A handler, or an event loop, cannot wait for itself: there Close begins, returns
 // nil, and goes on without the caller.
@@ -175,9 +175,6 @@ func (srv *Server) Close(ctx context.Context) error {
 	}
 	select {
 	case <-srv.closed:
-		if again {
-			return nil
-		}
 		return srv.closeErr
 	case <-ctx.Done():
 	}

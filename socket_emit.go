@@ -79,7 +79,10 @@ func (s *Socket) post(msg *engine.Message, em emission) {
 	msg.NoCompress = em.noCompress
 	s.ns.srv.deflate(msg)
 	run := sendPosted
-	if em.volatile {
+	switch {
+	case s.life.state() == asking:
+		run = sendPostedEarly // a middleware's: before the answer
+	case em.volatile:
 		run = sendPostedVolatile
 	}
 	s.unsent.Add(units(msg))
@@ -87,6 +90,15 @@ func (s *Socket) post(msg *engine.Message, em emission) {
 		s.unsent.Add(-units(msg))
 		msg.Release()
 	}
+}
+
+func sendPostedEarly(a, b any) {
+	s, msg := a.(*Socket), b.(*engine.Message)
+	if !s.life.state().over() {
+		s.session().Send(msg)
+	}
+	s.handedOn(msg)
+	msg.Release()
 }
 
 func sendPosted(a, b any)         { a.(*Socket).sendOwn(b.(*engine.Message), false) }
@@ -125,10 +137,6 @@ func (s *Socket) maxUnsent() int32 {
 func (s *Socket) deliver(msg *engine.Message, volatile bool) (holds bool) {
 	switch state := s.life.state(); {
 	case state.over():
-	case state == asking:
-		if !volatile {
-			s.session().Send(msg) // a middleware's: before the answer
-		}
 	case state == connecting, state == dismissing, s.held != nil:
 		if volatile {
 			s.ns.srv.stats.dropped.Add(1)

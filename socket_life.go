@@ -19,7 +19,7 @@ import "sync/atomic"
 // that comes after Disconnect, a Disconnect that comes after the end, and the
 // second of two of them are all without effect.
 //
-// What is sent to the socket goes out while it is asking (a middleware's), waits
+// What is sent to the socket while it is asking, by a middleware, goes out; it waits
 // while it is connecting or dismissing, goes out while it is connected or leaving,
 // and is dropped from then on. Events of the peer are handled while it is
 // connected; those that wait are dropped once it has been dismissed, and still

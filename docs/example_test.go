@@ -64,7 +64,7 @@ func Example_events() {
 	srv.On("say", func(s *sockeye.Socket, m message) error { return s.Emit("said", m.Text, len(m.Tags)) })
 	srv.On("divide", func(a, b int) (int, error) {
 		if b == 0 {
-			return 0, errors.New("cannot divide by zero")
+			return 0, &sockeye.AckError{Message: "cannot divide by zero"}
 		}
 		return a / b, nil
 	})
@@ -168,7 +168,7 @@ func Example_middleware() {
 	})
 	srv.UseEvents(func(s *sockeye.Socket, e *sockeye.Event) error {
 		if e.Name() == "shutdown" && s.Data() != "root" {
-			return errors.New("only root may")
+			return &sockeye.AckError{Message: "only root may"}
 		}
 		return nil
 	})

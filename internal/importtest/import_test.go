@@ -31,12 +31,13 @@ var allowed = map[string][]string{
 	"/netpoll/netpolltest": {"/netpoll"},
 	"/internal/goroutine":  {},
 	"/internal/idtable":    {},
+	"/internal/lend":       {"/internal/goroutine"},
 	"/engine":              {"/internal/idtable", "/proto/eio", "/proto/http1", "/proto/ws", "/netpoll"},
 	"/broadcast":           {"/engine", "/internal/idtable", "/proto/sio", "/netpoll"},
 	"/docs":                {},
 	"/client":              {"/internal/binary", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"/sockeyetest":         {"", "/internal/binary", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
-	"":                     {"/broadcast", "/engine", "/proto/sio", "/netpoll", "github.com/valyala/bytebufferpool"},
+	"":                     {"/broadcast", "/engine", "/internal/goroutine", "/internal/lend", "/proto/sio", "/netpoll", "github.com/valyala/bytebufferpool"},
 }
 
 func TestLayering(t *testing.T) {
