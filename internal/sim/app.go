@@ -415,7 +415,7 @@ func (a *actor) act() {
 		return
 	}
 	s := l.s
-	ns := s.Namespace()
+	ns := w.srv.Of(l.peer.ns) // that of a socket which has gone may be forgotten
 	a.w.schedule.maybe()
 	switch kind := a.rng.IntN(100); {
 	case kind < 22:
@@ -553,9 +553,9 @@ func (a *actor) after(what string, e *entry, err error) {
 
 // target addresses some rooms of a namespace.
 func (a *actor) target(l *life, kind int) (sockeye.Operator, address) {
-	ns := l.s.Namespace()
+	ns := a.w.srv.Of(l.peer.ns)
 	op, to := ns.All(), address{ns: l.peer.ns}
-	if a.rng.IntN(3) == 0 {
+	if a.rng.IntN(3) == 0 && l.s.Connected() {
 		op, to.without = l.s.Broadcast(), l.peer
 	}
 	for range a.rng.IntN(3) {
@@ -669,9 +669,8 @@ func (a *actor) call(l *life) {
 // question is an entry that asks. It is not recorded for recovery.
 func (a *actor) question(what string, to address) *entry {
 	e := a.w.ledger.begin(a.stream, what, to)
-	e.volatile = true
-	if a.w.cfg.recovery == nil && (to.only == nil || to.only.last.s.Connected()) {
-		e.volatile = false
+	if a.w.cfg.recovery != nil || to.only != nil && !to.only.last.s.Connected() {
+		e.volatile = true
 	}
 	return e
 }

@@ -39,10 +39,11 @@ type client struct {
 	partial *partial
 	retryAt time.Duration // when it comes back
 	stalled bool
-	strange bool // it has done what may cost it its session
-	excused bool // the application, or the network, has ended it
-	gone    bool // for good
-	joins   int  // connects to namespaces so far
+	strange bool              // it has done what may cost it its session
+	excused bool              // the application, or the network, has ended it
+	gone    bool              // for good
+	joins   int               // connects to namespaces so far
+	asked   map[uint64]*asked // by ack id, which is never used again
 }
 
 type manner int
@@ -78,14 +79,13 @@ type seat struct {
 	sid, pid string
 	offset   string
 	peer     *peer
-	sent     int                // events
-	asked    map[uint64]*asked  // by ack id
-	early    []int              // entries that came before the answer to CONNECT
-	todo     []func()           // answers that are given later
-	replay   bool               // it has asked to be recovered
-	inexact  bool               // it has forged its offset
-	dropped  bool               // the application has disconnected it
-	handled  func(kind int) int // nil
+	sent     int      // events
+	early    []int    // entries that came before the answer to CONNECT
+	todo     []func() // answers that are given later
+	replay   bool     // it has asked to be recovered
+	inexact  bool     // it has forged its offset
+	dropped  bool     // the application has disconnected it
+	murky    bool     // it has left before: what was under way may still come
 }
 
 type seatState int
@@ -100,8 +100,9 @@ const (
 // asked is a question to the server.
 type asked struct {
 	event   string
+	nonce   string // of the seat
+	must    bool   // it is to be answered
 	answers int
-	seat    *seat
 }
 
 // partial is a packet whose attachments are missing.
@@ -182,7 +183,7 @@ func (c *client) drop(abort bool) {
 		if s.state != seatOut {
 			s.state = seatIdle
 		}
-		s.todo, s.asked, s.early = nil, map[uint64]*asked{}, nil
+		s.todo, s.early, s.murky = nil, nil, false
 	}
 	c.retryAt = c.w.kernel.Now() + time.Duration(c.rng.Int64N(int64(c.w.cfg.retry)))
 }
@@ -541,9 +542,11 @@ func (c *client) event(p sio.Packet, attachments [][]byte) {
 		}
 		s.state = seatOut
 	case sio.Ack, sio.BinaryAck:
-		q := s.asked[p.ID]
+		q := c.asked[p.ID]
 		if q == nil {
-			c.fault("answer", "an answer to %d, which was not asked", p.ID)
+			if p.ID < 1<<40 {
+				c.fault("answer", "an answer to %d, which was not asked", p.ID)
+			}
 			return
 		}
 		if q.answers++; q.answers > 1 {
@@ -621,7 +624,9 @@ func (c *client) received(s *seat, p sio.Packet, attachments [][]byte) {
 	c.w.note("c%d gets e%d", c.name, id)
 	c.w.count("received", 1)
 	if s.state == seatAsking {
-		s.early = append(s.early, id)
+		if !s.murky {
+			s.early = append(s.early, id)
+		}
 	} else {
 		c.w.ledger.received(s.peer, id, c.exact(s))
 	}
@@ -663,7 +668,7 @@ func (c *client) join(s *seat) {
 	s.nonce = fmt.Sprintf("c%d.%d", c.name, c.joins)
 	c.w.nonces[s.nonce] = c
 	s.state, s.sent, s.replay, s.dropped = seatAsking, 0, false, false
-	s.asked, s.early, s.todo = map[uint64]*asked{}, nil, nil
+	s.early, s.todo = nil, nil
 	auth := map[string]string{"Nonce": s.nonce, "Wish": s.wish}
 	if s.pid != "" && s.offset != "" {
 		auth["pid"], auth["offset"] = s.pid, s.offset
@@ -716,12 +721,8 @@ func (c *client) emit(s *seat) {
 	}
 	p := sio.Packet{Type: sio.Event}
 	if c.rng.IntN(2) == 0 {
-		p.HasID, p.ID = true, uint64(s.sent)
-		if e.answers {
-			s.asked[p.ID] = &asked{event: e.name, seat: s}
-		} else {
-			s.asked[p.ID] = &asked{event: e.name, seat: nil}
-		}
+		p.HasID, p.ID = true, uint64(len(c.asked))
+		c.asked[p.ID] = &asked{event: e.name, nonce: s.nonce, must: e.answers}
 	}
 	size := c.rng.IntN(20)
 	if c.rng.IntN(8) == 0 {
@@ -772,7 +773,7 @@ func (c *client) step() {
 		if s.state == seatIn && len(c.seats) > 1 {
 			c.w.note("c%d leaves %s", c.name, s.ns)
 			c.send("4" + packetText(sio.Packet{Type: sio.Disconnect}, s.ns))
-			s.state, s.dropped = seatOut, true // what is under way is ignored
+			s.state, s.dropped, s.murky = seatOut, true, true // what is under way is ignored
 		}
 	case k < 82:
 		if c.upgrades && !c.ws && c.sock == nil {
@@ -843,17 +844,16 @@ func (c *client) forge(s *seat) {
 	case 3:
 		text = "4" + packetText(sio.Packet{Type: sio.Connect}, "/nowhere") + `{}`
 	case 4:
-		text = "4" + packetText(sio.Packet{Type: sio.Connect}, s.ns) + `{}`
+		if s.state == seatIn {
+			text = "4" + packetText(sio.Packet{Type: sio.Connect}, s.ns) + `{}`
+		}
 	case 5:
 		text = "4" + packetText(sio.Packet{Type: sio.Event, HasID: true, ID: 1 << 40}, s.ns) + `["typed"]`
-		if s.asked != nil {
-			s.asked[1<<40] = &asked{event: "forged"}
-		}
 	case 6:
 		text = "4" + packetText(sio.Packet{Type: sio.BinaryEvent, Attachments: 2}, s.ns) + `["typed",{"_placeholder":true,"num":0}]`
 	case 7:
 		text = "4" + packetText(sio.Packet{Type: sio.Disconnect}, s.ns)
-		s.dropped = true
+		s.state, s.dropped, s.murky = seatOut, true, true
 	case 8:
 		text = "4" + packetText(sio.Packet{Type: sio.Event}, s.ns) + `["disconnect"]`
 	case 9:
@@ -862,6 +862,9 @@ func (c *client) forge(s *seat) {
 		text = string(eio.AppendPacket(nil, eio.Packet{Type: eio.Upgrade}))
 	default:
 		text = "4" + strings.Repeat("[", c.rng.IntN(40))
+	}
+	if text == "" {
+		return
 	}
 	c.w.note("c%d forges %.60q", c.name, text)
 	c.send(text)

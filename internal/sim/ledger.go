@@ -112,6 +112,8 @@ func (l *ledger) begin(by *stream, what string, to address) *entry {
 	e := &entry{id: len(l.entries), by: by, what: what, to: to, must: map[*peer]bool{}, may: map[*peer]bool{}}
 	by.entries = append(by.entries, e)
 	e.index = len(by.entries)
+	// A child namespace may be forgotten while somebody emits in it.
+	e.volatile = l.w.cleanup && strings.HasPrefix(to.ns, "/d")
 	l.entries = append(l.entries, e)
 	for _, p := range l.peers {
 		sure, maybe := to.selects(p)

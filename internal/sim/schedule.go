@@ -24,7 +24,7 @@ type schedule struct {
 	fibers  map[uintptr]*fiber // by goroutine
 	parked  []*fiber
 	made    int
-	running int // of queue
+	running int                    // of queue
 	known   map[unsafe.Pointer]int // whose memory so is never another socket's
 	closed  bool
 	ended   chan struct{}

@@ -48,6 +48,7 @@ type world struct {
 	clients  []*client
 	nonces   map[string]*client
 	closing  bool // the server is being closed
+	cleanup  bool // of child namespaces
 	steps    int
 
 	calm atomic.Bool // the application does nothing more by itself
@@ -109,7 +110,7 @@ func (p *plan) config(w *world) sockeye.Config {
 			PingInterval: 2*time.Second + time.Duration(rng.Int64N(int64(2*time.Second))), PingTimeout: 2 * time.Second,
 			UpgradeTimeout: 3 * time.Second, CloseTimeout: 3 * time.Second,
 		},
-		Net:            netpoll.Config{Systems: w.kernel.systems(), MaxMemory: p.maxMemory, CloseTimeout: time.Second, IdleTimeout: 20 * time.Second},
+		Net:            netpoll.Config{Systems: w.kernel.systems(), MaxMemory: p.maxMemory, CloseTimeout: time.Second, IdleTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, HeadTimeout: 5 * time.Second, BodyTimeout: 5 * time.Second},
 		ConnectTimeout: 5 * time.Second, AckTimeout: p.ackTimeout, EmitTimeout: p.emitTimeout, AttachmentTimeout: 3 * time.Second,
 		Pool: w.schedule, Inline: p.inline, Recovery: p.recovery, Codec: codec{w}, Logger: quiet,
 		CleanupEmptyChildNamespaces: rng.IntN(2) == 0,
@@ -126,6 +127,7 @@ func (p *plan) config(w *world) sockeye.Config {
 	if rng.IntN(4) == 0 {
 		cfg.MaxPendingAcks = 1 + rng.IntN(3)
 	}
+	w.cleanup = cfg.CleanupEmptyChildNamespaces
 	return cfg
 }
 
@@ -248,7 +250,7 @@ func newWorld(seed uint64) *world {
 }
 
 func (w *world) newClient(name int) *client {
-	c := &client{w: w, name: name, rng: rand.New(rand.NewPCG(w.seed, 2<<32|uint64(name)))}
+	c := &client{w: w, name: name, asked: map[uint64]*asked{}, rng: rand.New(rand.NewPCG(w.seed, 2<<32|uint64(name)))}
 	c.manner = proper
 	if c.rng.IntN(2) == 0 {
 		c.manner = manner(c.rng.IntN(int(manners)))
@@ -257,7 +259,7 @@ func (w *world) newClient(name int) *client {
 	names := []string{"/", "/a", "/d1", "/d2"}
 	c.rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	for _, ns := range names[:1+c.rng.IntN(2)] {
-		s := &seat{ns: ns, asked: map[uint64]*asked{}}
+		s := &seat{ns: ns}
 		if c.rng.IntN(4) == 0 {
 			wishes := []string{"refused", "failed", "panics", "slow", "busy", "refused late", "panics late", "slow late", "leaves", "asks"}
 			s.wish = wishes[c.rng.IntN(len(wishes))]
@@ -492,8 +494,8 @@ func (w *world) checkClient(c *client) {
 		if got := s.peer.last.events; got != s.sent && c.queue == nil {
 			c.fault("event order", "%d of its %d events in %s have been handled", got, s.sent, s.ns)
 		}
-		for id, q := range s.asked {
-			if q.seat != nil && q.answers == 0 {
+		for id := range uint64(len(c.asked)) {
+			if q := c.asked[id]; q.must && q.nonce == s.nonce && q.answers == 0 {
 				c.fault("answer", "%d (%s) in %s has not been answered", id, q.event, s.ns)
 			}
 		}
@@ -531,7 +533,7 @@ func (w *world) depart() {
 		}
 	}
 	// Longer than heartbeats, timeouts and recovery.
-	w.settle(time.Minute, func() bool {
+	w.settle(3*time.Minute, func() bool {
 		_, alarm := w.kernel.nextAlarm()
 		return !alarm && w.srv.Stats().Net.MemoryBytes == 0
 	})
