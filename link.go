@@ -275,6 +275,8 @@ const shedBytes = 16 << 10
 func (l *link) Shed() {
 	if l.weigh() >= shedBytes {
 		l.session.CloseNow(engine.ForcedClose)
+	} else {
+		l.session.Loop().Rank(l, 0) // or it were the largest again, for ever
 	}
 }
 
