@@ -537,7 +537,7 @@ func (c *client) event(p sio.Packet, attachments [][]byte) {
 		s.state = seatOut
 	case sio.Disconnect:
 		c.w.note("c%d is disconnected from %s", c.name, s.ns)
-		if c.honest() && s.peer != nil && !s.peer.out && !c.w.closing && !c.excused {
+		if c.honest() && s.peer != nil && !s.peer.out && !s.dropped && !c.w.closing && !c.excused {
 			c.fault("healthy", "it is disconnected from %s", s.ns)
 		}
 		s.state = seatOut
