@@ -2,6 +2,7 @@ package sim
 
 import (
 	"flag"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ var (
 	seeds   = flag.Int("sim.seeds", 2000, "how many seeds are run")
 	from    = flag.Uint64("sim.from", 1, "the first of them")
 	verbose = flag.Int("sim.trace", 60, "how many of the last lines are printed of a seed that fails")
+	dump    = flag.String("sim.dump", "", "a file that gets the whole trace of the last seed")
 	stop    = flag.Int("sim.stop", 5, "after how many seeds that fail it is stopped; 0: never")
 )
 
@@ -34,9 +36,15 @@ func report(t *testing.T, r Result) {
 }
 
 func TestSeeds(t *testing.T) {
-	failed, counts := 0, map[string]int{}
+	failed, counts, sum := 0, map[string]int{}, uint64(0)
 	for seed := *from; seed < *from+uint64(*seeds); seed++ {
 		r := Run(t, seed)
+		sum = sum*31 + r.Hash
+		if *dump != "" {
+			if err := os.WriteFile(*dump, []byte(strings.Join(r.Trace, "\n")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for what, n := range r.Counts {
 			counts[what] += n
 		}
@@ -47,5 +55,23 @@ func TestSeeds(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%v", counts)
+	t.Logf("%v; what happened has the hash %x", counts, sum)
+}
+
+// TestReplay: a seed does the same each time.
+func TestReplay(t *testing.T) {
+	for seed := *from; seed < *from+20; seed++ {
+		first, second := Run(t, seed), Run(t, seed)
+		if first.Hash == second.Hash {
+			continue
+		}
+		for i := range first.Trace {
+			if i >= len(second.Trace) || first.Trace[i] != second.Trace[i] {
+				t.Errorf("seed %d (%s) goes another way at line %d:\n%s\nand\n%s", seed, first.World, i,
+					strings.Join(first.Trace[max(0, i-3):min(len(first.Trace), i+5)], "\n"),
+					strings.Join(second.Trace[min(len(second.Trace), max(0, i-3)):min(len(second.Trace), i+5)], "\n"))
+				break
+			}
+		}
+	}
 }
