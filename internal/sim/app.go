@@ -632,8 +632,8 @@ type answer struct {
 func (a *actor) checkAnswer(e *entry, l *life, args sockeye.Args) {
 	var id int
 	var nonce string
-	if err := args.Decode(&id, &nonce); err != nil {
-		return // a forger's
+	if err := args.Decode(&id, &nonce); err != nil || nonce == "forged" {
+		return
 	}
 	if id != e.id {
 		a.w.fault("answer", "the question e%d got the answer to e%d", e.id, id)
@@ -739,7 +739,7 @@ func (a *actor) emitWithAckAll(ns *sockeye.Namespace) {
 	e := a.question("Operator.EmitWithAck", address{ns: ns.Name(), rooms: []string{a.room(ownRooms)}})
 	w.ledger.ask(e, nil)
 	err := ns.To(e.to.rooms...).Timeout(time.Second).EmitWithAck(func(answers []sockeye.Answer, err error) {
-		defer w.schedule.adopt()()
+		defer w.schedule.adopt(e.id)()
 		w.ledger.answered(e)
 		w.schedule.yield()
 		w.note("e%d answered: %d, %v", e.id, len(answers), err)

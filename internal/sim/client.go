@@ -536,6 +536,9 @@ func (c *client) event(p sio.Packet, attachments [][]byte) {
 		c.w.note("c%d is refused by %s: %s", c.name, s.ns, p.Data)
 		s.state = seatOut
 	case sio.Disconnect:
+		if s.murky && s.state == seatAsking {
+			return // it is about the time before
+		}
 		c.w.note("c%d is disconnected from %s", c.name, s.ns)
 		if c.honest() && s.peer != nil && !s.peer.out && !s.dropped && !c.w.closing && !c.excused {
 			c.fault("healthy", "it is disconnected from %s", s.ns)
