@@ -27,23 +27,24 @@ type client struct {
 	first    bool // the first transport is a WebSocket
 	upgrades bool
 
-	open    bool // a session
-	sid     string
-	get     *line // polls; nil while the transport is a WebSocket
-	post    *line
-	sock    *line // the WebSocket, also one that probes
-	ws      bool  // it is the transport
-	probed  bool
-	queue   []string // packets for a POST
-	seats   []*seat
-	partial *partial
-	retryAt time.Duration // when it comes back
-	stalled bool
-	strange bool              // it has done what may cost it its session
-	excused bool              // the application, or the network, has ended it
-	gone    bool              // for good
-	joins   int               // connects to namespaces so far
-	asked   map[uint64]*asked // by ack id, which is never used again
+	open     bool // a session
+	sessions int  // so far
+	sid      string
+	get      *line // polls; nil while the transport is a WebSocket
+	post     *line
+	sock     *line // the WebSocket, also one that probes
+	ws       bool  // it is the transport
+	probed   bool
+	queue    []string // packets for a POST
+	seats    []*seat
+	partial  *partial
+	retryAt  time.Duration // when it comes back
+	stalled  bool
+	strange  bool              // it has done what may cost it its session
+	excused  bool              // the application, or the network, has ended it
+	gone     bool              // for good
+	joins    int               // connects to namespaces so far
+	asked    map[uint64]*asked // by ack id, which is never used again
 }
 
 type manner int
@@ -124,6 +125,7 @@ func (c *client) dial() *line { return &line{conn: c.w.kernel.dial()} }
 
 // connect opens a session.
 func (c *client) connect() {
+	c.sessions++
 	c.open, c.sid, c.ws, c.probed, c.queue, c.partial, c.stalled = true, "", false, false, nil, nil, false
 	if c.first {
 		c.sock = c.dial()
@@ -567,6 +569,9 @@ func (c *client) admitted(s *seat, data []byte) {
 		PID string `json:"pid"`
 	}
 	if err := json.Unmarshal(data, &a); err != nil || s.state != seatAsking {
+		if c.strange {
+			return
+		}
 		c.fault("wire", "CONNECT %q in state %d", data, s.state)
 		return
 	}
@@ -669,7 +674,7 @@ func packetText(p sio.Packet, ns string) string {
 func (c *client) join(s *seat) {
 	c.joins++
 	s.nonce = fmt.Sprintf("c%d.%d", c.name, c.joins)
-	c.w.nonces[s.nonce] = c
+	c.w.nonces[s.nonce] = place{c, c.sessions, s}
 	s.state, s.sent, s.replay, s.dropped = seatAsking, 0, false, false
 	s.early, s.todo = nil, nil
 	auth := map[string]string{"Nonce": s.nonce, "Wish": s.wish}

@@ -46,7 +46,7 @@ type world struct {
 	srv      *sockeye.Server
 	parent   *sockeye.ParentNamespace
 	clients  []*client
-	nonces   map[string]*client
+	nonces   map[string]place
 	closing  bool // the server is being closed
 	cleanup  bool // of child namespaces
 	sids     int
@@ -173,24 +173,29 @@ func (w *world) count(what string, n int) {
 
 // excuse notes that the application disconnects a socket that is there.
 func (w *world) excuse(l *life, session bool) {
-	c := w.nonces[l.nonce]
-	if c == nil {
+	at, ok := w.nonces[l.nonce]
+	if !ok || at.c.sessions != at.session {
 		return
 	}
-	for _, s := range c.seats {
-		if s.nonce == l.nonce {
+	if at.s.nonce == l.nonce {
+		at.s.dropped = true
+	}
+	if session {
+		at.c.excused = true
+		for _, s := range at.c.seats {
 			s.dropped = true
-			if session {
-				c.excused = true
-				for _, other := range c.seats {
-					other.dropped = true
-					if other.peer != nil {
-						other.peer.out = true
-					}
-				}
+			if s.peer != nil {
+				s.peer.out = true
 			}
 		}
 	}
+}
+
+// place is who has connected by a nonce.
+type place struct {
+	c       *client
+	session int
+	s       *seat
 }
 
 // watchdog is how long, in real time, a seed may take: one that hangs is told.
@@ -240,7 +245,7 @@ func (w *world) describe() string {
 
 func newWorld(seed uint64) *world {
 	w := &world{
-		seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), nonces: map[string]*client{}, hash: fnv.New64a(), counts: map[string]int{},
+		seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), nonces: map[string]place{}, hash: fnv.New64a(), counts: map[string]int{},
 	}
 	w.cfg = newPlan(w.rng)
 	w.kernel = newKernel(w.rng, w.cfg.loops, w.cfg.descriptors)
