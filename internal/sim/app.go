@@ -646,7 +646,7 @@ func (a *actor) checkAnswer(e *entry, l *life, args sockeye.Args) {
 func (a *actor) call(l *life) {
 	w := a.w
 	e := a.question("Call", address{ns: l.peer.ns, only: l.peer})
-	w.ledger.ask(e, l)
+	w.ledger.ask(e, l, true)
 	ctx, cancel := context.Background(), func() {}
 	limit := w.cfg.ackTimeout + w.cfg.emitTimeout
 	if a.rng.IntN(2) == 0 {
@@ -688,7 +688,7 @@ func sent(err error) error {
 func (a *actor) emitWithAck(l *life) {
 	w := a.w
 	e := a.question("EmitWithAck", address{ns: l.peer.ns, only: l.peer})
-	w.ledger.ask(e, l)
+	w.ledger.ask(e, l, false)
 	then := func(args sockeye.Args, err error) {
 		w.ledger.answered(e)
 		w.schedule.maybe()
@@ -713,7 +713,7 @@ func (a *actor) emitWithAck(l *life) {
 func (a *actor) callAll(ns *sockeye.Namespace) {
 	w := a.w
 	e := a.question("Operator.Call", address{ns: ns.Name(), rooms: []string{a.room(ownRooms)}})
-	w.ledger.ask(e, nil)
+	w.ledger.ask(e, nil, false)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+a.rng.Int64N(int64(2*time.Second))))
 	answers, err := ns.To(e.to.rooms...).Call(ctx, "ask", e.id, a.payload(e))
 	cancel()
@@ -737,7 +737,7 @@ func (a *actor) checkAnswers(e *entry, answers []sockeye.Answer) {
 func (a *actor) emitWithAckAll(ns *sockeye.Namespace) {
 	w := a.w
 	e := a.question("Operator.EmitWithAck", address{ns: ns.Name(), rooms: []string{a.room(ownRooms)}})
-	w.ledger.ask(e, nil)
+	w.ledger.ask(e, nil, false)
 	err := ns.To(e.to.rooms...).Timeout(time.Second).EmitWithAck(func(answers []sockeye.Answer, err error) {
 		defer w.schedule.adopt(e.id)()
 		w.ledger.answered(e)

@@ -52,6 +52,7 @@ type entry struct {
 	to        address
 	volatile  bool
 	asks      bool
+	overdue   bool // as a question
 	failed    bool // the call has returned an error: it has not been sent
 	must, may map[*peer]bool
 }
@@ -70,6 +71,7 @@ type asking struct {
 	e     *entry
 	l     *life // who is asked; nil for several
 	fiber *fiber
+	waits bool // the fiber waits for the answer
 }
 
 func newLedger(w *world) *ledger {
@@ -242,34 +244,37 @@ func (l *ledger) checkComplete(p *peer) {
 }
 
 // ask enters a question.
-func (l *ledger) ask(e *entry, who *life) {
+func (l *ledger) ask(e *entry, who *life, waits bool) {
 	f := l.w.schedule.current()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e.asks = true
-	l.pending[e] = &asking{e, who, f}
+	l.pending[e] = &asking{e, who, f, waits}
 }
 
 // answered ends it; a second time is a fault.
 func (l *ledger) answered(e *entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.pending[e] == nil {
+	if l.pending[e] == nil && !e.overdue {
 		l.w.fault("answer", "the question e%d (%s) has ended twice", e.id, e.what)
 	}
 	delete(l.pending, e)
 }
 
-// overdue lists questions to sockets that have gone, which nothing more can come of.
+// checkCalls finds questions that should have ended. If not everything has had its
+// time those alone whose peer has gone, and which wait in the server.
 func (l *ledger) checkCalls(everything bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.entries {
 		a := l.pending[e]
-		if a == nil || !everything && (a.l == nil || a.l.disconnects == 0 || a.fiber == nil || a.fiber.parked) {
+		if a == nil || !everything && (a.l == nil || !a.waits || !a.l.accepted || a.l.s.Connected() || a.fiber == nil || a.fiber.parked) {
 			continue
 		}
 		l.w.fault("call", "the question e%d (%s) has not ended", e.id, e.what)
+		delete(l.pending, e)
+		e.overdue = true
 	}
 }
 

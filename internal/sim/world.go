@@ -429,6 +429,7 @@ func (w *world) settle(limit time.Duration, cond func() bool) bool {
 			w.goOn()
 		}
 		now := w.kernel.Now()
+		w.ledger.checkCalls(false)
 		switch {
 		case cond != nil && cond():
 			return true
