@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -203,7 +205,8 @@ func (s *Socket) takeAck(id uint64) *pendingAck {
 func (s *Socket) endCalls() {
 	s.mu.Lock()
 	var calls []*pendingAck
-	for id, p := range s.acks() {
+	for _, id := range slices.Sorted(maps.Keys(s.acks())) { // in the order in which they were asked
+		p := s.extras.acks[id]
 		s.session().Loop().Stop(&p.timer)
 		if p.now {
 			calls = append(calls, p)
@@ -227,8 +230,8 @@ func (s *Socket) failAcks() {
 		s.extras.acks = nil
 	}
 	s.mu.Unlock()
-	for _, p := range acks {
-		p.finish(Args{}, ErrDisconnected)
+	for _, id := range slices.Sorted(maps.Keys(acks)) {
+		acks[id].finish(Args{}, ErrDisconnected)
 	}
 }
 

@@ -275,6 +275,8 @@ const shedBytes = 16 << 10
 func (l *link) Shed() {
 	if l.weigh() >= shedBytes {
 		l.session.CloseNow(engine.ForcedClose)
+	} else {
+		l.session.Loop().Rank(l, 0) // or it were the largest again, for ever
 	}
 }
 
@@ -496,11 +498,14 @@ func (l *link) refuse(s *Socket, err error) {
 			s.report("connect", err)
 		}
 	}
+	if s.life.state().over() {
+		return
+	}
+	l.end(s.ns.name) // first, as in disconnect
 	if !l.remove(s, ServerNamespaceDisconnect, refused) {
 		return
 	}
 	l.srv.stats.refused.Add(1)
-	l.end(s.ns.name)
 	l.sendConnectError(s.ns.name, refusal)
 }
 
@@ -565,9 +570,8 @@ func (l *link) disconnect(s *Socket) {
 	if state == asking {
 		e = ended
 	}
-	if l.remove(s, ServerNamespaceDisconnect, e) {
-		l.end(s.ns.name)
-	}
+	l.end(s.ns.name) // first: what the peer has sent is read on when the socket is removed
+	l.remove(s, ServerNamespaceDisconnect, e)
 }
 
 // remove ends a socket; its handlers see that as their last mail. It tells whether

@@ -1,0 +1,77 @@
+package sim
+
+import (
+	"flag"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+var (
+	seeds   = flag.Int("sim.seeds", 2000, "how many seeds are run")
+	from    = flag.Uint64("sim.from", 1, "the first of them")
+	verbose = flag.Int("sim.trace", 60, "how many of the last lines are printed of a seed that fails")
+	dump    = flag.String("sim.dump", "", "a file that gets the whole trace of the last seed")
+	stop    = flag.Int("sim.stop", 5, "after how many seeds that fail it is stopped; 0: never")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// One at a time: with more processors, whom a step has woken would run beside
+	// each other until their next stop.
+	runtime.GOMAXPROCS(1)
+	m.Run()
+}
+
+// report prints a seed that has failed.
+func report(t *testing.T, r Result) {
+	t.Helper()
+	trace := r.Trace
+	if n := len(trace) - *verbose; n > 0 {
+		trace = trace[n:]
+	}
+	t.Errorf("seed %d fails; run it again by: go test ./internal/sim -run TestSeeds -sim.from %d -sim.seeds 1\n%s\n%s\ntrace:\n%s",
+		r.Seed, r.Seed, strings.Join(r.Faults, "\n"), r.World, strings.Join(trace, "\n"))
+}
+
+func TestSeeds(t *testing.T) {
+	failed, counts, sum := 0, map[string]int{}, uint64(0)
+	for seed := *from; seed < *from+uint64(*seeds); seed++ {
+		r := Run(t, seed)
+		sum = sum*31 + r.Hash
+		if *dump != "" {
+			if err := os.WriteFile(*dump, []byte(strings.Join(r.Trace, "\n")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for what, n := range r.Counts {
+			counts[what] += n
+		}
+		if len(r.Faults) > 0 {
+			report(t, r)
+			if failed++; failed == *stop {
+				break
+			}
+		}
+	}
+	t.Logf("%v; what happened has the hash %x", counts, sum)
+}
+
+// TestReplay: a seed does the same each time.
+func TestReplay(t *testing.T) {
+	for seed := *from; seed < *from+20; seed++ {
+		first, second := Run(t, seed), Run(t, seed)
+		if first.Hash == second.Hash {
+			continue
+		}
+		for i := range first.Trace {
+			if i >= len(second.Trace) || first.Trace[i] != second.Trace[i] {
+				t.Errorf("seed %d (%s) goes another way at line %d:\n%s\nand\n%s", seed, first.World, i,
+					strings.Join(first.Trace[max(0, i-3):min(len(first.Trace), i+5)], "\n"),
+					strings.Join(second.Trace[min(len(second.Trace), max(0, i-3)):min(len(second.Trace), i+5)], "\n"))
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,659 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/fnv"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/cryptotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/netpoll"
+)
+
+// Result is what a seed has led to.
+type Result struct {
+	Seed   uint64
+	Hash   uint64         // of all that happened, in its order
+	Faults []string       // "kind: what"
+	Counts map[string]int // how much of what there was
+	Trace  []string       // the last of what happened
+	World  string         // what the seed has made
+}
+
+// world is one run.
+type world struct {
+	seed     uint64
+	rng      *rand.Rand
+	cfg      plan
+	kernel   *kernel
+	schedule *schedule
+	ledger   *ledger
+	srv      *sockeye.Server
+	parent   *sockeye.ParentNamespace
+	clients  []*client
+	nonces   map[string]*client
+	closing  bool // the server is being closed
+	cleanup  bool // of child namespaces
+	steps    int
+
+	calm atomic.Bool // the application does nothing more by itself
+
+	lives   []*life // guarded by ledger.mu
+	streams []*stream
+
+	// Guarded by mu.
+	mu     sync.Mutex
+	hash   hash.Hash64
+	trace  []string
+	faults []string
+	counts map[string]int
+	rooms  []map[string]int // members by room, as OnRoom tells; for each namespace
+}
+
+// plan is what a seed makes of the configuration.
+type plan struct {
+	loops, workers, descriptors int
+	inline                      bool
+	recovery                    *sockeye.Recovery
+	ackTimeout, emitTimeout     time.Duration
+	retry                       time.Duration // when clients come back
+	large                       int           // bytes of a large argument
+	tight                       bool          // memory is so short that anybody may be ended for it
+	maxMemory                   int64
+	clients, actors, steps      int
+	early                       bool // the server is closed while all is under way
+}
+
+func newPlan(rng *rand.Rand) plan {
+	p := plan{
+		loops: 1 + rng.IntN(2), workers: 1000, descriptors: 1000, inline: rng.IntN(5) == 0,
+		ackTimeout:  time.Second + time.Duration(rng.Int64N(int64(4*time.Second))),
+		emitTimeout: time.Second + time.Duration(rng.Int64N(int64(4*time.Second))),
+		retry:       100 * time.Millisecond, large: 1 + rng.IntN(6000), maxMemory: 64 << 20,
+		clients: 2 + rng.IntN(5), actors: rng.IntN(3), steps: 300 + rng.IntN(700), early: rng.IntN(6) == 0,
+	}
+	if rng.IntN(3) == 0 {
+		p.recovery = &sockeye.Recovery{MaxDisconnection: 20 * time.Second, AskMiddlewares: rng.IntN(2) == 0}
+	}
+	if rng.IntN(4) == 0 {
+		p.workers = 1 + rng.IntN(4)
+	}
+	if rng.IntN(5) == 0 {
+		p.descriptors = 1 + rng.IntN(6)
+	}
+	if rng.IntN(8) == 0 {
+		p.tight, p.maxMemory = true, 20_000+rng.Int64N(100_000)
+	}
+	return p
+}
+
+func (p *plan) config(w *world) sockeye.Config {
+	rng := w.rng
+	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	cfg := sockeye.Config{
+		Engine: engine.Config{
+			PingInterval: 2*time.Second + time.Duration(rng.Int64N(int64(2*time.Second))), PingTimeout: 2 * time.Second,
+			UpgradeTimeout: 3 * time.Second, CloseTimeout: 3 * time.Second,
+		},
+		Net:            netpoll.Config{Systems: w.kernel.systems(), MaxMemory: p.maxMemory, CloseTimeout: time.Second, IdleTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, HeadTimeout: 5 * time.Second, BodyTimeout: 5 * time.Second},
+		ConnectTimeout: 5 * time.Second, AckTimeout: p.ackTimeout, EmitTimeout: p.emitTimeout, AttachmentTimeout: 3 * time.Second,
+		Pool: w.schedule, Inline: p.inline, Recovery: p.recovery, Codec: codec{w}, Logger: quiet,
+		CleanupEmptyChildNamespaces: rng.IntN(2) == 0,
+	}
+	if rng.IntN(3) == 0 {
+		cfg.MailboxEvents, cfg.MailboxBytes = 2+rng.IntN(6), 1000+rng.IntN(4000)
+	}
+	if rng.IntN(3) == 0 {
+		cfg.Engine.MaxQueuedBytes, cfg.Net.MaxQueuedBytes = 8_000+rng.IntN(30_000), 8_000+rng.IntN(30_000)
+	}
+	if rng.IntN(3) == 0 {
+		cfg.Net.MaxPostedJobs, cfg.Net.MaxPostedBytes = 2+rng.IntN(10), 1000+rng.IntN(10_000)
+	}
+	if rng.IntN(4) == 0 {
+		cfg.MaxPendingAcks = 1 + rng.IntN(3)
+	}
+	w.cleanup = cfg.CleanupEmptyChildNamespaces
+	return cfg
+}
+
+func (w *world) newStream() *stream {
+	s := &stream{name: len(w.streams)}
+	w.streams = append(w.streams, s)
+	return s
+}
+
+// note writes down something that has happened.
+func (w *world) note(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	line := fmt.Sprintf("%d %v ", w.steps, w.kernel.Now()) + fmt.Sprintf(format, args...)
+	_, _ = io.WriteString(w.hash, line)
+	w.trace = append(w.trace, line)
+}
+
+// fault writes down that something is wrong.
+func (w *world) fault(kind, format string, args ...any) {
+	w.note("FAULT "+kind+": "+format, args...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.faults = append(w.faults, kind+": "+fmt.Sprintf(format, args...))
+}
+
+func (w *world) count(what string, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts[what] += n
+}
+
+// excuse notes that the application disconnects a socket that is there.
+func (w *world) excuse(l *life, session bool) {
+	c := w.nonces[l.nonce]
+	if c == nil {
+		return
+	}
+	for _, s := range c.seats {
+		if s.nonce == l.nonce {
+			s.dropped = true
+			if session {
+				c.excused = true
+				for _, other := range c.seats {
+					other.dropped = true
+					if other.peer != nil {
+						other.peer.out = true
+					}
+				}
+			}
+		}
+	}
+}
+
+// watchdog is how long, in real time, a seed may take: one that hangs is told.
+const watchdog = time.Minute
+
+// Run runs a seed.
+func Run(t *testing.T, seed uint64) (r Result) {
+	dog := time.AfterFunc(watchdog, func() {
+		stacks := make([]byte, 1<<20)
+		panic(fmt.Sprintf("sim: seed %d hangs: somebody waits for a lock that is never given back, or computes without end\n%s", seed, stacks[:runtime.Stack(stacks, true)]))
+	})
+	defer dog.Stop()
+	cryptotest.SetGlobalRandom(t, seed)
+	var w *world
+	defer func() {
+		if v := recover(); v != nil {
+			if w == nil || !strings.Contains(fmt.Sprint(v), "deadlock") {
+				panic(v)
+			}
+			w.faults = append(w.faults, fmt.Sprint("goroutines: ", v))
+		}
+		r = w.result()
+	}()
+	synctest.Test(t, func(*testing.T) {
+		w = newWorld(seed)
+		w.run()
+	})
+	return r
+}
+
+func (w *world) result() Result {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return Result{Seed: w.seed, Hash: w.hash.Sum64(), Faults: w.faults, Counts: w.counts, Trace: w.trace, World: w.describe()}
+}
+
+func (w *world) describe() string {
+	var b strings.Builder
+	p := w.cfg
+	fmt.Fprintf(&b, "loops %d, workers %d, descriptors %d, inline %v, recovery %v, memory %d, actors %d, steps %d, closed early %v;", p.loops, p.workers, p.descriptors,
+		p.inline, p.recovery != nil, p.maxMemory, p.actors, p.steps, p.early)
+	for _, c := range w.clients {
+		fmt.Fprintf(&b, " c%d %s", c.name, c.manner)
+	}
+	return b.String()
+}
+
+func newWorld(seed uint64) *world {
+	w := &world{
+		seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), nonces: map[string]*client{}, hash: fnv.New64a(), counts: map[string]int{},
+	}
+	w.cfg = newPlan(w.rng)
+	w.kernel = newKernel(w.rng, w.cfg.loops, w.cfg.descriptors)
+	w.schedule = newSchedule(seed, w.cfg.workers)
+	w.ledger = newLedger(w)
+	var err error
+	if w.srv, err = sockeye.New(w.cfg.config(w)); err != nil {
+		panic(err)
+	}
+	w.register()
+	for i := range w.cfg.clients {
+		w.clients = append(w.clients, w.newClient(i))
+	}
+	for range w.cfg.actors {
+		w.spawn(w.rng.Uint64(), (*actor).background)
+	}
+	return w
+}
+
+func (w *world) newClient(name int) *client {
+	c := &client{w: w, name: name, asked: map[uint64]*asked{}, rng: rand.New(rand.NewPCG(w.seed, 2<<32|uint64(name)))}
+	c.manner = proper
+	if c.rng.IntN(2) == 0 {
+		c.manner = manner(c.rng.IntN(int(manners)))
+	}
+	c.first, c.upgrades = c.rng.IntN(2) == 0, c.rng.IntN(2) == 0
+	names := []string{"/", "/a", "/d1", "/d2"}
+	c.rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	for _, ns := range names[:1+c.rng.IntN(2)] {
+		s := &seat{ns: ns}
+		if c.rng.IntN(4) == 0 {
+			wishes := []string{"refused", "failed", "panics", "slow", "busy", "refused late", "panics late", "slow late", "leaves", "asks"}
+			s.wish = wishes[c.rng.IntN(len(wishes))]
+		}
+		c.seats = append(c.seats, s)
+	}
+	c.retryAt = time.Duration(c.rng.Int64N(int64(20 * time.Millisecond)))
+	return c
+}
+
+// run lets the world go on, calms it down, takes it apart, and looks at what is
+// left.
+func (w *world) run() {
+	for range w.cfg.steps {
+		w.step(true)
+	}
+	closed := make(chan error, 1)
+	if w.cfg.early {
+		w.close(closed)
+		w.awaitClose(closed)
+	}
+	w.calmDown()
+	w.depart()
+	if !w.cfg.early {
+		w.checkEmpty()
+		w.close(closed)
+		w.awaitClose(closed)
+	}
+	w.settle(30*time.Second, nil)
+	w.checkEnd()
+}
+
+// class is a kind of step, of which there may be several.
+type class struct {
+	weight, n int
+	do        func(i int)
+}
+
+// step does one thing that may happen now; false: nothing may. Without wild nothing
+// new is begun.
+func (w *world) step(wild bool) bool {
+	w.steps++
+	time.Sleep(time.Microsecond + time.Duration(w.rng.IntN(40_000)))
+	var due []*poller
+	for _, p := range w.kernel.loops {
+		if p.due() {
+			due = append(due, p)
+		}
+	}
+	var ready, up, down []*conn
+	for _, c := range w.kernel.conns {
+		if _, ok := c.ready(); ok {
+			ready = append(ready, c)
+		}
+		if c.sends() {
+			up = append(up, c)
+		}
+		if c.receives() {
+			down = append(down, c)
+		}
+	}
+	var readers []*client
+	for _, c := range w.clients {
+		if c.readable() {
+			readers = append(readers, c)
+		}
+	}
+	accepts := 0
+	if len(w.kernel.backlog) > 0 && w.kernel.open() < w.kernel.limit {
+		accepts = 1
+	}
+	parked, gates := w.schedule.standing()
+	runners := w.schedule.waiting()
+	classes := []class{
+		{8, len(due), func(i int) { due[i].turn() }},
+		{8, len(ready), func(i int) {
+			c := ready[i]
+			writable, _ := c.ready()
+			w.kernel.group.Loop(c.loop).Deliver(writable, c.fd)
+		}},
+		{8, len(up), func(i int) { up[i].carryUp() }},
+		{8, len(down), func(i int) { down[i].carryDown() }},
+		{10, len(readers), func(i int) { readers[i].read() }},
+		{4, accepts, func(int) { w.kernel.accept() }},
+		{8, runners, func(i int) { w.note("a mailbox is run"); w.schedule.start(i) }},
+		{10, parked, func(i int) { id := w.schedule.resume(i, false); w.note("f%d goes on", id) }},
+	}
+	sum := 0
+	for _, c := range classes {
+		sum += c.weight * min(c.n, 1)
+	}
+	idle := sum == 0
+	if wild {
+		classes = append(classes,
+			class{1, gates, func(i int) { id := w.schedule.resume(i, true); w.note("f%d passes its gate", id) }},
+			class{6, len(w.clients), func(i int) { w.clients[i].step() }},
+			class{1, 1, func(int) { w.pass() }},
+			class{1, 1, func(int) { // an event that has come too late
+				fd := 3 + w.rng.IntN(len(w.kernel.fds))
+				w.kernel.group.Loop(w.rng.IntN(w.cfg.loops)).Deliver(w.rng.IntN(2) == 0, fd)
+			}},
+		)
+		sum += 6 + 1 + 1 + min(gates, 1)
+	} else if idle {
+		return false
+	}
+	pick := w.rng.IntN(sum)
+	for _, c := range classes {
+		if c.n == 0 {
+			continue
+		}
+		if pick < c.weight {
+			c.do(w.rng.IntN(c.n))
+			break
+		}
+		pick -= c.weight
+	}
+	if w.steps%16 == 0 {
+		w.checkMemory()
+		w.kernel.forget()
+	}
+	return true
+}
+
+// pass lets time pass. What is under way goes on meanwhile, as it would: honest
+// clients answer pings in time.
+func (w *world) pass() {
+	d := time.Duration(w.rng.Int64N(int64(30 * time.Millisecond)))
+	if w.rng.IntN(6) == 0 {
+		d = time.Duration(w.rng.Int64N(int64(3 * time.Second)))
+	}
+	w.note("%v pass", d)
+	w.settle(d, nil)
+}
+
+// maxSteps is more than any seed needs.
+const maxSteps = 100_000
+
+// settle does what there is to do, for so long or until cond is true.
+func (w *world) settle(limit time.Duration, cond func() bool) bool {
+	end := w.kernel.Now() + limit
+	for {
+		for w.step(false) {
+			if w.steps > maxSteps {
+				w.fault("end", "it does not come to an end")
+				return false
+			}
+		}
+		if w.calm.Load() {
+			w.goOn()
+		}
+		now := w.kernel.Now()
+		switch {
+		case cond != nil && cond():
+			return true
+		case now >= end || w.steps > maxSteps:
+			return false
+		}
+		d := min(500*time.Millisecond, end-now)
+		if alarm, ok := w.kernel.nextAlarm(); ok {
+			d = min(d, max(alarm, time.Microsecond))
+		}
+		time.Sleep(d)
+	}
+}
+
+// goOn has clients do what they do in any case: come back, and answer.
+func (w *world) goOn() {
+	for _, c := range w.clients {
+		if c.gone {
+			continue
+		}
+		if !c.open {
+			if w.kernel.Now() >= c.retryAt && !w.closing {
+				c.connect()
+			}
+			continue
+		}
+		for _, s := range c.seats {
+			if s.state == seatIn {
+				c.flushEarly(s)
+			}
+		}
+	}
+}
+
+// calmDown opens the gates, has nothing new begin, and everything that is under way
+// end. Who is there then has got what was sent to it, and the answers.
+func (w *world) calmDown() {
+	w.note("calm")
+	w.calm.Store(true)
+	w.schedule.openGates()
+	for _, c := range w.clients {
+		if c.stalled {
+			c.stalled = false
+			c.poll()
+		}
+		for _, l := range c.lines() {
+			l.window, l.buffer = 1<<20, 1<<20
+		}
+	}
+	w.settle(w.cfg.ackTimeout+w.cfg.emitTimeout+5*time.Second, nil)
+	w.ledger.checkCalls(true)
+	if ready, gates := w.schedule.standing(); ready+gates > 0 {
+		w.fault("goroutines", "%d goroutines of the application still wait to go on", ready+gates)
+	}
+	if w.closing {
+		return
+	}
+	for _, c := range w.clients {
+		w.checkClient(c)
+	}
+}
+
+// checkClient checks what a client that is still there has got.
+func (w *world) checkClient(c *client) {
+	if !c.open || c.sid == "" || c.strange {
+		return
+	}
+	for _, s := range c.seats {
+		if s.state == seatAsking && c.honest() && !w.cfg.tight {
+			c.fault("answer", "its CONNECT to %s has not been answered", s.ns)
+		}
+		if s.state != seatIn || s.inexact || s.peer.out || s.dropped {
+			continue
+		}
+		if s.peer.last.nonce != s.nonce {
+			continue // it has come back meanwhile
+		}
+		w.count("clients at the end", 1)
+		w.ledger.checkComplete(s.peer)
+		if got := s.peer.last.events; got != s.sent && c.queue == nil {
+			c.fault("event order", "%d of its %d events in %s have been handled", got, s.sent, s.ns)
+		}
+		for id := range uint64(len(c.asked)) {
+			if q := c.asked[id]; q.must && q.nonce == s.nonce && q.answers == 0 {
+				c.fault("answer", "%d (%s) in %s has not been answered", id, q.event, s.ns)
+			}
+		}
+		if !slices.Contains(w.srv.Of(s.ns).Sockets(), s.peer.last.s) {
+			c.fault("member", "it is not among the sockets of %s", s.ns)
+		}
+	}
+}
+
+// depart has all clients go, in different ways.
+func (w *world) depart() {
+	w.note("departure")
+	for _, c := range w.clients {
+		c.gone = true
+		if !c.open {
+			continue
+		}
+		c.strange = true
+		switch c.rng.IntN(4) {
+		case 0:
+			c.drop(true)
+		case 1:
+			c.drop(false)
+		case 2:
+			for _, l := range c.lines() {
+				l.cut(true)
+			}
+			c.drop(true)
+		default:
+			if c.sid != "" {
+				c.send("1")
+			}
+			w.settle(time.Second, nil)
+			c.drop(false)
+		}
+	}
+	// Longer than heartbeats, timeouts and recovery.
+	w.settle(3*time.Minute, func() bool {
+		_, alarm := w.kernel.nextAlarm()
+		return !alarm && w.srv.Stats().Net.MemoryBytes == 0
+	})
+}
+
+// checkMemory checks that what is held is within its budget, as far as it can be: a
+// message more, and what is held by those who hold too little to be ended.
+func (w *world) checkMemory() {
+	used := w.srv.Stats().Net.MemoryBytes
+	if limit := w.cfg.maxMemory + 100_000 + int64(len(w.kernel.fds))*8_000; used > limit {
+		w.fault("memory", "%d bytes are charged; %d are the limit", used, w.cfg.maxMemory)
+	}
+	if used < 0 {
+		w.fault("memory", "%d bytes are charged", used)
+	}
+}
+
+// checkEmpty checks that nobody has left anything behind.
+func (w *world) checkEmpty() {
+	st := w.srv.Stats()
+	for _, x := range []struct {
+		what string
+		n    int
+	}{
+		{"sessions", st.Engine.Sessions},
+		{"connections", st.Net.Open},
+		{"descriptors", w.kernel.open()},
+		{"bytes of memory charged", int(st.Net.MemoryBytes)},
+		{"active sockets", st.ActiveSockets},
+		{"workers", st.Workers},
+		{"panics of callbacks", int(st.Net.CallbackPanics)},
+	} {
+		if x.n != 0 {
+			w.fault("left", "%d %s", x.n, x.what)
+		}
+	}
+	for _, ns := range []string{"/", "/a", "/d1", "/d2"} {
+		n := w.srv.Of(ns)
+		if n.Len() != 0 || len(n.Sockets()) != 0 {
+			w.fault("left", "%d sockets in %s, %d of them found", n.Len(), ns, len(n.Sockets()))
+		}
+		for _, room := range slices.Concat(ownRooms, looseRooms) {
+			if k := len(n.To(room).Sockets()); k > 0 {
+				w.fault("left", "%d sockets in room %s of %s", k, room, ns)
+			}
+		}
+	}
+	for i, counts := range w.rooms {
+		for _, room := range slices.Sorted(maps.Keys(counts)) {
+			if counts[room] != 0 {
+				w.fault("rooms", "OnRoom of namespace %d has told of %d in %q that have not left", i, counts[room], room)
+			}
+		}
+	}
+	if d, ok := w.kernel.nextAlarm(); ok {
+		w.fault("left", "a timer, due in %v", d)
+	}
+}
+
+// close begins to close the server.
+func (w *world) close(done chan error) {
+	w.note("close")
+	w.closing = true
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+		defer cancel()
+		done <- w.srv.Close(ctx)
+	}()
+}
+
+const closeTime = 4 * time.Second
+
+func (w *world) awaitClose(done chan error) {
+	began := w.kernel.Now()
+	over := func() bool { return len(done) > 0 }
+	// Loops that are turned by hand stop in their next turn.
+	if !w.settle(closeTime+time.Second, over) {
+		w.fault("close", "Close has not returned after %v", closeTime+time.Second)
+		return
+	}
+	err := <-done
+	w.note("closed: %v, after %v", err, w.kernel.Now()-began)
+	if err != nil && !(w.cfg.early && errors.Is(err, context.DeadlineExceeded)) {
+		w.fault("close", "Close: %v", err)
+	}
+}
+
+// checkEnd checks what can be said when the server has been closed.
+func (w *world) checkEnd() {
+	w.ledger.checkCalls(true)
+	for _, l := range w.lives {
+		if l.accepted && l.disconnects != 1 {
+			w.fault("life", "OnDisconnect of l%d has been called %d times", l.name, l.disconnects)
+		}
+	}
+	if n := w.kernel.open(); n > 0 {
+		w.fault("left", "%d descriptors after Close", n)
+	}
+	time.Sleep(time.Minute)
+	if n, stacks := bubble(); n > 0 {
+		w.fault("goroutines", "%d are left", n)
+		w.note("%s", stacks)
+	}
+	w.count("lives", len(w.lives))
+	w.count("entries", len(w.ledger.entries))
+	w.count("steps", w.steps)
+}
+
+// bubble counts the goroutines of the bubble but for the caller.
+func bubble() (n int, stacks string) {
+	b := make([]byte, 1<<20)
+	all := strings.Split(string(b[:runtime.Stack(b, true)]), "\n\n")
+	_, own, _ := strings.Cut(all[0], "synctest bubble ")
+	own, _, _ = strings.Cut(own, "]")
+	for _, g := range all[1:] {
+		head, _, _ := strings.Cut(g, "\n")
+		if strings.Contains(head, "synctest bubble "+own+"]") && !strings.Contains(g, "testing.") {
+			n++
+			stacks += g + "\n\n"
+		}
+	}
+	return n, stacks
+}
