@@ -103,7 +103,7 @@ func TestReadsBeforeLateDeadlines(t *testing.T) {
 		body.Write([]byte("c"))
 		idle.Write(get("/next"))
 		n.Skip(stop)
-		n.Run()
+		n.Advance(100 * time.Millisecond)
 		if !slices.Equal(overdue, []string{"bad", "bad"}) {
 			t.Errorf("stopped for %v: overdue are %v", stop, overdue)
 		}
@@ -115,6 +115,29 @@ func TestReadsBeforeLateDeadlines(t *testing.T) {
 		if !none.Closed() {
 			t.Errorf("stopped for %v: a peer that has sent nothing is still there", stop)
 		}
+	}
+}
+
+// TestThaw: after the process has been frozen, deadlines wait for what has to be
+// accepted, read and moved first, and not for long.
+func TestThaw(t *testing.T) {
+	n := start(t, netpoll.Config{HeadTimeout: 900 * time.Millisecond}, &app{}, 1)
+	l := n.Group.Loop(0)
+	answered, overdue := &alarm{}, 0
+	answered.f = func() { overdue++ }
+	l.Post(func(_, _ any) { l.Arm(&answered.Timer, answered, time.Second) }, nil, nil, 0)
+	n.Run()
+	n.Skip(2 * time.Second)
+	n.Run() // what is known to the loop has been read
+	for range 3 {
+		n.Advance(30 * time.Millisecond)
+		if overdue != 0 {
+			t.Fatal("the deadline was over before what was under way could arrive")
+		}
+	}
+	n.Advance(30 * time.Millisecond)
+	if overdue != 1 {
+		t.Errorf("120 ms after the process has gone on, the deadline has fired %d times", overdue)
 	}
 }
 
