@@ -277,3 +277,28 @@ func TestConfigFaults(t *testing.T) {
 		t.Errorf("want 15 faults: %v", err)
 	}
 }
+
+// TestContradictingLimits: a limit that another one makes useless is a fault, and so
+// is a time without a unit.
+func TestContradictingLimits(t *testing.T) {
+	for field, cfg := range map[string]netpoll.Config{
+		"MaxRequestLineBytes": {MaxRequestLineBytes: 4096, MaxHeadBytes: 1024},
+		"MaxQueuedBytes":      {MaxQueuedBytes: 4096, MaxMemory: 1024},
+		"MaxBodyBytes":        {MaxBodyBytes: 4096, MaxMemory: 1024},
+		"MaxMessageBytes":     {MaxMessageBytes: 4096, MaxMemory: 1024},
+		"HeadTimeout":         {HeadTimeout: 10},
+		"BodyTimeout":         {BodyTimeout: 30},
+		"WriteTimeout":        {WriteTimeout: 60},
+		"IdleTimeout":         {IdleTimeout: 75},
+		"CloseTimeout":        {CloseTimeout: 5},
+	} {
+		if err := cfg.Validate(); err == nil || !strings.HasPrefix(err.Error(), "netpoll: Config."+field+" is ") {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	for _, cfg := range []netpoll.Config{{}, {MaxHeadBytes: 1024}, {HeadTimeout: -1, IdleTimeout: time.Millisecond}, {MaxMemory: 1 << 20}} {
+		if err := cfg.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+}
