@@ -188,9 +188,9 @@ func TestReferenceHandshake(t *testing.T) {
 		{"any data in the query", engine.Config{}, polling + "&a=b&__proto__=x&%F0%9F%91%8B=%20", nil, 200, `0{`},
 		{"cache", engine.Config{}, polling, nil, 200, "Cache-Control: no-store"},
 		{"no CORS", engine.Config{}, polling, []string{"Origin", "https://a.example"}, 200, "-Access-Control-Allow-Origin"},
-		{"CORS", engine.Config{CORS: engine.CORS{Origins: []string{"https://a.example"}, Credentials: true}}, polling, []string{"Origin", "https://a.example"}, 200, "Access-Control-Allow-Origin: https://a.example\nAccess-Control-Allow-Credentials: true\nVary: Origin"},
-		{"CORS, other origin", engine.Config{CORS: engine.CORS{Origins: []string{"https://a.example"}}}, polling, []string{"Origin", "https://b.example"}, 200, "-Access-Control-Allow-Origin\nVary: Origin"},
-		{"CORS, any origin", engine.Config{CORS: engine.CORS{Origins: []string{"*"}}}, polling, []string{"Origin", "https://b.example"}, 200, "Access-Control-Allow-Origin: *"},
+		{"CORS", engine.Config{Origins: []string{"https://a.example"}, Credentials: true}, polling, []string{"Origin", "https://a.example"}, 200, "Access-Control-Allow-Origin: https://a.example\nAccess-Control-Allow-Credentials: true\nVary: Origin"},
+		{"CORS, other origin", engine.Config{Origins: []string{"https://a.example"}}, polling, []string{"Origin", "https://b.example"}, 200, "-Access-Control-Allow-Origin\nVary: Origin"},
+		{"CORS, any origin", engine.Config{Origins: []string{"*"}}, polling, []string{"Origin", "https://b.example"}, 200, "Access-Control-Allow-Origin: *"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			addr, _ := serve(t, sockeye.Config{Engine: c.cfg}, nil)
