@@ -121,10 +121,10 @@ func (r *originRules) parse(entry string) error {
 	switch path := strings.IndexAny(authority, "/?#"); {
 	case !found || !validScheme(scheme):
 		return fmt.Errorf("has no scheme: write %q, or \"*\" for any origin", "https://"+strings.TrimLeft(entry, "/:"))
-	case path >= 0:
-		return fmt.Errorf("has a path, which an origin has not: write %q", scheme+"://"+authority[:path])
 	case strings.ContainsAny(authority, "@\\ \t,"):
 		return fmt.Errorf("is no origin: write one scheme, host and port, as %q", "https://example.org:8443")
+	case path >= 0:
+		return fmt.Errorf("has a path, which an origin has not: write %q", scheme+"://"+authority[:path])
 	}
 	o, ok := cutOrigin(entry)
 	if !ok {

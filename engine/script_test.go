@@ -105,6 +105,7 @@ type script struct {
 	told    bool // trace refusals
 	header  string
 	cfg     netpoll.Config
+	logger  *slog.Logger // nil for none
 }
 
 type scriptPeer struct {
@@ -133,7 +134,9 @@ func newScript(cfg Config) *script {
 func (s *script) start(cfg Config) {
 	cfg.HTTPCompressionThreshold = 40
 	cfg.MaxPayload = 100
-	cfg.Logger = slog.New(slog.DiscardHandler)
+	if cfg.Logger = s.logger; cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	cfg.OnRefused = func(_ *Request, r Refusal) {
 		if s.told {
 			fmt.Fprintf(&s.trace, "  refused %s: %s\n", r.Check, r.Reason)
