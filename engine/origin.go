@@ -121,6 +121,8 @@ func (r *originRules) parse(entry string) error {
 	switch path := strings.IndexAny(authority, "/?#"); {
 	case !found || !validScheme(scheme):
 		return fmt.Errorf("has no scheme: write %q, or \"*\" for any origin", "https://"+strings.TrimLeft(entry, "/:"))
+	case strings.EqualFold(scheme, "ws"), strings.EqualFold(scheme, "wss"):
+		return fmt.Errorf("is no origin of a page, whatever it connects by: write %q", "http"+scheme[len("ws"):]+"://"+authority)
 	case strings.ContainsAny(authority, "@\\ \t,"):
 		return fmt.Errorf("is no origin: write one scheme, host and port, as %q", "https://example.org:8443")
 	case path >= 0:

@@ -111,6 +111,8 @@ func TestOriginFaults(t *testing.T) {
 		"https://a.example:80*":        "has the port",
 		"https://a.example:http":       "has the port",
 		"https://bücher.example":       "xn--",
+		"wss://a.example":              `write "https://a.example"`,
+		"ws://a.example:3000":          `write "http://a.example:3000"`,
 		"1https://a.example":           "has no scheme",
 		"https://[::1":                 "is no origin",
 		"NULL":                         "has no scheme",

@@ -49,7 +49,10 @@ func TestValidate(t *testing.T) {
 	for _, cfg := range []Config{
 		{},
 		{PingInterval: time.Millisecond, PingTimeout: time.Millisecond},
-		{Path: "/"}, {Path: "/a", NoTrailingSlash: true}, {Path: "a"}, {Path: "/a%20b/"},
+		{Path: "/"},
+		{Path: "/a", NoTrailingSlash: true},
+		{Path: "a"},
+		{Path: "/a%20b/"},
 		{MaxSessions: -1, MaxPendingSessions: -1, MaxKeptHeadBytes: -1, HTTPCompressionThreshold: -1},
 		{Path: "/a", Unclaimed: []string{"/a/x.js"}},
 		{Origins: []string{"*"}},
