@@ -159,8 +159,9 @@ func (s *Session) refusePost(c *netpoll.Conn, r *http1.Request) bool {
 	return true
 }
 
-// abandonPost ends the connection on which a POST is arriving: its session is over, as
-// the reference server does it.
+// abandonPost answers a POST that is arriving as one of a session that is over: it is
+// not waited for, and nothing of it is kept. The reference server destroys the
+// connection.
 func (s *Session) abandonPost() {
 	if s.poll == nil || s.poll.posting == nil {
 		return
@@ -168,10 +169,13 @@ func (s *Session) abandonPost() {
 	c := s.poll.posting
 	s.poll.posting = nil
 	vacate(c)
-	c.Abort(errSessionOver)
+	if !c.Open() {
+		return
+	}
+	r := s.request.expand() // of the same page
+	c.CloseAfterResponse()
+	s.engine.respond(c, r, errSession.status, "application/json", errSession.body(errSession.message))
 }
-
-var errSessionOver = errors.New("engine: the session of a POST that is arriving is over")
 
 // handlePost handles the packets of a request's body, in order.
 func (s *Session) handlePost(c *netpoll.Conn, r *http1.Request, q query) {

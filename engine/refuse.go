@@ -40,11 +40,16 @@ func (e *Engine) refuseText(c *netpoll.Conn, r *http1.Request, err *protocolErro
 		e.respondWith(c, r, status, "text/html", []byte(message), extra)
 		return
 	}
-	body, _ := json.Marshal(struct { // cannot fail
+	e.respondWith(c, r, err.status, "application/json", err.body(message), extra)
+}
+
+// body is what the protocol has for an error.
+func (e *protocolError) body(message string) []byte {
+	b, _ := json.Marshal(struct { // cannot fail
 		Code    int    `json:"code"`
 		Message string `json:"message"`
-	}{err.code, message})
-	e.respondWith(c, r, err.status, "application/json", body, extra)
+	}{e.code, message})
+	return b
 }
 
 func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, err *protocolError, message, why string) {

@@ -153,8 +153,7 @@ func (s *Session) connClosed(c *netpoll.Conn, err error) {
 		if s.poll.posting == c {
 			s.poll.posting = nil
 		}
-		s.tellClosed(TransportError, "data request connection closed prematurely")
-		s.lost(TransportError)
+		s.closeFor(TransportError, "data request connection closed prematurely") // a poll may wait
 	}
 }
 

@@ -38,7 +38,7 @@ var allowed = map[string][]string{
 	"/docs":                {},
 	"/client":              {"/internal/binary", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"/sockeyetest":         {"", "/internal/binary", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
-	"":                     {"/broadcast", "/engine", "/internal/goroutine", "/internal/lend", "/proto/sio", "/netpoll", "github.com/valyala/bytebufferpool"},
+	"":                     {"/broadcast", "/engine", "/internal/goroutine", "/internal/lend", "/internal/ratelog", "/proto/sio", "/netpoll", "github.com/valyala/bytebufferpool"},
 }
 
 func TestLayering(t *testing.T) {
