@@ -69,7 +69,7 @@ func TestOriginRules(t *testing.T) {
 		"https://a.example":       "+https://a.example +https://A.example:443 -http://a.example -https://a.example:8443 -https://b.a.example -https://aa.example -null",
 		"https://A.EXAMPLE:443":   "+https://a.example -https://a.example:444",
 		"http://localhost:*":      "+http://localhost +http://localhost:5173 -https://localhost:5173 -http://localhost.evil:5173",
-		"https://*.a.example":     "+https://b.a.example +https://c.b.A.example -https://a.example -https://ba.example -https://b.a.example:8443 -http://b.a.example -https://a.example.evil",
+		"https://*.a.example":     "+https://b.a.example +https://c.b.A.example -https://a.example -https://.a.example -https://ba.example -https://b.a.example:8443 -http://b.a.example -https://a.example.evil",
 		"https://*.a.example:*":   "+https://b.a.example:8443 +https://b.a.example -https://a.example:8443",
 		"http://[::1]:3000":       "+http://[::1]:3000 -http://[::1] -http://[::2]:3000",
 		"chrome-extension://abcd": "+chrome-extension://abcd -chrome-extension://abce -https://abcd",
