@@ -50,6 +50,7 @@ type Loop struct {
 	date       []byte                // a Date field, of ...
 	dateAt     int64                 // ... this second
 	reading    bool                  // the loop was late: sockets are read before deadlines end
+	thawed     int64                 // it was frozen: the tick until which deadlines wait; 0 if it was not
 	fireTimer  func(*Timer)          // expireTimer, made once
 	drainTimer Timer                 // when Group.Close has waited long enough
 	draining   bool                  // Group.Close has closed the connections; new ones are not kept
