@@ -54,10 +54,11 @@ func everything(s *sockeye.Socket) {
 		_ = op.EmitWithAck(func([]sockeye.Answer, error) {}, "ask")
 		_, _ = op.Call(done, "ask")
 		_ = op.Sockets()
-		op.To("nobody").Join("x")
-		op.To("nobody").Leave("x")
-		op.To("nobody").Disconnect(true)
+		op.Join("x")
+		op.Leave("x")
 	}
+	nobody := ns.To("nobody")
+	nobody.Disconnect(true)
 	_ = ns.Emit("e")
 	_ = ns.Send("m")
 	_ = ns.ServerSideEmit("e")
@@ -82,7 +83,7 @@ func TestEverythingFromEveryHook(t *testing.T) {
 				where.Store(hook, true)
 				everything(s)
 			}
-			var inRoom, outgoing atomic.Bool // no recursion
+			var inRoom, outgoing atomic.Int64 // a few times, not for each of what they do themselves
 			c.Net = netpoll.Config{Loops: 2}
 			addr, srv := serve(t, c, func(srv *sockeye.Server) {
 				srv.Use(func(s *sockeye.Socket) error { call("Use", s); return nil })
@@ -96,15 +97,13 @@ func TestEverythingFromEveryHook(t *testing.T) {
 				srv.OnUpgrade(func(s *sockeye.Socket) { call("OnUpgrade", s) })
 				srv.OnError(func(s *sockeye.Socket, _ string, _ error) { call("OnError", s) })
 				srv.OnAnyOutgoing(func(s *sockeye.Socket, _ string, _ []any) {
-					if s != nil && !outgoing.Swap(true) {
+					if s != nil && outgoing.Add(1) <= 10 {
 						call("OnAnyOutgoing", s)
-						outgoing.Store(false)
 					}
 				})
 				srv.OnRoom(func(e broadcast.RoomEvent) {
-					if s := srv.Socket(e.ID); s != nil && !inRoom.Swap(true) {
+					if s := srv.Socket(e.ID); s != nil && inRoom.Add(1) <= 10 {
 						call("OnRoom", s)
-						inRoom.Store(false)
 					}
 				})
 				srv.OnNamespace(func(ns *sockeye.Namespace) { _ = ns.Emit("e"); _ = srv.Emit("e"); where.Store("OnNamespace", true) })
@@ -142,7 +141,7 @@ func TestEverythingFromEveryHook(t *testing.T) {
 					} {
 						w.Write(text)
 					}
-					eventually(t, func() bool { return ended.Load() == peers })
+					eventually(t, func() bool { return ended.Load() >= peers })
 					_ = w.Conn.Close()
 				})
 			}
