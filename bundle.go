@@ -22,6 +22,9 @@ var bundleNames = []string{
 type bundle struct {
 	files map[string]*bundleFile // by path
 	next  http.Handler           // for other paths; may be nil
+
+	// Immutable once the server listens.
+	cors func(h http.Header, r *http.Request) // lets pages import the files that may connect
 }
 
 type bundleFile struct {
@@ -73,6 +76,7 @@ func (b *bundle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "public, max-age=0")
 	h.Set("ETag", f.etag)
 	h.Set("Vary", "Accept-Encoding")
+	b.cors(h, r)
 	h.Set("Content-Type", "application/javascript; charset=utf-8")
 	if strings.HasSuffix(r.URL.Path, ".map") {
 		h.Set("Content-Type", "application/json; charset=utf-8")

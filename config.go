@@ -17,7 +17,7 @@ import (
 // Config configures a Server. The zero value is ready to use. In each field 0
 // means the default.
 type Config struct {
-	// Engine configures Engine.IO: heartbeat, payload limit, transports, CORS.
+	// Engine configures Engine.IO: heartbeat, payload limit, transports, origins.
 	// Its Path defaults to "/socket.io/" here.
 	Engine engine.Config
 
@@ -237,5 +237,10 @@ func (c *Config) validate() error {
 			fault("Engines[%d] is nil", i)
 		}
 	}
+	engineConfig := c.Engine
+	if engineConfig.Path == "" {
+		engineConfig.Path = "/socket.io/"
+	}
+	faults = append(faults, engineConfig.Validate(), c.Net.Validate())
 	return errors.Join(faults...)
 }

@@ -1,6 +1,8 @@
 package sockeye
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -54,6 +56,13 @@ func (op Operator) Compress(on bool) Operator {
 	return op
 }
 
+// Context has Emit wait for the loops no longer than until ctx is done: the error is
+// ctx's then. It is for one emit, or a few, not to be kept.
+func (op Operator) Context(ctx context.Context) Operator {
+	op.o.Context = ctx
+	return op
+}
+
 // Timeout sets how long EmitWithAck waits. Default: Config.AckTimeout.
 func (op Operator) Timeout(d time.Duration) Operator {
 	op.timeout = d
@@ -100,9 +109,12 @@ func (ns *Namespace) broadcast(op Operator, event string, args []any) error {
 func (op Operator) send(ns *Namespace, msg *engine.Message) error {
 	msg.NoCompress = op.noCompress
 	ns.srv.deflate(msg)
-	ns.adapter.Broadcast(msg, op.o)
+	err := ns.adapter.Broadcast(msg, op.o)
 	msg.Release()
-	return nil
+	if errors.Is(err, broadcast.ErrClosed) {
+		err = ErrServerClosed
+	}
+	return err
 }
 
 // Send emits the "message" event to the sockets addressed.

@@ -13,6 +13,7 @@ import (
 	sockeye "github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // fetch sends a GET and returns what came.
@@ -65,6 +66,45 @@ func TestClientBundle(t *testing.T) {
 		t.Errorf("%q", body)
 	}
 	wire.Connect(t, addr)
+}
+
+// TestClientBundleCORS: a page may import the client from here if it may connect.
+func TestClientBundleCORS(t *testing.T) {
+	files := fstest.MapFS{"socket.io.esm.min.js": {Data: []byte("the client")}}
+	for _, c := range []struct {
+		cfg          engine.Config
+		origin, want string
+		vary         string
+	}{
+		{engine.Config{}, "https://a.example", "", "Accept-Encoding"},
+		{engine.Config{Origins: []string{"https://a.example"}}, "https://a.example", "https://a.example", "Accept-Encoding, Origin"},
+		{engine.Config{Origins: []string{"https://a.example"}}, "https://b.example", "", "Accept-Encoding, Origin"},
+		{engine.Config{Origins: []string{"*"}}, "https://b.example", "*", "Accept-Encoding"},
+		{engine.Config{AllowOrigin: func(o string, r *engine.Request) bool {
+			return o == "https://c.example" && r.URL() == "/socket.io/socket.io.esm.min.js" && r.Address() != ""
+		}}, "https://c.example", "https://c.example", "Accept-Encoding, Origin"},
+	} {
+		addr, _ := serve(t, sockeye.Config{Client: files, Engine: c.cfg}, nil)
+		resp, body := fetch(t, "http://"+addr+"/socket.io/socket.io.esm.min.js", "Origin", c.origin)
+		vary := strings.Join(resp.Header.Values("Vary"), ", ")
+		if resp.StatusCode != 200 || body != "the client" || resp.Header.Get("Access-Control-Allow-Origin") != c.want || vary != c.vary {
+			t.Errorf("%v, Origin %s: %d %v", c.cfg.Origins, c.origin, resp.StatusCode, resp.Header)
+		}
+	}
+}
+
+// TestFaultsOfAllParts: New tells the faults of Engine.IO's and of the loops'
+// configuration together with its own.
+func TestFaultsOfAllParts(t *testing.T) {
+	_, err := sockeye.New(sockeye.Config{
+		AckTimeout: 30, Engine: engine.Config{Transports: []string{"carrier pigeon"}, PingInterval: 25, Origins: []string{"example.org"}},
+		Net: netpoll.Config{Loops: -1},
+	})
+	for _, want := range []string{"AckTimeout", "Transports[0]", "PingInterval", "Origins[0]", "Loops"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is missing: %v", want, err)
+		}
+	}
 }
 
 func TestPaths(t *testing.T) {
@@ -187,10 +227,10 @@ func TestReferenceHandshake(t *testing.T) {
 		{"unknown session", engine.Config{}, polling + "&sid=nope", nil, 400, `{"code":1,"message":"Session ID unknown"}`},
 		{"any data in the query", engine.Config{}, polling + "&a=b&__proto__=x&%F0%9F%91%8B=%20", nil, 200, `0{`},
 		{"cache", engine.Config{}, polling, nil, 200, "Cache-Control: no-store"},
-		{"no CORS", engine.Config{}, polling, []string{"Origin", "https://a.example"}, 200, "-Access-Control-Allow-Origin"},
-		{"CORS", engine.Config{CORS: engine.CORS{Origins: []string{"https://a.example"}, Credentials: true}}, polling, []string{"Origin", "https://a.example"}, 200, "Access-Control-Allow-Origin: https://a.example\nAccess-Control-Allow-Credentials: true\nVary: Origin"},
-		{"CORS, other origin", engine.Config{CORS: engine.CORS{Origins: []string{"https://a.example"}}}, polling, []string{"Origin", "https://b.example"}, 200, "-Access-Control-Allow-Origin\nVary: Origin"},
-		{"CORS, any origin", engine.Config{CORS: engine.CORS{Origins: []string{"*"}}}, polling, []string{"Origin", "https://b.example"}, 200, "Access-Control-Allow-Origin: *"},
+		{"no CORS", engine.Config{}, polling, []string{"Origin", "https://a.example"}, 403, "-Access-Control-Allow-Origin"},
+		{"CORS", engine.Config{Origins: []string{"https://a.example"}, Credentials: true}, polling, []string{"Origin", "https://a.example"}, 200, "Access-Control-Allow-Origin: https://a.example\nAccess-Control-Allow-Credentials: true\nVary: Origin"},
+		{"CORS, other origin", engine.Config{Origins: []string{"https://a.example"}}, polling, []string{"Origin", "https://b.example"}, 403, "-Access-Control-Allow-Origin\nVary: Origin"},
+		{"CORS, any origin", engine.Config{Origins: []string{"*"}}, polling, []string{"Origin", "https://b.example"}, 200, "Access-Control-Allow-Origin: *"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			addr, _ := serve(t, sockeye.Config{Engine: c.cfg}, nil)

@@ -128,7 +128,10 @@ func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) er
 	if err != nil {
 		return err
 	}
-	ns.rooms.WaitForRoom()
+	if err := ns.rooms.WaitForRoom(op.o); err != nil {
+		msg.Release()
+		return err
+	}
 	op.o.NoWait = true
 	h := ns.history
 	h.mu.Lock()
@@ -149,7 +152,7 @@ func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) er
 // emitRecorded is Socket.emit, with an offset, and remembered.
 func (s *Socket) emitRecorded(event string, args []any, em emission) error {
 	if s.life.state().entered() && !em.volatile {
-		op := Operator{ns: s.ns, noCompress: em.noCompress, o: broadcast.Options{Rooms: []string{s.member.ID}}}
+		op := Operator{ns: s.ns, noCompress: em.noCompress, o: broadcast.Options{Member: &s.member}}
 		return s.ns.broadcastRecorded(op, event, args)
 	}
 	msg, err := s.ns.srv.encodeEvent(s.ns.name, event, args, noAck)

@@ -65,7 +65,7 @@ func TestMalformedHTTP(t *testing.T) {
 		"bad chunk":                  {post + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
 		"chunk longer than it says":  {post + "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", 400},
 		"slow head":                  {get, 408},
-		"slow body":                  {post + "Content-Length: 10\r\n\r\nabc", 408},
+		"slow body":                  {strings.Replace(post, "POST", "GET", 1) + "Content-Length: 10\r\n\r\nabc", 408},
 		"huge length":                {post + "Content-Length: 99999999999\r\n\r\n", 400},
 		"upgrade without a key":      {"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n", 400},
 		"upgrade, version 8":         {"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", 426},
@@ -337,7 +337,7 @@ func TestPanics(t *testing.T) {
 
 func TestAllowRequest(t *testing.T) {
 	addr, _ := serve(t, sockeye.Config{Engine: engine.Config{
-		CORS: engine.CORS{Origins: []string{"https://a.example"}, Credentials: true},
+		Origins: []string{"https://a.example"}, Credentials: true,
 		AllowRequest: func(r *engine.Request) error {
 			if r.Header("X-Token") != "secret" {
 				return errors.New("who are you?")

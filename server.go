@@ -55,12 +55,18 @@ func New(cfg Config) (*Server, error) {
 	}
 	cfg = cfg.withDefaults()
 	srv := &Server{cfg: cfg, namespaces: map[string]*Namespace{}, closed: make(chan struct{})}
+	var files *bundle
 	if cfg.Client != nil {
-		files := newBundle(cfg.Client, cfg.Engine.Path, cfg.Net.Fallback, cfg.Logger)
+		files = newBundle(cfg.Client, cfg.Engine.Path, cfg.Net.Fallback, cfg.Logger)
 		cfg.Net.Fallback, cfg.Engine.Unclaimed = files, append(cfg.Engine.Unclaimed, files.paths()...)
 	}
-	srv.engine = engine.New(cfg.Engine, (*sessionHandler)(srv))
 	var err error
+	if srv.engine, err = engine.New(cfg.Engine, (*sessionHandler)(srv)); err != nil {
+		return nil, fmt.Errorf("sockeye: %w", err)
+	}
+	if files != nil {
+		files.cors = srv.engine.AddCORS
+	}
 	if srv.group, err = engine.Start(cfg.Net, append([]*engine.Engine{srv.engine}, cfg.Engines...)...); err != nil {
 		return nil, fmt.Errorf("sockeye: %w", err)
 	}

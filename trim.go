@@ -41,6 +41,8 @@ const (
 
 func startTrimmer(every time.Duration) *trimmer {
 	t := &trimmer{every: every, heap: readHeap, free: freeMemory}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.timer = time.AfterFunc(every, t.tick)
 	return t
 }

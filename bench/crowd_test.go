@@ -62,7 +62,10 @@ func (*sessions) OnClose(*engine.Session, engine.CloseReason) {}
 func newCrowd(n int) (*crowd, *netpoll.Loop, *sessions) {
 	h := &sessions{}
 	c := &crowd{answer: []byte(handshake)}
-	e := engine.New(engine.Config{}, h)
+	e, err := engine.New(engine.Config{}, h)
+	if err != nil {
+		panic(err)
+	}
 	loop := netpoll.NewManual(netpoll.Config{MaxConns: n + 1}, engine.Mux{e}, c).Loop(0)
 	interval := e.Config().PingInterval
 	for fd := range n {

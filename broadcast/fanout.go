@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"context"
 	"math"
 	"slices"
 	"sync"
@@ -43,58 +44,158 @@ var fanouts = sync.Pool{New: func() any { return new(fanout) }}
 
 // Broadcast sends msg to the members that o selects, in the order of the
 // calls. See Adapter.
-func (r *Rooms) Broadcast(msg *engine.Message, o Options) {
-	for _, sh := range r.shards {
-		if f := sh.prepare(o); f != nil {
-			f.msg = msg.Retain()
-			posted := false
-			if o.NoWait {
-				posted = sh.loop.PostNow(startFanout, f, nil, msg.Size())
-			} else {
-				posted = sh.loop.Post(startFanout, f, nil, msg.Size())
+func (r *Rooms) Broadcast(msg *engine.Message, o Options) error {
+	var places [8]*shard
+	reserved := places[:0]
+	if !o.NoWait && !netpoll.OnLoop() {
+		for _, sh := range r.shards {
+			ok, err := sh.reserve(&o)
+			if err != nil {
+				for _, sh := range reserved {
+					sh.unreserve()
+				}
+				return err
 			}
-			if !posted {
-				f.release()
+			if ok {
+				reserved = append(reserved, sh)
 			}
 		}
 	}
+	var err error
+	for _, sh := range r.shards {
+		has := len(reserved) > 0 && reserved[0] == sh
+		if has {
+			reserved = reserved[1:]
+		}
+		if !sh.send(msg, &o, has) {
+			err = ErrClosed
+		}
+	}
+	return err
 }
 
-// WaitForRoom waits until no loop is far behind with earlier broadcasts, unless
-// the caller is one.
-func (r *Rooms) WaitForRoom() {
+// WaitForRoom waits until the loops of members that o selects are not far behind
+// with earlier broadcasts, unless the caller is a loop. Its error is Broadcast's.
+func (r *Rooms) WaitForRoom(o Options) error {
 	if netpoll.OnLoop() {
-		return
+		return nil
 	}
 	for _, sh := range r.shards {
-		sh.loop.WaitForRoom()
-		sh.mu.Lock()
-		for sh.pending >= maxPending && !sh.closed {
-			sh.done.Wait()
+		ok, err := sh.reserve(&o)
+		if ok {
+			sh.unreserve()
 		}
-		sh.mu.Unlock()
+		if err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
-// prepare takes the snapshot for a fan-out; nil if nobody is addressed.
-func (sh *shard) prepare(o Options) *fanout {
+// reserve waits for one of the places for fan-outs that are not done, and takes it;
+// false if nobody is addressed here.
+func (sh *shard) reserve(o *Options) (ok bool, err error) {
+	ctx := o.Context
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	sh.mu.Lock()
+	addressed := sh.addressed(o)
+	sh.mu.Unlock()
+	if addressed {
+		if err := sh.loop.WaitForRoom(ctx); err != nil {
+			return false, err
+		}
+	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.pending >= maxPending && !o.NoWait && !netpoll.OnLoop() {
-		for sh.pending >= maxPending && !sh.closed {
-			sh.done.Wait()
+	waiting := false
+	for sh.pending >= maxPending && !sh.closed && sh.addressed(o) && ctx.Err() == nil {
+		if !waiting {
+			waiting = true
+			defer context.AfterFunc(ctx, func() {
+				sh.mu.Lock()
+				defer sh.mu.Unlock()
+				sh.done.Broadcast()
+			})()
 		}
+		sh.done.Wait()
 	}
-	f := fanouts.Get().(*fanout)
-	if len(o.Rooms) == 0 {
-		f.targets = sh.all.snapshot(f.targets)
+	switch {
+	case sh.closed:
+		return false, ErrClosed
+	case !sh.addressed(o):
+		err = nil
+	case sh.pending < maxPending:
+		sh.pending++
+		return true, nil
+	default:
+		err = ctx.Err()
+	}
+	sh.done.Signal() // it may have been for another
+	return false, err
+}
+
+func (sh *shard) unreserve() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.pending--
+	sh.done.Signal()
+}
+
+// addressed tells whether o selects somebody here, exceptions aside. mu is held.
+func (sh *shard) addressed(o *Options) bool {
+	switch {
+	case o.Member != nil:
+		return sh.rooms.shard(o.Member) == sh && o.Member.all > 0
+	case len(o.Rooms) == 0:
+		return len(sh.all.members) > 0
 	}
 	for _, name := range o.Rooms {
-		f.targets = sh.snapshot(name, f.targets)
+		if sh.byName[name] != nil || sh.byID.Get(name) != nil {
+			return true
+		}
 	}
-	if len(f.targets) == 0 {
-		fanouts.Put(f)
+	return false
+}
+
+// send takes the snapshot and posts it, as one step: who leaves later is settled
+// later. It returns false if the adapter is closed.
+func (sh *shard) send(msg *engine.Message, o *Options, reserved bool) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if !reserved {
+		sh.pending++
+	}
+	if !sh.closed {
+		if f := sh.prepare(o); f != nil {
+			f.msg = msg.Retain()
+			if !sh.loop.PostNow(startFanout, f, nil, msg.Size()) {
+				f.free()
+			}
+			return true
+		}
+	}
+	sh.pending--
+	sh.done.Signal()
+	return !sh.closed
+}
+
+// prepare takes the snapshot for a fan-out; nil if nobody is addressed. mu is held.
+func (sh *shard) prepare(o *Options) *fanout {
+	if !sh.addressed(o) {
 		return nil
+	}
+	f := fanouts.Get().(*fanout)
+	switch {
+	case o.Member != nil:
+		f.targets = append(f.targets, snapshot{members: []*Member{o.Member}})
+	case len(o.Rooms) == 0:
+		f.targets = sh.all.snapshot(f.targets)
+	default:
+		for _, name := range o.Rooms {
+			f.targets = sh.snapshot(name, f.targets)
+		}
 	}
 	for _, name := range o.Except {
 		f.except = sh.snapshot(name, f.except)
@@ -103,16 +204,15 @@ func (sh *shard) prepare(o Options) *fanout {
 		f.exclude = o.ExceptMember
 	}
 	f.shard, f.volatile = sh, o.Volatile
-	sh.pending++
 	return f
 }
 
 func (sh *shard) snapshot(name string, to []snapshot) []snapshot {
 	if rm := sh.byName[name]; rm != nil {
-		return rm.snapshot(to)
+		to = rm.snapshot(to)
 	}
 	if m := sh.byID.Get(name); m != nil {
-		return append(to, snapshot{members: []*Member{m}})
+		to = append(to, snapshot{members: []*Member{m}})
 	}
 	return to
 }
@@ -339,8 +439,8 @@ func (f *fanout) addresses(m *Member) bool {
 			continue
 		}
 		at := m.index(s.room)
-		if at == nil && m.leaving == 0 {
-			continue // settleLeft has run
+		if m.leaving == 0 && (at == nil || int(*at) > len(s.members)) {
+			continue // settleLeft has run, or it has joined later: places only come down
 		}
 		if at != nil && int(*at) <= len(s.members) && s.members[*at-1] == m {
 			return true
@@ -374,13 +474,19 @@ func settleLeft(a, b any) {
 
 func (f *fanout) release() {
 	sh := f.shard
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	f.free()
+}
+
+// free gives the fan-out back, and its place. mu is held.
+func (f *fanout) free() {
+	sh := f.shard
 	f.msg.Release()
 	clear(f.targets)
 	clear(f.except)
 	*f = fanout{targets: f.targets[:0], except: f.except[:0]}
 	fanouts.Put(f)
-	sh.mu.Lock()
 	sh.pending--
-	sh.mu.Unlock()
 	sh.done.Signal()
 }

@@ -3,6 +3,9 @@ package broadcast
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/sockeye-io/sockeye/internal/goroutine"
+	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // RoomEvent tells of a room on this server.
@@ -23,47 +26,124 @@ const (
 	DeleteRoom RoomEventKind = "delete-room" // its last member has left
 )
 
-// observer tells of rooms, if anybody listens.
+// observer tells of rooms, if anybody listens. What happens is noted under its
+// lock, in the order in which it happens, and told by one goroutine without any.
 type observer struct {
 	// Any goroutine (atomic).
-	f atomic.Pointer[func(RoomEvent)]
+	on atomic.Bool // once Observe has been called, for good
 
-	// Guarded by mu, which is held while f is called: it sees things in the
-	// order in which they happen.
+	// Guarded by mu, which is taken inside a shard's.
 	mu      sync.Mutex
+	f       func(RoomEvent)
 	members map[string]int // by room, over all loops
+	events  []RoomEvent    // not told yet
+	teller  uintptr        // the goroutine that tells; 0 for none
+	told    sync.Cond      // broadcast when fewer than half of maxRoomEvents are left
 }
 
-// Observe registers what is told of rooms, in place of an earlier one, from now
-// on. f must not block, nor call the Rooms.
-func (r *Rooms) Observe(f func(e RoomEvent)) { r.observer.f.Store(&f) }
+// maxRoomEvents bounds what has not been told: Join waits. Who leaves does not: there
+// are no more of those than have joined.
+const maxRoomEvents = 10_000
 
+// Observe registers what is told of rooms, in place of an earlier one, from now on;
+// nil for nobody. f is called by one goroutine at a time, in the order in which
+// things have happened, soon after; it may block, and call every method: Join then
+// waits, if it is not called by f or a loop, while 10,000 events have not been told.
+func (r *Rooms) Observe(f func(e RoomEvent)) {
+	o := &r.observer
+	// All shards at one moment: the numbers of members are true from then on.
+	for _, sh := range r.shards {
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.f = f
+	if o.on.Swap(true) {
+		return
+	}
+	o.told.L = &o.mu
+	o.members = map[string]int{}
+	for _, sh := range r.shards {
+		for name, rm := range sh.byName {
+			o.members[name] += len(rm.members)
+		}
+	}
+}
+
+// joined notes that a member has joined. The shard's mu is held.
 func (o *observer) joined(room, id string) {
-	f := o.f.Load()
-	if f == nil {
+	if !o.on.Load() {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.members == nil {
-		o.members = map[string]int{}
-	}
 	if o.members[room]++; o.members[room] == 1 {
-		(*f)(RoomEvent{Kind: CreateRoom, Room: room})
+		o.note(RoomEvent{Kind: CreateRoom, Room: room})
 	}
-	(*f)(RoomEvent{JoinRoom, room, id})
+	o.note(RoomEvent{JoinRoom, room, id})
 }
 
+// left notes that a member has left. The shard's mu is held.
 func (o *observer) left(room, id string) {
-	f := o.f.Load()
-	if f == nil {
+	if !o.on.Load() {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	(*f)(RoomEvent{LeaveRoom, room, id})
+	o.note(RoomEvent{LeaveRoom, room, id})
 	if o.members[room]--; o.members[room] <= 0 {
 		delete(o.members, room)
-		(*f)(RoomEvent{Kind: DeleteRoom, Room: room})
+		o.note(RoomEvent{Kind: DeleteRoom, Room: room})
+	}
+}
+
+// note queues an event for the one who tells. mu is held.
+func (o *observer) note(e RoomEvent) {
+	if o.f == nil {
+		return
+	}
+	o.events = append(o.events, e)
+	if o.teller == 0 {
+		o.teller = ^uintptr(0) // until it says who it is
+		go o.tell()
+	}
+}
+
+// tell tells what has been noted, until there is nothing.
+func (o *observer) tell() {
+	ended := true // by f: runtime.Goexit
+	defer func() {
+		if ended {
+			go o.tell()
+		}
+	}()
+	o.mu.Lock()
+	o.teller = goroutine.ID()
+	for len(o.events) > 0 {
+		e, f := o.events[0], o.f
+		o.events[0] = RoomEvent{}
+		if o.events = o.events[1:]; len(o.events) == maxRoomEvents/2 {
+			o.told.Broadcast()
+		}
+		o.mu.Unlock()
+		if f != nil {
+			f(e)
+		}
+		o.mu.Lock()
+	}
+	o.events, o.teller, ended = nil, 0, false
+	o.mu.Unlock()
+}
+
+// waitToJoin waits while too much has not been told. No lock is held.
+func (o *observer) waitToJoin() {
+	if !o.on.Load() || netpoll.OnLoop() {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.events) >= maxRoomEvents && o.teller != goroutine.ID() {
+		o.told.Wait()
 	}
 }

@@ -25,12 +25,14 @@ type Member struct {
 	// Guarded by the shard's mu.
 	room    membership    // the first; its room is nil if there is none
 	more    *[]membership // further ones; nil if there are none
-	all     int32         // index among all members, from 1; 0 when it is not there
+	all     int32         // index among all members, from 1; 0 before Add, removed after Remove
 	leaving int32         // calls of Leave whose settleLeft has not run yet
 
 	// Loop-owned.
 	settled uint64 // the last fan-out that is settled for the member
 }
+
+const removed = -1
 
 func (m *Member) id() string { return m.ID }
 
@@ -72,7 +74,7 @@ type shard struct {
 	byName  map[string]*room
 	byID    idtable.Table[*Member]
 	pending int       // fan-outs that are not done
-	done    sync.Cond // signalled when one is done
+	done    sync.Cond // signalled when one is done; who takes no place hands it on
 	closed  bool
 
 	// Loop-owned.
@@ -101,40 +103,50 @@ func New(g *netpoll.Group, deliver func(m *Member, msg *engine.Message, volatile
 
 func (r *Rooms) shard(m *Member) *shard { return r.shards[m.Session.Loop().Index()] }
 
-// Add enters a member that is in no room yet.
-func (r *Rooms) Add(m *Member) {
+// Add enters a member that is in no room yet, once; see Adapter.
+func (r *Rooms) Add(m *Member) bool {
 	sh := r.shard(m)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if m.all != 0 {
+		return false
+	}
 	sh.byID.Add(m)
 	sh.all.add(m)
+	return true
 }
 
-// Remove takes a member out of everything. It is called on the member's loop;
-// what was broadcast to it before is delivered first.
+// Remove takes a member out of everything, for good. It is called on the member's
+// loop; what was broadcast to it before is delivered first.
 func (r *Rooms) Remove(m *Member) {
 	sh := r.shard(m)
 	sh.loop.Check()
 	r.Settle(m)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.byID.Remove(m)
-	for m.room.room != nil {
-		sh.leave(m, m.room.room)
+	if m.all > 0 {
+		sh.byID.Remove(m)
+		for m.room.room != nil {
+			sh.leave(m, m.room.room)
+		}
+		sh.leave(m, &sh.all)
 	}
-	sh.leave(m, &sh.all)
+	m.all = removed
 }
 
-// Join puts a member into rooms. Joining a room twice, or after Remove, does
-// nothing.
+// Join puts a member into rooms; see Adapter.
 func (r *Rooms) Join(m *Member, names ...string) {
+	r.observer.waitToJoin()
 	sh := r.shard(m)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if m.all == 0 {
+	if m.all <= 0 {
 		return
 	}
 	for _, name := range names {
+		if name == m.ID {
+			continue // it is there
+		}
 		rm := sh.byName[name]
 		if rm == nil {
 			rm = &room{name: name}
@@ -240,11 +252,18 @@ func (r *Rooms) Members(o Options) []*Member {
 				}
 			}
 		}
-		if len(o.Rooms) == 0 {
+		switch {
+		case o.Member != nil:
+			if r.shard(o.Member) == sh && o.Member.all > 0 {
+				pick([]*Member{o.Member})
+			}
+		case len(o.Rooms) == 0:
 			pick(sh.all.members)
 		}
 		for _, name := range o.Rooms {
-			pick(sh.members(name))
+			if o.Member == nil {
+				pick(sh.members(name))
+			}
 		}
 		sh.mu.Unlock()
 	}
@@ -261,15 +280,17 @@ func (r *Rooms) Close() {
 	}
 }
 
-// members are those of a room, or the one whose ID it is.
+// members are those of a room, and the one whose ID it is. They are the room's own:
+// mu is held.
 func (sh *shard) members(name string) []*Member {
+	var list []*Member
 	if rm := sh.byName[name]; rm != nil {
-		return rm.members
+		list = rm.members
 	}
 	if m := sh.byID.Get(name); m != nil {
-		return []*Member{m}
+		list = append(slices.Clip(list), m)
 	}
-	return nil
+	return list
 }
 
 // index is where the member's index in rm.members is kept; nil if it is not in

@@ -30,7 +30,11 @@ func (w *world) OnClose(*engine.Session, engine.CloseReason) {}
 // newWorld makes n members, dealt out to the loops.
 func newWorld(t *testing.T, loops, n int) *world {
 	w := &world{t: t, got: map[*Member][]string{}}
-	w.net = netpolltest.New(netpoll.Config{}, engine.Mux{engine.New(engine.Config{}, w)}, loops)
+	e, err := engine.New(engine.Config{}, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.net = netpolltest.New(netpoll.Config{}, engine.Mux{e}, loops)
 	w.rooms = New(w.net.Group, func(m *Member, msg *engine.Message, _ bool) {
 		w.got[m] = append(w.got[m], string(msg.B[11:]))
 	})

@@ -282,7 +282,8 @@ func Example_options() {
 	srv, err := sockeye.New(sockeye.Config{
 		Engine: engine.Config{
 			AllowEIO3:    true, // clients of Socket.IO 1 and 2
-			CORS:         engine.CORS{Origins: []string{"https://example.org"}, Credentials: true},
+			Origins:      []string{"https://example.org"},
+			Credentials:  true,
 			MaxPayload:   100_000,
 			PingInterval: 10 * time.Second,
 			AllowRequest: func(r *engine.Request) error {

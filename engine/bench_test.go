@@ -26,7 +26,7 @@ func BenchmarkPoll(b *testing.B) {
 	}{{"waiting", true, 1, 20}, {"waiting16", true, 16, 20}, {"waiting4k", true, 1, 4096}, {"queued16", false, 16, 20}, {"queued4k", false, 1, 4096}} {
 		b.Run(c.name, func(b *testing.B) {
 			h := new(benchHandler)
-			e := New(Config{}, h)
+			e := mustNew(Config{}, h)
 			n := netpolltest.New(netpoll.Config{}, Mux{e}, 1)
 			p := n.Dial(0)
 			p.Write([]byte("GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\n\r\n"))

@@ -111,7 +111,7 @@ type pollAnswer struct {
 // respondCompressed answers a poll with a compressed payload.
 func (s *Session) respondCompressed(c *netpoll.Conn, contentType string, payload []byte) {
 	enc := s.poll.encoding
-	a := &pollAnswer{s, c, contentType, payload, s.pollHeaders()}
+	a := &pollAnswer{s, c, contentType, payload, s.pollHeaders(c)}
 	a.extra = append(a.extra, "Vary: Accept-Encoding\r\n"...)
 	if len(payload) <= compressOnLoop {
 		a.compress(enc)

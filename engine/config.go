@@ -60,8 +60,8 @@ type Config struct {
 	NoUpgrades bool
 
 	// AllowEIO3 also serves version 3 of the protocol, which clients of
-	// Socket.IO 1 and 2 speak, and JSONP. JSONP lets pages of any origin read
-	// what the server sends to them, whatever CORS says.
+	// Socket.IO 1 and 2 speak, and JSONP. A JSONP poll has no Origin: of a page of
+	// another origin it is refused where the browser says so (Sec-Fetch-Site).
 	AllowEIO3 bool
 
 	// AllowRequest decides on a handshake, polling or WebSocket; an error
@@ -107,9 +107,25 @@ type Config struct {
 	// no limit.
 	MaxKeptHeadBytes int
 
-	// CORS answers browsers of other origins. The zero value gives no headers:
-	// only pages of the same origin may use polling.
-	CORS CORS
+	// Origins are those whose pages may connect besides the pages of this server's own
+	// host: an Origin like "https://example.org" or "http://localhost:5173", with "*."
+	// in front of the host for all that is below it and ":*" for any port, or "*" for
+	// any page there is. "null", which sandboxed pages and files send, counts for "*" or
+	// when it is listed. Their pages may also read the answers (CORS). A request of
+	// another origin is answered 403, on either transport; one without an Origin, which
+	// is no browser's, is served. Host is compared as it comes: a proxy in front has to
+	// pass it on, or the origin has to be listed; X-Forwarded-Host is not believed.
+	Origins []string
+
+	// AllowOrigin, if not nil, is asked about origins that are neither this host's nor
+	// in Origins. It is called for each request of such an origin, on an event loop, and
+	// must not block; r is a copy.
+	AllowOrigin func(origin string, r *Request) bool
+
+	// Credentials lets pages of other origins send cookies and authorization with
+	// polling requests. A WebSocket carries cookies whether it is set or not. It does not
+	// go together with "*".
+	Credentials bool
 
 	// HTTPCompressionThreshold is the size, in bytes, from which on answers to
 	// polls are compressed, by gzip or deflate, if the client accepts it and
@@ -127,15 +143,6 @@ type Config struct {
 
 	// Logger receives faults of this side. Default: slog.Default.
 	Logger *slog.Logger
-}
-
-// CORS is the answer to browsers of other origins. Its zero value is off.
-type CORS struct {
-	// Origins that are allowed; "*" allows any.
-	Origins []string
-	// Credentials allows cookies and authorization. The origin is then
-	// reflected, never "*".
-	Credentials bool
 }
 
 func (c Config) withDefaults() Config {

@@ -1,4 +1,4 @@
-// Package engine is Engine.IO, protocol version 4: handshake, sessions, the
+// Package engine is Engine.IO, protocol version 4, and 3 for old clients: handshake, sessions, the
 // polling and websocket transports, probe and upgrade, heartbeat, close
 // reasons. It never learns of namespaces or events.
 //
@@ -12,6 +12,10 @@
 //	Message -> Session.Send -+-> websocket: a view into the message, queued on the connection
 //	                         +-> polling:   queued for the poll (pollQueue), answered once per batch
 //
+// Before anything else is looked at, a request of a page of another origin is refused
+// (origin.go). Each refusal, and each session that is cut, is counted and told
+// (refuse.go).
+//
 // # Who owns a session
 //
 // The GET, the POST and the WebSocket of a session arrive on different TCP
@@ -23,5 +27,5 @@
 //
 // # What it does not do
 //
-// Engine.IO version 3, JSONP, WebTransport, compression.
+// WebTransport. TLS, which ends in front of it: what a proxy says of it is not believed.
 package engine

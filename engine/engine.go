@@ -3,11 +3,12 @@ package engine
 import (
 	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"sync/atomic"
 
+	"github.com/sockeye-io/sockeye/internal/ratelog"
 	"github.com/sockeye-io/sockeye/netpoll"
 
 	"github.com/sockeye-io/sockeye/proto/http1"
@@ -42,6 +43,8 @@ type Engine struct {
 	// Immutable after New.
 	cfg      Config
 	handler  Handler
+	log      *ratelog.Log // what peers bring about
+	origins  originRules
 	path     []byte
 	gate     http.Handler // Config.Middleware around admit; nil if there is none
 	polling  bool
@@ -54,6 +57,8 @@ type Engine struct {
 	// Any goroutine (atomic).
 	closing atomic.Bool
 	stats   counters
+
+	warned warned
 }
 
 // Stats are counters of an engine since its start.
@@ -66,15 +71,28 @@ type Stats struct {
 	ParseErrors   uint64
 	SlowConsumers uint64 // polling sessions over MaxQueuedBytes
 
+	TransportErrors uint64 // sessions whose connection failed, or whose peer broke the rules of its transport
+	TooLarge        uint64 // bodies and messages above MaxPayload
+	FailedUpgrades  uint64 // WebSockets that were closed before their upgrade was complete
+	ForeignOrigins  uint64 // requests refused for their origin; Refused has them, too
+	Panics          uint64 // of the user's functions: Middleware, AllowRequest, AllowOrigin, GenerateID, Headers, OnRefused
+
 	RefusedSessions uint64 // handshakes answered 503: MaxSessions, MaxPendingSessions, MaxDeciding, memory, closing; or 429: netpoll.Config.PerAddress
 }
 
 type counters struct {
 	opened, upgraded, refused, pingTimeouts, parseErrors, slow, refusedSessions atomic.Uint64
+	transportErrors, tooLarge, failedUpgrades, foreign, panics                  atomic.Uint64
 }
 
-// New makes an engine. Start serves it.
-func New(cfg Config, h Handler) *Engine {
+// New makes an engine. Start serves it. Its error has all faults of the configuration.
+func New(cfg Config, h Handler) (*Engine, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if h == nil {
+		return nil, errors.New("engine: New needs a Handler")
+	}
 	cfg = cfg.withDefaults()
 	e := &Engine{
 		cfg: cfg, handler: h, path: []byte(cfg.Path),
@@ -82,16 +100,25 @@ func New(cfg Config, h Handler) *Engine {
 		ws:       slices.Contains(cfg.Transports, "websocket"),
 		deciding: make(chan struct{}, cfg.MaxDeciding), compressing: make(chan struct{}, maxCompressing),
 	}
+	e.log = ratelog.New(cfg.Logger)
+	for _, entry := range cfg.Origins {
+		_ = e.origins.parse(entry) // Validate has tried
+	}
 	e.sessions.init()
 	if cfg.Middleware != nil {
 		e.gate = cfg.Middleware(http.HandlerFunc(e.admit))
 	}
-	return e
+	return e, nil
 }
 
 // Start starts loops that serve the engines, each on its own path. The caller
-// lets the group listen, and closes it after the engines.
+// lets the group listen, and closes it after the engines. Its error has all faults of
+// the configuration, also where it contradicts an engine's, or says why the kernel
+// refuses a loop; nothing is left open then.
 func Start(cfg netpoll.Config, engines ...*Engine) (*netpoll.Group, error) {
+	if err := contradictions(cfg, engines); err != nil {
+		return nil, errors.Join(err, cfg.Validate())
+	}
 	return netpoll.New(limitsFor(cfg, engines), Mux(engines))
 }
 
@@ -115,7 +142,8 @@ func (e *Engine) Stats() Stats {
 	return Stats{
 		Sessions: e.sessions.len(), Opened: s.opened.Load(), Upgraded: s.upgraded.Load(), Refused: s.refused.Load(),
 		PingTimeouts: s.pingTimeouts.Load(), ParseErrors: s.parseErrors.Load(), SlowConsumers: s.slow.Load(),
-		RefusedSessions: s.refusedSessions.Load(),
+		RefusedSessions: s.refusedSessions.Load(), TransportErrors: s.transportErrors.Load(), TooLarge: s.tooLarge.Load(),
+		FailedUpgrades: s.failedUpgrades.Load(), ForeignOrigins: s.foreign.Load(), Panics: s.panics.Load(),
 	}
 }
 
@@ -167,7 +195,7 @@ func (m Mux) find(path []byte) *Engine {
 // HandleRequest is for netpoll.
 func (m Mux) HandleRequest(c *netpoll.Conn, r *http1.Request) {
 	if e := m.find(r.Path); e != nil {
-		e.serve(c, r)
+		e.serve(c, r, true)
 	}
 }
 
@@ -193,12 +221,23 @@ func (m Mux) HandleClose(c *netpoll.Conn, err error) {
 	}
 }
 
+// HandleHead is for netpoll.
+func (m Mux) HandleHead(c *netpoll.Conn, r *http1.Request) {
+	// A POST is the one request whose body is of use.
+	if e := m.find(r.Path); e != nil && string(r.Method) == "POST" {
+		e.serve(c, r, false)
+	}
+}
+
 // serve answers a request for the engine's path, in the order of checks of the
-// reference server.
-func (e *Engine) serve(c *netpoll.Conn, r *http1.Request) {
+// reference server. Unless it is whole its body is still to come.
+func (e *Engine) serve(c *netpoll.Conn, r *http1.Request, whole bool) {
 	q := parseQuery(r.RawQuery)
+	if e.checkOrigin(c, r, q) {
+		return
+	}
 	method := string(r.Method)
-	if method == "OPTIONS" && e.cfg.CORS.enabled() {
+	if method == "OPTIONS" && e.allowsOrigins() {
 		e.respondPreflight(c, r)
 		return
 	}
@@ -209,7 +248,7 @@ func (e *Engine) serve(c *netpoll.Conn, r *http1.Request) {
 	case !validHeaderValue(r.Header("Origin")):
 		e.refuse(c, r, errOrigin)
 	case len(q.sid) > 0:
-		e.serveSession(c, r, q, websocket)
+		e.serveSession(c, r, q, websocket, whole)
 	case method != "GET":
 		e.refuse(c, r, errMethod)
 	case websocket != r.UpgradeWebSocket:
@@ -220,7 +259,7 @@ func (e *Engine) serve(c *netpoll.Conn, r *http1.Request) {
 }
 
 // serveSession answers a request of a session that exists.
-func (e *Engine) serveSession(c *netpoll.Conn, r *http1.Request, q query, websocket bool) {
+func (e *Engine) serveSession(c *netpoll.Conn, r *http1.Request, q query, websocket, whole bool) {
 	s := e.sessions.get(string(q.sid))
 	switch {
 	case s == nil:
@@ -239,6 +278,8 @@ func (e *Engine) serveSession(c *netpoll.Conn, r *http1.Request, q query, websoc
 		}
 	case string(r.Method) == "GET":
 		s.handlePoll(c, r, q)
+	case string(r.Method) == "POST" && !whole:
+		s.expectPost(c, r)
 	case string(r.Method) == "POST":
 		s.handlePost(c, r, q)
 	default:
@@ -257,44 +298,6 @@ func validHeaderValue(b []byte) bool {
 	return true
 }
 
-// refuse answers with an error of the protocol.
-func (e *Engine) refuse(c *netpoll.Conn, r *http1.Request, err *protocolError) {
-	e.refuseText(c, r, err, err.message)
-}
-
-func (e *Engine) refuseText(c *netpoll.Conn, r *http1.Request, err *protocolError, message string) {
-	e.stats.refused.Add(1)
-	e.tellRefused(c, r, err, message)
-	if r.UpgradeWebSocket {
-		// The reference server refuses a WebSocket with 400 and plain text.
-		c.CloseAfterResponse()
-		e.respond(c, r, 400, "text/html", []byte(message))
-		return
-	}
-	body, _ := json.Marshal(struct { // cannot fail
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-	}{err.code, message})
-	e.respond(c, r, err.status, "application/json", body)
-}
-
-func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, err *protocolError, message string) {
-	e.cfg.Logger.Debug("engine: a request is refused", "check", err.check, "message", message)
-	if e.cfg.OnRefused == nil {
-		return
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			e.cfg.Logger.Error("engine: panic in OnRefused", "panic", v)
-		}
-	}()
-	req := newRequest(c, r)
-	q := parseQuery(r.RawQuery)
-	e.cfg.OnRefused(&req, Refusal{
-		Code: err.code, Message: message, Check: err.check, Transport: string(q.transport), SID: string(q.sid),
-	})
-}
-
 // appendHead appends the head of an answer, with its Date. extra are complete header
 // lines.
 func appendHead(dst []byte, c *netpoll.Conn, status int, contentType string, size int, extra []byte) []byte {
@@ -306,7 +309,11 @@ func appendHead(dst []byte, c *netpoll.Conn, status int, contentType string, siz
 // respond answers a request with a whole body.
 func (e *Engine) respond(c *netpoll.Conn, r *http1.Request, status int, contentType string, body []byte) {
 	var room [256]byte
-	extra := e.cfg.CORS.appendHeaders(room[:0], r)
+	extra := e.appendCORS(room[:0], r)
+	e.respondWith(c, r, status, contentType, body, extra)
+}
+
+func (e *Engine) respondWith(c *netpoll.Conn, r *http1.Request, status int, contentType string, body, extra []byte) {
 	buf := netpoll.NewBuffer(256 + len(extra) + len(body))
 	buf.B = appendHead(buf.B, c, status, contentType, len(body), extra)
 	if string(r.Method) != "HEAD" {

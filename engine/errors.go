@@ -2,10 +2,12 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 
 	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // CloseReason is why a session ended, in the protocol's own words.
@@ -56,6 +58,7 @@ var (
 	errHandshake = badRequest("TRANSPORT_HANDSHAKE_ERROR")
 	errID        = badRequest("ID_GENERATION_ERROR")
 	errForbidden = &protocolError{4, http.StatusForbidden, "Forbidden", "FORBIDDEN"}
+	errForeign   = &protocolError{4, http.StatusForbidden, "Origin not allowed", "FORBIDDEN_ORIGIN"}
 	errVersion   = &protocolError{5, http.StatusBadRequest, "Unsupported protocol version", "UNSUPPORTED_PROTOCOL_VERSION"}
 )
 
@@ -67,9 +70,31 @@ func badRequest(check string) *protocolError {
 type Refusal struct {
 	Code    int    // of the protocol, as the peer is told
 	Message string // as the peer is told
-	Check   string // that failed, by the reference server's name: "UNKNOWN_SID", "INVALID_ORIGIN", ...
+	Check   string // that failed, by the reference server's name: "UNKNOWN_SID", "INVALID_ORIGIN", ...; "FORBIDDEN_ORIGIN" is not the reference's
+	Reason  string // why, in words for this side: with what the peer has sent that was not right
 
 	Transport, SID string // of the request's query
+}
+
+// why tells this side what was not right with a request.
+func (e *protocolError) why(r *http1.Request, q query) string {
+	switch e {
+	case errTransport:
+		return fmt.Sprintf("transport %q is unknown, or not in Config.Transports", q.transport)
+	case errSession:
+		return fmt.Sprintf("sid %q is unknown, or its session is over", q.sid)
+	case errMethod:
+		return fmt.Sprintf("a handshake is a GET, not %q", r.Method)
+	case errOrigin:
+		return fmt.Sprintf("Origin %q has characters that no header has", r.Header("Origin"))
+	case errMismatch:
+		return fmt.Sprintf("the session of sid %q has another transport, or version, than %q and EIO %q", q.sid, q.transport, q.eio)
+	case errHandshake:
+		return fmt.Sprintf("transport is %q, and the request is a WebSocket's: %v", q.transport, r.UpgradeWebSocket)
+	case errVersion:
+		return fmt.Sprintf("EIO is %q: Config.AllowEIO3 allows clients of Socket.IO 1 and 2", q.eio)
+	}
+	return e.message
 }
 
 func (e *protocolError) Error() string { return e.message }

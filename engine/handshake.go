@@ -51,14 +51,18 @@ var errGone = errors.New("engine: the peer has reset the connection")
 
 // abandon ends a connection whose peer is gone: nothing is made of its handshake.
 func (e *Engine) abandon(c *netpoll.Conn) {
-	e.cfg.Logger.Debug("engine: a handshake is not answered", "why", errGone)
+	if e.log.Debugs() {
+		e.log.Debug("gone", "engine: a handshake is not answered", "why", errGone)
+	}
 	c.Abort(errGone)
 }
 
 // refuseSession answers a handshake for which there is no room.
 func (e *Engine) refuseSession(c *netpoll.Conn, r *http1.Request, status int, why string) {
 	e.stats.refusedSessions.Add(1)
-	e.cfg.Logger.Debug("engine: there is no room for a handshake", "status", status, "why", why)
+	if e.log.Debugs() {
+		e.log.Debug(why, "engine: there is no room for a handshake", "status", status, "why", why)
+	}
 	if r.UpgradeWebSocket {
 		c.CloseAfterResponse()
 	}
@@ -116,7 +120,7 @@ func decided(a, _ any) {
 		if message == "" {
 			message = errForbidden.message
 		}
-		e.refuseText(c, r, errForbidden, message)
+		e.refuseText(c, r, errForbidden, message, "AllowRequest: "+message)
 	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
 		e.refuse(c, r, errVersion)
 	default:
@@ -141,10 +145,10 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 				return
 			}
 		}
-		id = append(id, e.cfg.GenerateID(req)...)
+		e.protect("GenerateID", c, func() { id = append(id, e.cfg.GenerateID(req)...) })
 	}
 	if len(id) == 0 || len(id) > maxIDBytes {
-		e.refuse(c, r, errID)
+		e.refuseText(c, r, errID, errID.message, "GenerateID has made no ID, or one of more than 1,024 bytes")
 		return
 	}
 	s := newSession(e, c.Loop(), newRequestWithin(c, r, id, e.cfg.MaxKeptHeadBytes))
@@ -159,6 +163,13 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 	if !r.UpgradeWebSocket && s.poll == nil {
 		s.poll = new(polling)
 	}
+	var headers []byte
+	if r.UpgradeWebSocket {
+		headers = s.appendHeaders(nil, c, r, extra) // the user's function comes before what has to be undone
+		if !c.Open() {
+			return
+		}
+	}
 	if !e.sessions.reserve(e.cfg.MaxSessions) { // since it was looked at first
 		c.CloseAfterResponse()
 		e.refuseSession(c, r, 503, "too many sessions")
@@ -166,13 +177,13 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 	}
 	if !e.sessions.add(s) {
 		e.sessions.release()
-		e.refuse(c, r, errID)
+		e.refuseText(c, r, errID, errID.message, "GenerateID has made the ID of a session that there is")
 		return
 	}
 	var upgrades []string
 	if r.UpgradeWebSocket {
 		s.setTransport(transportWebSocket)
-		if err := c.Upgrade(r, s.appendHeaders(nil, r, extra)); err != nil {
+		if err := c.Upgrade(r, headers); err != nil {
 			e.sessions.remove(s) // Upgrade has answered
 			return
 		}

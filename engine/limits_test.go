@@ -31,7 +31,7 @@ func (w *crowd) OnClose(*Session, CloseReason)    {}
 
 func newCrowd(t *testing.T, cfg Config) *crowd {
 	w := &crowd{t: t}
-	w.engine = New(cfg, w)
+	w.engine = mustNew(cfg, w)
 	w.net = netpolltest.New(netpoll.Config{}, Mux{w.engine}, 2)
 	return w
 }
@@ -254,7 +254,7 @@ func TestRefusal(t *testing.T) {
 
 // TestHeadWithoutContent: no answer to HEAD has content (RFC 9110, section 9.3.2).
 func TestHeadWithoutContent(t *testing.T) {
-	w := newCrowd(t, Config{CORS: CORS{Origins: []string{"*"}}})
+	w := newCrowd(t, Config{Origins: []string{"*"}})
 	p := w.net.Dial(0)
 	w.expect(p, 1, 1, 0)
 	for _, query := range []string{"", "EIO=4&transport=polling", "EIO=4&transport=websocket", "EIO=4&transport=polling&sid=x", "EIO=4&transport=polling&sid=" + w.sessions[0].ID()} {
@@ -270,7 +270,7 @@ func TestHeadWithoutContent(t *testing.T) {
 // decides on the handshake sees all of it.
 func TestKeptHead(t *testing.T) {
 	var seen http.Header
-	cfg := Config{GenerateID: func(r *Request) string {
+	cfg := Config{Origins: []string{"http://o"}, GenerateID: func(r *Request) string {
 		seen = r.Headers()
 		if r.Truncated() {
 			t.Error("GenerateID is given less than the whole")
@@ -330,7 +330,7 @@ func TestNoSessionWithoutMemory(t *testing.T) {
 // anything is made of the handshake; netpoll.Config.PerAddress.
 func TestHandshakesPerAddress(t *testing.T) {
 	made := 0
-	e := New(Config{GenerateID: func(*Request) string { made++; return NewID() }}, &crowd{t: t})
+	e := mustNew(Config{GenerateID: func(*Request) string { made++; return NewID() }}, &crowd{t: t})
 	g, err := Start(netpoll.Config{Loops: 1, PerAddress: netpoll.AddressLimits{HandshakesPerSecond: 1}}, e)
 	if err != nil {
 		t.Fatal(err)
@@ -472,7 +472,7 @@ func TestHandshakeOfAGonePeer(t *testing.T) {
 // TestDate: every answer has one Date (RFC 9110, section 6.6.1).
 func TestDate(t *testing.T) {
 	w := newCrowd(t, Config{
-		CORS:                     CORS{Origins: []string{"*"}},
+		Origins:                  []string{"*"},
 		HTTPCompressionThreshold: 10,
 		Headers:                  func(h http.Header, _ *Request, _ bool) { h.Set("Date", "today") },
 	})

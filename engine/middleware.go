@@ -38,7 +38,7 @@ func (d *decision) ask() {
 			return
 		}
 		// Without a panic, it is runtime.Goexit, as t.Fatal does it.
-		e.cfg.Logger.Error("engine: panic while deciding on a handshake, which is refused", "panic", recover())
+		e.panicked("Middleware or Config.AllowRequest", recover())
 		d.admitted, d.err = true, errForbidden
 	}()
 	if e.gate == nil {
@@ -83,10 +83,13 @@ func (w *recorder) Write(b []byte) (int, error) {
 // that has neither written nor gone on has refused.
 func (e *Engine) respondRecorded(c *netpoll.Conn, r *http1.Request, w *recorder) {
 	if w.status == 0 {
-		e.refuse(c, r, errForbidden)
+		e.refuseText(c, r, errForbidden, errForbidden.message, "Middleware has neither answered nor called next")
 		return
 	}
 	e.stats.refused.Add(1)
+	if e.log.Debugs() {
+		e.log.Debug("Middleware", "engine: a handshake is answered by Middleware", "status", w.status)
+	}
 	contentType := w.header.Get("Content-Type")
 	w.header.Del("Content-Type")
 	w.header.Del("Content-Length")
@@ -94,7 +97,7 @@ func (e *Engine) respondRecorded(c *netpoll.Conn, r *http1.Request, w *recorder)
 	if r.UpgradeWebSocket {
 		c.CloseAfterResponse()
 	}
-	extra := appendHeaders(e.cfg.CORS.appendHeaders(nil, r), w.header)
+	extra := appendHeaders(e.appendCORS(nil, r), w.header)
 	buf := netpoll.NewBuffer(256 + len(extra) + w.body.Len())
 	buf.B = appendHead(buf.B, c, w.status, contentType, w.body.Len(), extra)
 	if string(r.Method) != "HEAD" {

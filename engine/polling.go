@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,7 +19,7 @@ func (s *Session) handlePoll(c *netpoll.Conn, r *http1.Request, q query) {
 	e := s.engine
 	if s.conn != nil {
 		e.respond(c, r, 400, "", nil)
-		s.close(TransportError)
+		s.closeFor(TransportError, "two polls at once")
 		return
 	}
 	s.conn = c
@@ -64,13 +65,13 @@ func (s *Session) answerPoll() {
 		if s.compressible(len(payload)) {
 			s.respondCompressed(c, contentType, payload)
 		} else {
-			respondPosted(&pollAnswer{s, c, contentType, payload, s.pollHeaders()}, nil)
+			respondPosted(&pollAnswer{s, c, contentType, payload, s.pollHeaders(c)}, nil)
 		}
 	case s.compressible(size):
 		s.respondCompressed(c, textPlain, q.appendPayload(make([]byte, 0, size)))
 	default:
 		buf := netpoll.NewBuffer(512 + size)
-		buf.B = appendHead(buf.B, c, 200, textPlain, size, s.pollHeaders())
+		buf.B = appendHead(buf.B, c, 200, textPlain, size, s.pollHeaders(c))
 		buf.B = q.appendPayload(buf.B)
 		c.Respond(buf)
 		buf.Release()
@@ -82,14 +83,14 @@ const textPlain = "text/plain; charset=UTF-8"
 
 // pollHeaders are the extra header lines of an answer to a poll. The poll is
 // gone by now; CORS takes the Origin of the handshake: the same page sends both.
-func (s *Session) pollHeaders() []byte {
+func (s *Session) pollHeaders(c *netpoll.Conn) []byte {
 	var extra http.Header
 	extra, s.poll.headers = s.poll.headers, nil
 	var r *http1.Request
-	if s.engine.cfg.CORS.reflects() {
+	if e := s.engine; e.allowsOrigins() && !e.origins.any {
 		r = s.request.expand()
 	}
-	h := s.appendHeaders(make([]byte, 0, 128), r, extra)
+	h := s.appendHeaders(make([]byte, 0, 128), c, r, extra)
 	h = append(h, "Cache-Control: no-store\r\n"...)
 	if s.poll.initial && s.engine.cfg.Cookie != nil {
 		h = append(h, "Set-Cookie: "...)
@@ -104,14 +105,15 @@ func (s *Session) pollHeaders() []byte {
 
 // appendHeaders appends the header lines that every answer to the session's
 // requests has: CORS, those of the middleware, if any, and of Config.Headers.
-func (s *Session) appendHeaders(dst []byte, r *http1.Request, extra http.Header) []byte {
+func (s *Session) appendHeaders(dst []byte, c *netpoll.Conn, r *http1.Request, extra http.Header) []byte {
 	e := s.engine
-	dst = e.cfg.CORS.appendHeaders(dst, r)
+	dst = e.appendCORS(dst, r)
 	if e.cfg.Headers != nil {
 		if extra == nil {
 			extra = http.Header{}
 		}
-		e.callHeaders(extra, &s.request, s.state == sessionOpening || s.poll != nil && s.poll.initial)
+		initial := s.state == sessionOpening || s.poll != nil && s.poll.initial
+		e.protect("Headers", c, func() { e.cfg.Headers(extra, &s.request, initial) })
 	}
 	if len(extra) > 0 {
 		dst = appendHeaders(dst, extra)
@@ -125,15 +127,6 @@ func cookieValue(sid string) string {
 	return strings.ReplaceAll(url.QueryEscape(sid), "+", "%20")
 }
 
-func (e *Engine) callHeaders(h http.Header, r *Request, initial bool) {
-	defer func() {
-		if v := recover(); v != nil {
-			e.cfg.Logger.Error("engine: panic in Headers", "panic", v)
-		}
-	}()
-	e.cfg.Headers(h, r, initial)
-}
-
 // post is a POST whose packets are being handled.
 type post struct {
 	conn   *netpoll.Conn
@@ -142,28 +135,78 @@ type post struct {
 	binary bool           // rest is a binary payload of version 3
 }
 
-// handlePost handles the packets of a request's body, in order.
+// expectPost is told of a POST whose body is still to come: the session waits for it,
+// and for no other.
+func (s *Session) expectPost(c *netpoll.Conn, r *http1.Request) {
+	if s.state != sessionOpen {
+		s.engine.refuse(c, r, errSession)
+	} else if !s.refusePost(c, r) {
+		s.poll.posting = c
+		s.occupy(c)
+	}
+}
+
+// refusePost refuses a POST beside another one, which ends the session.
 //
 // Engine.IO v4, "HTTP long-polling": a second POST at once closes the session.
+func (s *Session) refusePost(c *netpoll.Conn, r *http1.Request) bool {
+	p := s.poll
+	if p.post == nil && (p.posting == nil || p.posting == c) {
+		return false
+	}
+	s.engine.respond(c, r, 400, "", nil)
+	s.closeFor(TransportError, "two POSTs at once")
+	return true
+}
+
+// abandonPost answers a POST that is arriving as one of a session that is over: it is
+// not waited for, and nothing of it is kept. The reference server destroys the
+// connection.
+func (s *Session) abandonPost() {
+	if s.poll == nil || s.poll.posting == nil {
+		return
+	}
+	c := s.poll.posting
+	s.poll.posting = nil
+	vacate(c)
+	if !c.Open() {
+		return
+	}
+	r := s.request.expand() // of the same page
+	c.CloseAfterResponse()
+	s.engine.respond(c, r, errSession.status, "application/json", errSession.body(errSession.message))
+}
+
+// handlePost handles the packets of a request's body, in order.
 func (s *Session) handlePost(c *netpoll.Conn, r *http1.Request, q query) {
 	e := s.engine
+	if s.poll.posting == c {
+		s.poll.posting = nil
+		vacate(c)
+	}
 	body, binary, err := s.body(r, q)
 	switch {
 	case s.state != sessionOpen:
 		e.refuse(c, r, errSession)
 		return
-	case s.poll.post != nil, binary && err != nil:
+	case s.refusePost(c, r):
+		return
+	case binary && err != nil:
 		e.respond(c, r, 400, "", nil)
-		s.close(TransportError)
+		s.closeFor(TransportError, "a binary POST in version 4")
 		return
 	case r.Oversize, len(r.Body) > e.cfg.MaxPayload:
+		e.tellTooLarge("a POST is larger than MaxPayload")
 		e.respond(c, r, 413, "", nil)
 		return
 	}
 	s.poll.post = &post{conn: c, req: r, rest: body, binary: binary}
-	if len(body) == 0 || err != nil {
+	if len(body) == 0 && err == nil {
+		err = errEmptyPost
+	}
+	if err != nil {
 		s.endPost()
-		s.parseError()
+		s.parseError(err)
 		return
 	}
 	s.workPost()
@@ -174,6 +217,8 @@ func (s *Session) handlePost(c *netpoll.Conn, r *http1.Request, q query) {
 	}
 }
 
+var errEmptyPost = errors.New("engine: a POST without a packet")
+
 // workPost handles packets until the body ends or the handler pauses.
 func (s *Session) workPost() {
 	p := s.poll.post
@@ -182,7 +227,7 @@ func (s *Session) workPost() {
 		p.rest = p.rest[n:]
 		if err != nil {
 			s.endPost() // the reference answers ok, and closes
-			s.parseError()
+			s.parseError(err)
 			return
 		}
 		s.handlePacket(packet)
@@ -207,7 +252,7 @@ func (s *Session) endPost() {
 	vacate(p.conn)
 	if p.conn.Open() {
 		buf := netpoll.NewBuffer(256)
-		buf.B = appendHead(buf.B, p.conn, 200, "text/html", len(ok), s.appendHeaders(nil, p.req, nil))
+		buf.B = appendHead(buf.B, p.conn, 200, "text/html", len(ok), s.appendHeaders(nil, p.conn, p.req, nil))
 		buf.B = append(buf.B, ok...)
 		p.conn.Respond(buf)
 		buf.Release()

@@ -52,7 +52,7 @@ func (h *echoHandler) OnMessage(s *Session, data []byte, binary bool) {
 func TestGenerateIDWithAnyCharacter(t *testing.T) {
 	for _, id := range []string{"id:a/b+c=1", "a b%20&c", "é😀", `"quoted\`} {
 		h := new(echoHandler)
-		e := New(Config{GenerateID: func(*Request) string { return id }, Cookie: &http.Cookie{Name: "io"}}, h)
+		e := mustNew(Config{GenerateID: func(*Request) string { return id }, Cookie: &http.Cookie{Name: "io"}}, h)
 		n := netpolltest.New(netpoll.Config{}, Mux{e}, 2)
 		exchange := func(p *netpolltest.Peer, request string) string {
 			p.Write([]byte(request))

@@ -40,7 +40,7 @@ func (w *pollWorld) OnClose(_ *Session, r CloseReason) {
 
 func newPollWorld(t *testing.T, cfg Config, query string) *pollWorld {
 	w := &pollWorld{t: t, query: query}
-	w.engine = New(cfg, w)
+	w.engine = mustNew(cfg, w)
 	w.net = netpolltest.New(netpoll.Config{}, Mux{w.engine}, 2)
 	w.poll = w.net.Dial(0)
 	w.get()
@@ -255,7 +255,7 @@ func TestQueueNoCompress(t *testing.T) {
 // most of it goes, and no other.
 func TestQueueShed(t *testing.T) {
 	w := &pollWorld{t: t, query: "EIO=4&transport=polling"}
-	w.engine = New(Config{}, w)
+	w.engine = mustNew(Config{}, w)
 	w.net = netpolltest.New(netpoll.Config{MaxMemory: 1 << 20}, Mux{w.engine}, 1)
 	w.poll = w.net.Dial(0)
 	w.get()

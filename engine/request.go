@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -47,6 +49,25 @@ func newRequestWithin(c *netpoll.Conn, r *http1.Request, sid []byte, headBytes i
 	return Request{
 		at: time.Now().UnixNano(), data: string(buf.B), sidLen: uint16(len(sid)), addrLen: uint16(addrLen), truncated: truncated,
 	}
+}
+
+// requestOf copies a request of net/http; nil if it cannot be one of ours.
+func requestOf(r *http.Request) *Request {
+	head := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, r.URL.RequestURI(), r.Host)
+	b := bytes.NewBuffer(head)
+	h := r.Header.Clone()
+	h.Del("Host")
+	h.Del("Content-Length")
+	h.Del("Transfer-Encoding")
+	_ = h.Write(b) // a bytes.Buffer takes everything
+	b.WriteString("\r\n")
+	var parsed http1.Request
+	n, err := parsed.ParseHead(b.Bytes(), http1.HeadLimits{LineBytes: b.Len(), HeadBytes: b.Len(), Fields: b.Len()})
+	if n == 0 || err != nil {
+		return nil
+	}
+	data := parsed.AppendCompact([]byte(r.RemoteAddr))
+	return &Request{at: time.Now().UnixNano(), data: string(data), addrLen: uint16(len(r.RemoteAddr))}
 }
 
 // gone tells whether the peer had reset the connection when r was copied.

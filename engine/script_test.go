@@ -8,9 +8,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +39,14 @@ var update = flag.Bool("update", false, "rewrite the scripts' traces")
 //	end REASON, send+end DATA the server closes the session
 //	pause, resume          the server stops, goes on delivering
 //	tick DURATION          the clock moves on
+//	skip DURATION          ... while nothing runs: the process is frozen
 //	eio3                   (first) the engine allows version 3
+//	origins LIST           (first) ... pages of these origins
+//	slow                   (first) ... takes one byte a second for progress
+//	told                   refusals are traced from here on
+//	part A QUERY SIZE BODY connection A sends a POST of that size, and so much of its body
+//	more A DATA            ... more of it, or of a frame
+//	frame A SIZE DATA      ... a text frame of that size, and so much of it
 //	header [LINE]          a header line of the requests that follow, or none
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -93,7 +102,10 @@ type script struct {
 	order   []string
 	trace   bytes.Buffer
 	holding bool // pause after each message
+	told    bool // trace refusals
 	header  string
+	cfg     netpoll.Config
+	logger  *slog.Logger // nil for none
 }
 
 type scriptPeer struct {
@@ -102,6 +114,15 @@ type scriptPeer struct {
 	ws    bool
 	ended bool
 	head  bool
+}
+
+// mustNew makes an engine of a configuration that is right.
+func mustNew(cfg Config, h Handler) *Engine {
+	e, err := New(cfg, h)
+	if err != nil {
+		panic(err)
+	}
+	return e
 }
 
 func newScript(cfg Config) *script {
@@ -113,9 +134,17 @@ func newScript(cfg Config) *script {
 func (s *script) start(cfg Config) {
 	cfg.HTTPCompressionThreshold = 40
 	cfg.MaxPayload = 100
+	if cfg.Logger = s.logger; cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	cfg.OnRefused = func(_ *Request, r Refusal) {
+		if s.told {
+			fmt.Fprintf(&s.trace, "  refused %s: %s\n", r.Check, r.Reason)
+		}
+	}
 	cfg.GenerateID = func(*Request) string { s.ids++; return fmt.Sprintf("sid%d", s.ids) }
-	s.engine = New(cfg, (*scriptHandler)(s))
-	s.net = netpolltest.New(limitsFor(netpoll.Config{}, []*Engine{s.engine}), Mux{s.engine}, 2)
+	s.engine = mustNew(cfg, (*scriptHandler)(s))
+	s.net = netpolltest.New(limitsFor(s.cfg, []*Engine{s.engine}), Mux{s.engine}, 2)
 }
 
 type scriptHandler script
@@ -173,7 +202,35 @@ func (s *script) do(line string) error {
 	case "ws":
 		p := s.peer(arg(1))
 		p.ws = true
-		p.Write(fmt.Appendf(nil, "GET /engine.io/?%s HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", arg(2)))
+		p.Write(fmt.Appendf(nil, "GET /engine.io/?%s HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", arg(2), s.header))
+	case "part":
+		var size int
+		var body string
+		if _, err := fmt.Sscanf(arg(3), "%d %q", &size, &body); err != nil {
+			return err
+		}
+		s.peer(arg(1)).Write(fmt.Appendf(nil, "POST /engine.io/?%s HTTP/1.1\r\nHost: h\r\n%sContent-Length: %d\r\n\r\n%s", arg(2), s.header, size, body))
+	case "more":
+		s.peer(arg(1)).Write([]byte(rest))
+	case "frame": // with the mask 0
+		size, err := strconv.Atoi(arg(2))
+		if err != nil {
+			return err
+		}
+		s.peer(arg(1)).Write(append([]byte{0x81, 0x80 | byte(size), 0, 0, 0, 0}, arg(3)...))
+	case "origins":
+		s.start(Config{Origins: strings.Fields(strings.TrimPrefix(line, "origins"))})
+	case "slow":
+		s.cfg.MinRate = 1
+		s.start(Config{})
+	case "told":
+		s.told = true
+	case "skip":
+		d, err := time.ParseDuration(arg(1))
+		if err != nil {
+			return err
+		}
+		s.net.Skip(d)
 	case "text", "binary":
 		data, err := unquote(rest)
 		if err != nil {

@@ -30,9 +30,10 @@ type Session struct {
 	version   uint8 // of the protocol. Immutable after the handshake.
 	state     sessionState
 	transport transportKind
-	paused    bool // messages are not delivered
-	awaiting  bool // a ping has not been answered yet
-	refreshed bool // ... and its deadline has been put off once
+	paused    bool   // messages are not delivered
+	awaiting  bool   // a ping has not been answered yet
+	refreshed bool   // ... and its deadline has been put off once
+	pings     uint16 // whose pongs may still come
 
 	// Any goroutine (atomic).
 	kind atomic.Uint32 // transport, for Transport
@@ -41,12 +42,13 @@ type Session struct {
 // polling is what a session keeps until it is a WebSocket and nothing else.
 // Loop-owned.
 type polling struct {
-	queue   pollQueue   // what waits for a poll
-	post    *post       // the POST that is being worked through
-	upgrade *upgrade    // the WebSocket that probes
-	headers http.Header // the middleware's, for the handshake's answer
-	legacy  *legacy     // of an old client, or nil
-	opener  *httpConn   // that opened the session, until it is established
+	queue   pollQueue     // what waits for a poll
+	post    *post         // the POST that is being worked through
+	posting *netpoll.Conn // on which a POST is arriving
+	upgrade *upgrade      // the WebSocket that probes
+	headers http.Header   // the middleware's, for the handshake's answer
+	legacy  *legacy       // of an old client, or nil
+	opener  *httpConn     // that opened the session, until it is established
 
 	flushing   bool     // Flush is due
 	initial    bool     // the next answer is the handshake's
@@ -101,10 +103,14 @@ func (s *Session) setTransport(k transportKind) {
 }
 
 // Pause stops the delivery of messages after the one being handled; the peer's
-// bytes stay in the kernel, so it feels the pressure. Loop-owned.
+// bytes stay in the kernel, so it feels the pressure. Its pongs do, too: until Resume
+// it is not looked for them. Loop-owned.
 func (s *Session) Pause() {
 	s.loop.Check()
-	s.paused = true
+	if !s.paused {
+		s.paused = true
+		s.pauseHeartbeat()
+	}
 	if s.transport == transportWebSocket && s.conn != nil {
 		s.conn.Pause()
 	}
@@ -120,6 +126,7 @@ func (s *Session) Resume() {
 		return
 	}
 	s.paused = false
+	s.resumeHeartbeat()
 	if s.poll != nil && s.poll.post != nil {
 		s.workPost()
 	}

@@ -24,6 +24,31 @@ func (s *Session) CloseNow(reason CloseReason) {
 	s.close(reason)
 }
 
+// closeFor ends a session whose peer has done what it must not, or not what it must.
+func (s *Session) closeFor(reason CloseReason, why string) {
+	s.tellClosed(reason, why)
+	s.close(reason)
+}
+
+// tellClosed counts, and tells the log of, a session that ends against its peer's will.
+func (s *Session) tellClosed(reason CloseReason, why string) {
+	e := s.engine
+	if s.state >= sessionClosing {
+		return
+	}
+	if reason == TransportError {
+		e.stats.transportErrors.Add(1)
+	}
+	if e.log.Debugs() {
+		key := why
+		if reason == ParseError {
+			key = string(reason) // why has where in what was sent
+		}
+		e.log.Debug(key, "engine: a session is closed", "reason", string(reason), "why", why,
+			"sid", s.ID(), "transport", s.Transport(), "peer", s.request.RemoteAddr())
+	}
+}
+
 // close ends the session for the layer above and tells the peer as its
 // transport can be told.
 func (s *Session) close(reason CloseReason) {
@@ -33,7 +58,8 @@ func (s *Session) close(reason CloseReason) {
 	opened := s.state == sessionOpen
 	s.state = sessionClosing
 	s.loop.Stop(&s.timer)
-	s.abandonUpgrade()
+	s.abandonUpgrade("the session is closed")
+	s.abandonPost()
 	c := s.conn
 	switch {
 	case s.transport == transportWebSocket:
@@ -57,6 +83,7 @@ func (s *Session) close(reason CloseReason) {
 		}
 		s.loop.Arm(&s.timer, s, s.engine.cfg.CloseTimeout)
 	}
+	s.endPost() // what is left of it is for nobody
 	if opened {
 		s.engine.handler.OnClose(s, reason)
 	}
@@ -73,10 +100,12 @@ func (s *Session) closedByPeer() {
 }
 
 // handleClosingPoll answers a poll of a session that is over: with what is still
-// queued, then with the close packet.
+// queued, then with the close packet, in front of which the reference server has a
+// noop.
 func (s *Session) handleClosingPoll() {
 	last := s.poll.answerLate || s.poll.queue.empty()
 	if s.poll.queue.empty() {
+		s.enqueue(noopPacket)
 		s.enqueue(closePacket)
 	}
 	s.answerPoll()
@@ -99,6 +128,7 @@ func (s *Session) finish() {
 		vacate(s.conn)
 		s.conn = nil
 	}
+	s.abandonPost()
 	s.endPost()
 }
 
@@ -107,16 +137,23 @@ func (s *Session) connClosed(c *netpoll.Conn, err error) {
 	switch {
 	case s.probing() != nil && s.poll.upgrade.conn == c:
 		s.poll.upgrade.conn = nil
-		s.abandonUpgrade()
+		s.abandonUpgrade("its WebSocket is closed")
 	case s.conn == c && s.transport == transportWebSocket:
 		s.conn = nil
-		s.lost(reasonFor(err))
-	case s.conn == c, s.poll != nil && s.poll.post != nil && s.poll.post.conn == c:
-		// Reference: "poll connection closed prematurely".
-		if s.conn == c {
-			s.conn = nil
+		reason := reasonFor(err)
+		if reason == TransportError {
+			s.tellClosed(reason, "its WebSocket failed") // netpoll tells why
 		}
+		s.lost(reason)
+	case s.conn == c:
+		s.conn = nil
+		s.tellClosed(TransportError, "poll connection closed prematurely") // the reference's words
 		s.lost(TransportError)
+	case s.poll != nil && (s.poll.posting == c || s.poll.post != nil && s.poll.post.conn == c):
+		if s.poll.posting == c {
+			s.poll.posting = nil
+		}
+		s.closeFor(TransportError, "data request connection closed prematurely") // a poll may wait
 	}
 }
 
@@ -127,7 +164,7 @@ func (s *Session) lost(reason CloseReason) {
 		return
 	}
 	s.state = sessionClosing
-	s.abandonUpgrade()
+	s.abandonUpgrade("the session is closed")
 	s.finish()
 	s.engine.handler.OnClose(s, reason)
 }

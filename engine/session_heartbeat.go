@@ -5,21 +5,90 @@ import (
 	"github.com/sockeye-io/sockeye/proto/eio"
 )
 
-// Expire is for the loop's timers only.
+// The heartbeat (Engine.IO v4, "Heartbeat"): the server sends a ping every
+// pingInterval, and closes the session if no pong arrives within pingTimeout. In
+// version 3 the peer sends the pings.
 //
-// Engine.IO v4, "Heartbeat": the server sends a ping every pingInterval, and
-// closes the session if no pong arrives within pingTimeout.
+//	the time is over                  action
+//	--------------------------------  ---------------------------------------------------
+//	of the interval                   a ping; pingTimeout begins
+//	of pingTimeout, while the peer    another pingTimeout: a pong cannot overtake the
+//	  is in the midst of a message    message, see netpoll.Conn.Receives
+//	of pingTimeout                    closed with PingTimeout
+//	any, while the session is paused  nothing ends: its pongs are not read. Peers look for
+//	                                  pings, too, which go on: see nudge
+//
+// The first packet after a ping that is not its pong puts the deadline off once, as
+// the reference server does it. Resume gives the peer all of pingTimeout again.
+
+// Expire is for the loop's timers only.
 func (s *Session) Expire(*netpoll.Timer) {
 	switch {
 	case s.state != sessionOpen:
 		s.finish()
+	case s.paused:
+		s.nudge()
+	case s.awaiting && s.receives():
+		s.loop.ArmNext(&s.timer, s, s.engine.cfg.PingTimeout)
 	case s.awaiting:
 		s.engine.stats.pingTimeouts.Add(1)
-		s.close(PingTimeout)
+		s.closeFor(PingTimeout, "its ping was not answered in time")
 	default:
-		s.awaiting, s.refreshed = true, false
 		s.loop.ArmNext(&s.timer, s, s.engine.cfg.PingTimeout)
-		s.send(pingPacket)
+		s.ping()
+	}
+}
+
+func (s *Session) ping() {
+	s.awaiting, s.refreshed = true, false
+	s.receives() // what comes from now on is life
+	if s.pings < maxPings {
+		s.pings++
+	}
+	s.send(pingPacket)
+}
+
+// maxPings bounds the pongs that are not counted as unasked for: those of a session that
+// was paused come together.
+const maxPings = 1 << 15
+
+// receives tells whether the peer is in the midst of sending something.
+func (s *Session) receives() bool {
+	if s.transport == transportWebSocket {
+		return s.conn.Receives()
+	}
+	return s.poll.posting != nil && s.poll.posting.Receives()
+}
+
+// nudge keeps the peer of a paused session from taking this side for dead: by a ping,
+// whose pong is for later, or, in version 3, where the peer's own ping is not read, by
+// a noop, which counts as life.
+func (s *Session) nudge() {
+	if s.Version() == 3 {
+		s.pauseHeartbeat()
+		s.send(noopPacket)
+		return
+	}
+	s.loop.ArmNext(&s.timer, s, s.engine.cfg.PingInterval)
+	s.ping()
+}
+
+// pauseHeartbeat begins the time without pongs, or pings, of the peer.
+func (s *Session) pauseHeartbeat() {
+	if s.state == sessionOpen && s.Version() == 3 {
+		s.loop.Arm(&s.timer, s, s.engine.cfg.PingTimeout/2)
+	}
+}
+
+// resumeHeartbeat gives the peer all the time again that it has for its next pong, or
+// ping.
+func (s *Session) resumeHeartbeat() {
+	switch {
+	case s.state != sessionOpen:
+	case s.Version() == 3:
+		s.startHeartbeat()
+	case s.awaiting:
+		s.loop.Arm(&s.timer, s, s.engine.cfg.PingTimeout)
 	}
 }
 
@@ -38,7 +107,7 @@ func (s *Session) startHeartbeat() {
 // the reference's "invalid heartbeat direction".
 func (s *Session) handlePing() {
 	if s.Version() != 3 {
-		s.close(TransportError)
+		s.closeFor(TransportError, "a peer of version 4 has sent a ping")
 		return
 	}
 	s.startHeartbeat()
@@ -47,11 +116,13 @@ func (s *Session) handlePing() {
 
 func (s *Session) handlePong() {
 	if s.Version() == 3 {
-		s.close(TransportError)
+		s.closeFor(TransportError, "a peer of version 3 has sent a pong")
 		return
 	}
-	if !s.awaiting {
+	if s.pings == 0 {
 		s.countControl()
+	} else {
+		s.pings--
 	}
 	if s.state != sessionOpen {
 		return

@@ -8,6 +8,7 @@ import (
 // handleFrame is given each WebSocket message of the session's connections.
 func (s *Session) handleFrame(c *netpoll.Conn, data []byte, binary bool) {
 	if len(data) > s.engine.cfg.MaxPayload {
+		s.engine.tellTooLarge("a message is larger than MaxPayload")
 		c.CloseWebSocket(1009, "") // engine.io-client expects no reason
 		return
 	}
@@ -20,15 +21,22 @@ func (s *Session) handleFrame(c *netpoll.Conn, data []byte, binary bool) {
 	}
 	p, err := s.consumeFrame(data, binary)
 	if err != nil {
-		s.parseError()
+		s.parseError(err)
 		return
 	}
 	s.handlePacket(p)
 }
 
-func (s *Session) parseError() {
+func (s *Session) parseError(err error) {
 	s.engine.stats.parseErrors.Add(1)
-	s.close(ParseError)
+	s.closeFor(ParseError, err.Error())
+}
+
+func (e *Engine) tellTooLarge(why string) {
+	e.stats.tooLarge.Add(1)
+	if e.log.Debugs() {
+		e.log.Debug(why, "engine: "+why, "limit", e.cfg.MaxPayload)
+	}
 }
 
 // handlePacket is the one switch over what a peer sends, on any transport.

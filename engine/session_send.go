@@ -48,7 +48,7 @@ func (s *Session) send(m *Message) {
 		s.answerPoll() // it takes what there is; the rest of the batch is for the next one
 	case !alone:
 		s.engine.stats.slow.Add(1)
-		s.close(TransportError)
+		s.closeFor(TransportError, "its peer does not ask for what is sent to it")
 	}
 }
 

@@ -55,7 +55,7 @@ const noopDelay = 100 * time.Millisecond
 // handleUpgrade answers a WebSocket request that names the session.
 func (s *Session) handleUpgrade(c *netpoll.Conn, r *http1.Request, q query) {
 	e := s.engine
-	if err := c.Upgrade(r, s.appendHeaders(nil, r, nil)); err != nil {
+	if err := c.Upgrade(r, s.appendHeaders(nil, c, r, nil)); err != nil {
 		return // Upgrade has answered
 	}
 	if s.state != sessionOpen || s.transport != transportPolling || s.poll.upgrade != nil {
@@ -70,7 +70,7 @@ func (s *Session) handleUpgrade(c *netpoll.Conn, r *http1.Request, q query) {
 // Expire is for the loop's timers only.
 func (u *upgrade) Expire(*netpoll.Timer) {
 	if !u.probed || u.urgent {
-		u.s.abandonUpgrade()
+		u.s.abandonUpgrade("it was not complete within UpgradeTimeout")
 		return
 	}
 	u.urgent = true
@@ -92,7 +92,7 @@ func (s *Session) handleProbe(data []byte, binary bool) {
 	case err == nil && p.Type == eio.Upgrade:
 		s.completeUpgrade()
 	default:
-		s.abandonUpgrade()
+		s.abandonUpgrade("what came was neither a probe nor the upgrade packet")
 	}
 }
 
@@ -101,6 +101,7 @@ func (s *Session) completeUpgrade() {
 	c := s.poll.upgrade.conn
 	s.loop.Stop(&s.poll.upgrade.timer)
 	s.answerPollWithNoop()
+	s.abandonPost() // as the reference does; a client upgrades after its last POST
 	if s.poll.legacy != nil {
 		s.poll.legacy.b64 = s.poll.upgrade.b64
 	}
@@ -134,10 +135,15 @@ func (s *Session) probing() *upgrade {
 }
 
 // abandonUpgrade closes the probing WebSocket, if there is one.
-func (s *Session) abandonUpgrade() {
+func (s *Session) abandonUpgrade(why string) {
 	u := s.probing()
 	if u == nil {
 		return
+	}
+	e := s.engine
+	e.stats.failedUpgrades.Add(1)
+	if e.log.Debugs() {
+		e.log.Debug(why, "engine: an upgrade is abandoned", "why", why, "sid", s.ID())
 	}
 	s.poll.upgrade = nil
 	s.loop.Stop(&u.timer)

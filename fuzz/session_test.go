@@ -78,7 +78,11 @@ func (s *session) OnClose(_ *engine.Session, reason engine.CloseReason) {
 
 func newSession(t *testing.T) *session {
 	s := &session{t: t}
-	s.net = netpolltest.New(netpoll.Config{}, engine.Mux{engine.New(engine.Config{}, s)}, 2)
+	e, err := engine.New(engine.Config{}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.net = netpolltest.New(netpoll.Config{}, engine.Mux{e}, 2)
 	s.poll, s.post = s.dial(0), s.dial(1)
 	s.get(s.poll, "")
 	body := s.response(s.poll)

@@ -145,6 +145,9 @@ func (l *Loop) enterAddress(c *Conn) bool {
 	x := l.group.addresses.enter(from.Addr(), l.Now())
 	if x == nil {
 		l.group.stats.refusedByAddress.Add(1)
+		if log := l.group.log; log.Debugs() {
+			log.Debug("too many connections of an address", "netpoll: a connection is refused", "why", "its address has Config.PerAddress.Conns", "peer", string(text))
+		}
 		c.abort(ErrClosed)
 		return false
 	}

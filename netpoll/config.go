@@ -169,8 +169,9 @@ func (c Config) withDefaults() Config {
 // maxMessageLimit keeps sums of lengths from overflowing.
 const maxMessageLimit = math.MaxInt32 / 2
 
-// validate tells every fault.
-func (c Config) validate() error {
+// Validate tells every fault of the configuration: numbers that mean nothing, times
+// without a unit, limits of which one makes another useless. New does, too.
+func (c Config) Validate() error {
 	var faults []error
 	for _, f := range []struct {
 		name     string
@@ -198,6 +199,35 @@ func (c Config) validate() error {
 	} {
 		if f.n != 0 && (f.n < f.min || f.n > f.max) {
 			faults = append(faults, fmt.Errorf("netpoll: Config.%s is %d; it must be 0, the default, or from %d to %d", f.name, f.n, f.min, f.max))
+		}
+	}
+	for _, f := range []struct {
+		name string
+		d    time.Duration
+	}{
+		{"HeadTimeout", c.HeadTimeout},
+		{"BodyTimeout", c.BodyTimeout},
+		{"WriteTimeout", c.WriteTimeout},
+		{"IdleTimeout", c.IdleTimeout},
+		{"CloseTimeout", c.CloseTimeout},
+	} {
+		if f.d > 0 && f.d < time.Millisecond {
+			faults = append(faults, fmt.Errorf("netpoll: Config.%s is %d nanoseconds; has a unit been forgotten? Write %d * time.Second", f.name, f.d, f.d))
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		n     int64
+		above string
+		limit int64
+	}{
+		{"MaxRequestLineBytes", int64(c.MaxRequestLineBytes), "MaxHeadBytes", int64(c.MaxHeadBytes)},
+		{"MaxQueuedBytes", int64(c.MaxQueuedBytes), "MaxMemory", c.MaxMemory},
+		{"MaxBodyBytes", int64(c.MaxBodyBytes), "MaxMemory", c.MaxMemory},
+		{"MaxMessageBytes", int64(c.MaxMessageBytes), "MaxMemory", c.MaxMemory},
+	} {
+		if f.n > 0 && f.limit > 0 && f.n > f.limit {
+			faults = append(faults, fmt.Errorf("netpoll: Config.%s is %d, more than %s, which is %d: it would never be reached; lower it, or raise %s", f.name, f.n, f.above, f.limit, f.above))
 		}
 	}
 	return errors.Join(faults...)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/sockeye-io/sockeye/internal/bytepool"
 	"github.com/sockeye-io/sockeye/proto/ws"
@@ -73,6 +74,7 @@ const (
 	connTCP                             // a TCP socket
 	connDeflate                         // a WebSocket with permessage-deflate
 	connInflating                       // ... one of whose messages is being inflated
+	connAtHead                          // the handler is given a head whose body is not here
 )
 
 func (c *Conn) is(f connFlags) bool { return c.flags&f != 0 }
@@ -272,6 +274,9 @@ func (c *Conn) keep(kept *bytepool.Buffer, b []byte) {
 	if c.is(connMoving) {
 		return // it is another's
 	}
+	if _, mark, ok := c.ws.Arriving(); ok && mark.At == 0 {
+		mark.At = max(1, c.loop.now) // it begins
+	}
 	c.settle()
 	// What can wait in front of an unanswered request is bounded by not reading on.
 	if c.in != nil && len(c.in.B) >= c.maxUnread() && !c.is(connNoRead|connBacklog) {
@@ -294,6 +299,36 @@ func (c *Conn) settle() {
 	c.charged = uint32(held)
 	c.rank()
 	m.Add(held - was)
+}
+
+// Receives tells whether the peer is in the midst of a message, or of a request's
+// body, that has come at Config.MinRate at least since Receives was last asked, or
+// since it began. What has come and waits for this side counts, too.
+func (c *Conn) Receives() bool {
+	c.loop.Check()
+	if c.is(connBacklog | connInflating) {
+		return true
+	}
+	var bytes int
+	var mark *ws.Mark
+	switch x := c.x; {
+	case c.phase == phaseOpen:
+		var ok bool
+		if bytes, mark, ok = c.ws.Arriving(); !ok {
+			return false
+		}
+	case c.phase == phaseBody && x.req != nil:
+		bytes, mark = len(x.bodySoFar()), &x.looked
+		if mark.At == 0 {
+			mark.At = x.since
+		}
+	default:
+		return false
+	}
+	least := atRate(c.loop.cfg.MinRate, time.Duration(c.loop.now-mark.At))
+	got := bytes - mark.Bytes
+	mark.At, mark.Bytes = c.loop.now, bytes
+	return got >= least
 }
 
 // rank tells the loop how much the connection holds.

@@ -1,7 +1,12 @@
 package netpoll
 
 import (
+	"errors"
+	"io"
+
 	"github.com/sockeye-io/sockeye/internal/bytepool"
+	"github.com/sockeye-io/sockeye/internal/ratelog"
+	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
 // Close ends the connection: what is queued still goes out, as fast as the peer
@@ -148,6 +153,36 @@ func (c *Conn) reportSoon(err error) {
 		err = ErrClosed
 	}
 	c.loop.gone = append(c.loop.gone, goneConn{c, err})
+	if log := c.loop.group.log; log.Debugs() {
+		c.tellEnd(log, err)
+	}
+}
+
+// tellEnd tells the log of a connection that did not end as its peer, or this side,
+// wanted it.
+func (c *Conn) tellEnd(log *ratelog.Log, err error) {
+	reason := err.Error()
+	var closed *CloseError
+	var request *http1.Error
+	switch {
+	case err == ErrClosed || err == ErrHijacked || err == io.EOF:
+		return
+	case errors.As(err, &closed):
+		if closed.Remote {
+			return
+		}
+		reason = "a WebSocket broke a rule"
+	case errors.As(err, &request):
+		reason = "a request broke a rule"
+	case !errors.Is(err, ErrTimeout) && !errors.Is(err, ErrSlowConsumer) && !errors.Is(err, ErrMemory):
+		reason = "others" // there may be any number of them
+	}
+	var room [64]byte
+	address := room[:0]
+	if c.phase != phaseClosed {
+		address, _ = c.AppendRemoteAddr(address)
+	}
+	log.Debug(reason, "netpoll: a connection is ended", "why", err, "peer", string(address))
 }
 
 func (g goneConn) report(l *Loop) {

@@ -74,14 +74,37 @@ func (c *Conn) consumeRequest(b []byte) int {
 	return n
 }
 
+// BodyHandler may be implemented by a Handler.
+type BodyHandler interface {
+	// HandleHead is given the head of a request whose body has not arrived whole.
+	// It may do nothing, and HandleRequest is called when the body is here; or
+	// answer, after which the connection is closed; or c.MoveTo, after which
+	// HandleHead is called there. r is borrowed until return.
+	HandleHead(c *Conn, r *http1.Request)
+}
+
 func (l *Loop) headLimits() http1.HeadLimits {
 	return http1.HeadLimits{LineBytes: l.cfg.MaxRequestLineBytes, HeadBytes: l.cfg.MaxHeadBytes, Fields: l.cfg.MaxHeaderFields}
 }
 
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
-// expectBody prepares for a body that has not arrived whole.
+// expectBody prepares for a body that has not arrived whole, if the handler wants it.
 func (c *Conn) expectBody(r *http1.Request) {
+	if h, ok := c.loop.h.(BodyHandler); ok {
+		keepAlive := c.flags & connKeepAlive
+		c.flags = c.flags&^connKeepAlive | connAtHead
+		c.enter(phaseDeciding)
+		h.HandleHead(c, r)
+		c.flags &^= connAtHead
+		if c.phase != phaseDeciding {
+			return // it is answered
+		}
+		c.flags |= keepAlive
+		if c.is(connMoving) {
+			return
+		}
+	}
 	c.enter(phaseBody)
 	x := c.x
 	x.req = r.Clone()

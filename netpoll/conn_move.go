@@ -4,7 +4,7 @@ import "github.com/sockeye-io/sockeye/proto/http1"
 
 // MoveTo hands the connection over to another loop and has the request that is
 // being handled handled there once more. It must be the last thing that
-// HandleRequest does with c.
+// HandleRequest, or BodyHandler's HandleHead, does with c.
 func (c *Conn) MoveTo(to *Loop, r *http1.Request) {
 	l := c.loop
 	l.Check()
@@ -12,7 +12,7 @@ func (c *Conn) MoveTo(to *Loop, r *http1.Request) {
 	c.flags |= connMoving
 	// process still holds the unread input; the handover follows at the end of
 	// the batch, when every list of this loop has been emptied.
-	l.moves = append(l.moves, move{c, to, &moved{r.Clone(), l.addresses[c]}})
+	l.moves = append(l.moves, move{c, to, &moved{r.Clone(), l.addresses[c], c.is(connAtHead)}})
 	delete(l.addresses, c)
 }
 
@@ -43,6 +43,7 @@ type move struct {
 type moved struct {
 	r    *http1.Request
 	from *address // with Config.PerAddress
+	head bool     // its body is not here
 }
 
 // handOver completes MoveTo at the end of the batch.
@@ -78,7 +79,11 @@ func adoptMoved(a, b any) {
 		c.flags &^= connKeepAlive
 	}
 	l.current = c
-	c.deliver(m.r)
+	if m.head {
+		c.expectBody(m.r)
+	} else {
+		c.deliver(m.r)
+	}
 	l.current = nil
 	c.later()
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/internal/bytepool"
 	"github.com/sockeye-io/sockeye/proto/http1"
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // phase is what a connection waits for. Each has one deadline, or none.
@@ -60,6 +61,7 @@ type exchange struct {
 	remaining int64          // with a Content-Length
 	chunked   *http1.ChunkedReader
 	body      *bytepool.Buffer
+	looked    ws.Mark // see Conn.Receives
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -87,7 +89,7 @@ func (c *Conn) endRequest() {
 		return
 	}
 	bytepool.Put(x.body)
-	x.searched, x.need, x.gathered, x.req, x.remaining, x.chunked, x.body = 0, 0, gathering{}, nil, 0, nil, nil
+	x.searched, x.need, x.gathered, x.req, x.remaining, x.chunked, x.body, x.looked = 0, 0, gathering{}, nil, 0, nil, nil, ws.Mark{}
 }
 
 // enter begins a phase with its deadline.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/ratelog"
 	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
@@ -39,6 +40,7 @@ type Handler interface {
 type Group struct {
 	// Immutable after New.
 	cfg       Config
+	log       *ratelog.Log // what peers bring about
 	handler   Handler
 	loops     []*Loop
 	lender    *lender    // lends connections to net/http; nil without Config.Fallback
@@ -92,7 +94,7 @@ type counters struct {
 // New starts a group of loops. It serves nothing until Listen. Its error tells every
 // fault of the configuration, or that the kernel refuses a poller.
 func New(cfg Config, h Handler) (*Group, error) {
-	if err := cfg.validate(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	if cfg.Systems != nil {
@@ -134,6 +136,7 @@ func newGroup(cfg Config, h Handler) *Group {
 	g := &Group{
 		cfg: cfg.withDefaults(), handler: h, listeners: map[*listener]struct{}{}, ended: make(chan struct{}),
 	}
+	g.log = ratelog.New(g.cfg.Logger)
 	g.memory.g, g.memory.max = g, g.cfg.MaxMemory
 	return g
 }

@@ -103,7 +103,7 @@ func TestReadsBeforeLateDeadlines(t *testing.T) {
 		body.Write([]byte("c"))
 		idle.Write(get("/next"))
 		n.Skip(stop)
-		n.Run()
+		n.Advance(100 * time.Millisecond)
 		if !slices.Equal(overdue, []string{"bad", "bad"}) {
 			t.Errorf("stopped for %v: overdue are %v", stop, overdue)
 		}
@@ -115,6 +115,29 @@ func TestReadsBeforeLateDeadlines(t *testing.T) {
 		if !none.Closed() {
 			t.Errorf("stopped for %v: a peer that has sent nothing is still there", stop)
 		}
+	}
+}
+
+// TestThaw: after the process has been frozen, deadlines wait for what has to be
+// accepted, read and moved first, and not for long.
+func TestThaw(t *testing.T) {
+	n := start(t, netpoll.Config{HeadTimeout: 900 * time.Millisecond}, &app{}, 1)
+	l := n.Group.Loop(0)
+	answered, overdue := &alarm{}, 0
+	answered.f = func() { overdue++ }
+	l.Post(func(_, _ any) { l.Arm(&answered.Timer, answered, time.Second) }, nil, nil, 0)
+	n.Run()
+	n.Skip(2 * time.Second)
+	n.Run() // what is known to the loop has been read
+	for range 3 {
+		n.Advance(30 * time.Millisecond)
+		if overdue != 0 {
+			t.Fatal("the deadline was over before what was under way could arrive")
+		}
+	}
+	n.Advance(30 * time.Millisecond)
+	if overdue != 1 {
+		t.Errorf("120 ms after the process has gone on, the deadline has fired %d times", overdue)
 	}
 }
 
@@ -252,5 +275,30 @@ func TestConfigFaults(t *testing.T) {
 		Unwrap() []error
 	}](err); !ok || len(all.Unwrap()) != 15 {
 		t.Errorf("want 15 faults: %v", err)
+	}
+}
+
+// TestContradictingLimits: a limit that another one makes useless is a fault, and so
+// is a time without a unit.
+func TestContradictingLimits(t *testing.T) {
+	for field, cfg := range map[string]netpoll.Config{
+		"MaxRequestLineBytes": {MaxRequestLineBytes: 4096, MaxHeadBytes: 1024},
+		"MaxQueuedBytes":      {MaxQueuedBytes: 4096, MaxMemory: 1024},
+		"MaxBodyBytes":        {MaxBodyBytes: 4096, MaxMemory: 1024},
+		"MaxMessageBytes":     {MaxMessageBytes: 4096, MaxMemory: 1024},
+		"HeadTimeout":         {HeadTimeout: 10},
+		"BodyTimeout":         {BodyTimeout: 30},
+		"WriteTimeout":        {WriteTimeout: 60},
+		"IdleTimeout":         {IdleTimeout: 75},
+		"CloseTimeout":        {CloseTimeout: 5},
+	} {
+		if err := cfg.Validate(); err == nil || !strings.HasPrefix(err.Error(), "netpoll: Config."+field+" is ") {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	for _, cfg := range []netpoll.Config{{}, {MaxHeadBytes: 1024}, {HeadTimeout: -1, IdleTimeout: time.Millisecond}, {MaxMemory: 1 << 20}} {
+		if err := cfg.Validate(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"context"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -49,6 +50,7 @@ type Loop struct {
 	date       []byte                // a Date field, of ...
 	dateAt     int64                 // ... this second
 	reading    bool                  // the loop was late: sockets are read before deadlines end
+	thawed     int64                 // it was frozen: the tick until which deadlines wait; 0 if it was not
 	fireTimer  func(*Timer)          // expireTimer, made once
 	drainTimer Timer                 // when Group.Close has waited long enough
 	draining   bool                  // Group.Close has closed the connections; new ones are not kept
@@ -116,7 +118,7 @@ func (l *Loop) tickClock() { l.now = int64(l.sys.Now()) }
 // returns false.
 func (l *Loop) Post(run func(a, b any), a, b any, bytes int) bool {
 	l.mu.Lock()
-	if len(l.posted) >= l.cfg.MaxPostedJobs || l.bytes >= l.cfg.MaxPostedBytes {
+	if l.full() {
 		l.waitForRoom()
 	}
 	return l.post(run, a, b, bytes)
@@ -129,11 +131,28 @@ func (l *Loop) PostNow(run func(a, b any), a, b any, bytes int) bool {
 	return l.post(run, a, b, bytes)
 }
 
-// WaitForRoom waits as Post does.
-func (l *Loop) WaitForRoom() {
+// WaitForRoom waits as Post does, until ctx is done at the latest: the error is
+// ctx's then.
+func (l *Loop) WaitForRoom(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waitForRoom()
+	if !l.full() || OnLoop() {
+		return nil
+	}
+	defer context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.room.Broadcast()
+	})()
+	for !l.closed && l.full() && ctx.Err() == nil {
+		l.room.Wait()
+	}
+	return ctx.Err()
+}
+
+// full tells whether the loop is far behind. mu is held.
+func (l *Loop) full() bool {
+	return len(l.posted) >= l.cfg.MaxPostedJobs || l.bytes >= l.cfg.MaxPostedBytes
 }
 
 // post adds a job. mu is held, and given back.
@@ -152,11 +171,10 @@ func (l *Loop) post(run func(a, b any), a, b any, bytes int) bool {
 
 // waitForRoom blocks a caller outside the loops until the loop has caught up.
 func (l *Loop) waitForRoom() {
-	full := func() bool { return len(l.posted) >= l.cfg.MaxPostedJobs || l.bytes >= l.cfg.MaxPostedBytes }
-	if !full() || OnLoop() {
+	if !l.full() || OnLoop() {
 		return // a loop that waited for another could wait for ever
 	}
-	for !l.closed && full() {
+	for !l.closed && l.full() {
 		l.room.Wait()
 	}
 }

@@ -162,6 +162,14 @@ func (l *Loop) wakeAt(at int64) {
 // stopped, or the loop was busy.
 const lateAfter = 1
 
+// From frozenAfter ticks on the process has been frozen: what peers have sent in time
+// may lie in connections that have yet to be accepted, read, and moved to the loop of
+// their session. Deadlines wait for them, for thawTicks.
+const (
+	frozenAfter = 1000
+	thawTicks   = 100
+)
+
 // expire fires the timers that are due. It is called with a fresh l.now; turn says
 // that this is a turn, and no socket's event.
 //
@@ -176,11 +184,21 @@ func (l *Loop) expire(turn bool) {
 	if l.reading && !turn {
 		return
 	}
+	if now < l.thawed {
+		return
+	}
 	if at, ok := l.wheel.next(); ok && now-at >= lateAfter && !l.reading {
+		if now-at >= frozenAfter && l.thawed == 0 {
+			l.thawed = now + thawTicks
+			l.alarmAt = 0
+			l.wakeAt(l.thawed)
+			return
+		}
 		l.reading = true
 		l.sys.Wake()
 		return
 	}
+	l.thawed = 0
 	l.reading = false
 	l.wheel.advance(now, l.fireTimer)
 	if l.alarmAt != 0 && l.alarmAt <= now {

@@ -21,7 +21,7 @@ func (s *fakeSystem) WakeAfter(after time.Duration) { s.alarm = s.now + after }
 func timerLoop() (*Loop, *fakeSystem) {
 	sys := &fakeSystem{}
 	l := NewManual(Config{}, nil, sys).Loop(0)
-	turn(l)
+	turn(l, sys)
 	return l, sys
 }
 
@@ -76,7 +76,7 @@ func TestTimersAgainstModel(t *testing.T) {
 			}
 			if rnd.IntN(5) == 0 {
 				sys.now += time.Duration(rnd.Int64N(int64(3 * time.Second)))
-				turn(l)
+				turn(l, sys)
 				for j, at := range due {
 					if l.Now()-at >= 2*tick {
 						t.Fatalf("seed %d: timer %d, due at %v, has not fired at %v", seed, j, at, l.Now())
@@ -93,7 +93,7 @@ func TestTimersAgainstModel(t *testing.T) {
 				t.Fatalf("seed %d: %d timers left, and no alarm ahead", seed, len(due))
 			}
 			sys.now = sys.alarm
-			turn(l)
+			turn(l, sys)
 			for i := range timers { // no re-arming for ever
 				if rnd.IntN(2) == 0 {
 					l.Stop(&timers[i])
@@ -107,9 +107,14 @@ func TestTimersAgainstModel(t *testing.T) {
 	}
 }
 
-// turn turns the loop, and once more when it is late: it reads sockets first.
-func turn(l *Loop) {
+// turn turns the loop, and once more when it is late: it reads sockets first, for a
+// while after it has been frozen.
+func turn(l *Loop, sys *fakeSystem) {
 	l.Turn()
+	if l.thawed != 0 {
+		sys.now = time.Duration(l.thawed) * tick
+		l.Turn()
+	}
 	if l.reading {
 		l.Turn()
 	}
@@ -125,7 +130,7 @@ func TestTimersFireInOrder(t *testing.T) {
 		l.Arm(&timers[i], expirer(func(*Timer) { got = append(got, ms) }), time.Duration(ms)*time.Millisecond+40*time.Second)
 	}
 	sys.now += 2 * time.Minute
-	turn(l)
+	turn(l, sys)
 	if len(got) != len(timers) || !sort.IntsAreSorted(got) {
 		t.Errorf("fired %v", got)
 	}
@@ -145,13 +150,13 @@ func TestArmNext(t *testing.T) {
 	l.Arm(&tm, next, time.Second)
 	for len(at) < 10 {
 		sys.now = sys.alarm + 7*time.Millisecond // always late
-		turn(l)
+		turn(l, sys)
 	}
 	if want := 10*time.Second + 7*time.Millisecond; at[9] != want {
 		t.Errorf("the tenth came at %v, want %v", at[9], want)
 	}
 	sys.now += time.Minute
-	turn(l)
+	turn(l, sys)
 	if len(at) != 11 {
 		t.Errorf("%d fired after a long stop, want one", len(at)-10)
 	}

@@ -1,7 +1,7 @@
 // Command chat is a chat room on Sockeye: names, rooms, who is typing, who is
 // here.
 //
-//	go run ./examples/chat [-addr 127.0.0.1:3000]
+//	go run ./examples/chat [-addr 127.0.0.1:3000] [-origin https://example.org]
 //
 // The page, and the small Socket.IO client that it uses, are in the folder
 // page; nothing is downloaded at run time.
@@ -28,6 +28,11 @@ var page embed.FS
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:3000", "`address` to listen on; port 0 lets the kernel choose")
+	var cfg sockeye.Config
+	flag.Func("origin", "an `origin` whose pages may connect besides the chat's own; may be given several times", func(s string) error {
+		cfg.Engine.Origins = append(cfg.Engine.Origins, s)
+		return nil
+	})
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -36,7 +41,8 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	srv, err := sockeye.New(sockeye.Config{Fallback: http.FileServerFS(files)})
+	cfg.Fallback = http.FileServerFS(files)
+	srv, err := sockeye.New(cfg)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"/proto/ws":          {"/internal/bytepool", "github.com/gobwas/ws", "github.com/klauspost/compress/flate"},
 	"/internal/bytepool": {"github.com/valyala/bytebufferpool"},
 	"/netpoll": {
-		"/internal/bytepool", "/proto/http1", "/proto/ws",
+		"/internal/bytepool", "/internal/ratelog", "/proto/http1", "/proto/ws",
 		"github.com/panjf2000/gnet/v2/pkg/errors", "github.com/panjf2000/gnet/v2/pkg/netpoll",
 		"github.com/valyala/bytebufferpool", "golang.org/x/sys/unix",
 		"/internal/goroutine",
@@ -32,12 +32,13 @@ var allowed = map[string][]string{
 	"/internal/goroutine":  {},
 	"/internal/idtable":    {},
 	"/internal/lend":       {"/internal/goroutine"},
-	"/engine":              {"/internal/idtable", "/proto/eio", "/proto/http1", "/proto/ws", "/netpoll"},
+	"/internal/ratelog":    {},
+	"/engine":              {"/internal/idtable", "/internal/ratelog", "/proto/eio", "/proto/http1", "/proto/ws", "/netpoll"},
 	"/broadcast":           {"/engine", "/internal/idtable", "/proto/sio", "/netpoll"},
 	"/docs":                {},
 	"/client":              {"/internal/binary", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"/sockeyetest":         {"", "/internal/binary", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
-	"":                     {"/broadcast", "/engine", "/internal/goroutine", "/internal/lend", "/proto/sio", "/netpoll", "github.com/valyala/bytebufferpool"},
+	"":                     {"/broadcast", "/engine", "/internal/goroutine", "/internal/lend", "/internal/ratelog", "/proto/sio", "/netpoll", "github.com/valyala/bytebufferpool"},
 }
 
 func TestLayering(t *testing.T) {

@@ -48,9 +48,9 @@ func buildChat(t *testing.T) string {
 }
 
 // startChat runs the example and returns its address; stop ends it.
-func startChat(t *testing.T, binary, addr string) (url string, stop func()) {
+func startChat(t *testing.T, binary, addr string, args ...string) (url string, stop func()) {
 	t.Helper()
-	cmd := exec.Command(binary, "-addr", addr)
+	cmd := exec.Command(binary, append([]string{"-addr", addr}, args...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -242,4 +242,44 @@ func TestChatReconnects(t *testing.T) {
 	}
 	ann.say("back again")
 	bob.awaitText("log", "back again")
+}
+
+// TestForeignPage: a page of another origin can neither connect nor read, by either
+// transport, unless the server is told that it may.
+func TestForeignPage(t *testing.T) {
+	binary := buildChat(t)
+	ctx := browser(t)
+	page, _ := startChat(t, binary, "127.0.0.1:0")
+	closed, _ := startChat(t, binary, "127.0.0.1:0")
+	open, _ := startChat(t, binary, "127.0.0.1:0", "-origin", page[:len(page)-1])
+	ann := openTab(t, ctx, page, "Ann", "")
+	ann.awaitText("transport", "websocket")
+	for name, c := range map[string]struct{ url, want string }{"its own": {page, "in"}, "another": {closed, "out"}, "one that allows it": {open, "in"}} {
+		for transport, try := range map[string]string{
+			"websocket": `(() => {
+				const s = new WebSocket(%q.replace("http", "ws") + "socket.io/?EIO=4&transport=websocket")
+				s.onmessage = () => { window.result = "in"; s.close() }
+				s.onerror = () => { window.result = "out" }
+			})()`,
+			"polling": `fetch(%q + "socket.io/?EIO=4&transport=polling").then(async r => { await r.text(); window.result = "in" }, () => { window.result = "out" })`,
+			// With a header that is not simple the browser asks first.
+			"preflight": `fetch(%q + "socket.io/?EIO=4&transport=polling", {headers: {"X-Tenant": "a"}}).then(async r => { await r.text(); window.result = "in" }, () => { window.result = "out" })`,
+		} {
+			ann.await("delete window.result")
+			ann.await("(" + fmt.Sprintf(try, c.url) + ", true)")
+			ann.await("window.result")
+			ann.await(fmt.Sprintf("window.result === %q || console.error(%q)", c.want, name+" "+transport))
+		}
+	}
+	// A page in a sandbox has no origin of its own.
+	ann.await(`(() => {
+		const f = document.createElement("iframe")
+		f.sandbox = "allow-scripts"
+		f.srcdoc = "<script>const s = new WebSocket('" + location.origin.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket'); s.onopen = () => parent.postMessage('in', '*'); s.onerror = () => parent.postMessage('out', '*')</" + "script>"
+		delete window.result
+		window.onmessage = e => { window.result = e.data }
+		document.body.append(f)
+		return true
+	})()`)
+	ann.await("window.result === 'out'")
 }

@@ -61,11 +61,15 @@ func main() {
 func run(addr, eioPath string, cfg sockeye.Config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	cfg.Engine.CORS = engine.CORS{Origins: []string{"*"}}
+	cfg.Engine.Origins = []string{"*"}
 	if eioPath != "" {
 		bare := cfg.Engine
 		bare.Path = eioPath
-		cfg.Engines = append(cfg.Engines, engine.New(bare, echo{}))
+		e, err := engine.New(bare, echo{})
+		if err != nil {
+			return err
+		}
+		cfg.Engines = append(cfg.Engines, e)
 	}
 	srv, err := sockeye.New(cfg)
 	if err != nil {

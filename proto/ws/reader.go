@@ -190,6 +190,21 @@ func (r *Reader) Held() int {
 	return int(unsafe.Sizeof(*r.m)+unsafe.Sizeof(*r.m.buf)) + cap(r.m.buf.B)
 }
 
+// Arriving is how many bytes of a message have come so far; ok is false between
+// messages. mark is the caller's own for that message: zero when it begins.
+func (r *Reader) Arriving() (bytes int, mark *Mark, ok bool) {
+	if r.m == nil || r.m.state == delivered {
+		return 0, nil, false
+	}
+	return r.m.len(), &r.m.marked, true
+}
+
+// Mark is what a Reader's owner notes of the message that is arriving.
+type Mark struct {
+	At    int64 // on the owner's clock
+	Bytes int   // of the message, then
+}
+
 // Release gives back what the reader holds, whatever state it is in. A message
 // that is being handled stays readable: its memory is then left to the garbage
 // collector.
@@ -232,6 +247,7 @@ type assembly struct {
 	final    bool // the frame ends the message
 	text     bool
 	deflated bool // it is compressed (RFC 7692), and inflated when it is complete
+	marked   Mark
 }
 
 type assemblyState uint8

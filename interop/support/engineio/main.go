@@ -30,10 +30,10 @@ func main() {
 func run(addr string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	e := engine.New(engine.Config{
+	e, err := engine.New(engine.Config{
 		PingInterval: 500 * time.Millisecond,
 		MaxPayload:   100,
-		CORS:         engine.CORS{Origins: []string{"*"}},
+		Origins:      []string{"*"},
 		AllowRequest: func(r *engine.Request) error {
 			if r.Query().Has("deny") {
 				return errors.New("")
@@ -52,6 +52,9 @@ func run(addr string) error {
 			}
 		},
 	}, support{})
+	if err != nil {
+		return err
+	}
 	group, err := engine.Start(netpoll.Config{}, e)
 	if err != nil {
 		return err
