@@ -116,6 +116,9 @@ func (p *plan) config(w *world) sockeye.Config {
 		Pool: w.schedule, Inline: p.inline, Recovery: p.recovery, Codec: codec{w}, Logger: quiet,
 		CleanupEmptyChildNamespaces: rng.IntN(2) == 0,
 	}
+	if p.tight {
+		cfg.Engine.MaxPayload = 12_000
+	}
 	if rng.IntN(3) == 0 {
 		cfg.MailboxEvents, cfg.MailboxBytes = 2+rng.IntN(6), 1000+rng.IntN(4000)
 	}
