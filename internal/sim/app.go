@@ -38,6 +38,7 @@ type life struct {
 
 	// Any goroutine (atomic).
 	dismissed atomic.Bool // Disconnect has returned
+	session   atomic.Bool // somebody is in WithSession
 }
 
 // rooms that sockets join by themselves, and those that operators put them into.
@@ -444,6 +445,11 @@ func (a *actor) act() {
 			l.disconnect(a.rng.IntN(3) == 0)
 		}
 	case kind < 85:
+		// Who waited for another's would wait for a mutex, which the world does not see.
+		if l.session.Swap(true) {
+			return
+		}
+		defer l.session.Store(false)
 		s.WithSession(func(m map[string]any) {
 			w.schedule.maybe()
 			n, _ := m["n"].(int)
