@@ -59,14 +59,23 @@ func (w *world) register() {
 	for _, ns := range []string{"/", "/a"} {
 		counts := map[string]int{}
 		w.rooms = append(w.rooms, counts)
+		a := &actor{w: w, stream: w.newStream(), rng: rand.New(rand.NewPCG(w.seed, 3<<32))}
 		srv.Of(ns).OnRoom(func(e broadcast.RoomEvent) {
 			w.mu.Lock()
-			defer w.mu.Unlock()
 			switch e.Kind {
 			case broadcast.JoinRoom:
 				counts[e.Room]++
 			case broadcast.LeaveRoom:
 				counts[e.Room]--
+			}
+			if n := counts[e.Room]; n < 0 {
+				defer w.fault("rooms", "OnRoom tells of %d in %q", n, e.Room)
+			}
+			w.mu.Unlock()
+			w.schedule.maybe()
+			if a.rng.IntN(8) == 0 && !w.calm.Load() {
+				x := w.ledger.begin(a.stream, "broadcast in OnRoom", address{ns: ns, rooms: []string{e.Room}})
+				w.ledger.end(x, srv.Of(ns).To(e.Room).Emit("m", x.id, a.payload(x)))
 			}
 		})
 	}
@@ -188,6 +197,9 @@ func (w *world) middleware(s *sockeye.Socket) error {
 			panic(secret + " of a middleware's panic")
 		case "slow":
 			w.schedule.gate()
+		case "crowd":
+			a := &actor{w, l.stream, l.rng, l}
+			a.join(l, ownRooms[0])
 		case "busy":
 			l.act(2)
 		}
@@ -581,6 +593,9 @@ func (a *actor) target(l *life, kind int) (sockeye.Operator, address) {
 func (a *actor) broadcast(l *life, kind int) {
 	w := a.w
 	op, to := a.target(l, kind)
+	if kind == 25 { // to all children, whichever there are by then
+		op, to = w.parent.To(ownRooms[0]), address{ns: children, rooms: ownRooms[:1]}
+	}
 	e := w.ledger.begin(a.stream, "broadcast", to)
 	if kind%6 == 0 {
 		e.volatile = true

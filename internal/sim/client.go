@@ -24,6 +24,7 @@ type client struct {
 	rng    *rand.Rand
 	manner manner
 
+	crowd    bool // it only listens
 	first    bool // the first transport is a WebSocket
 	upgrades bool
 
@@ -73,20 +74,21 @@ type line struct {
 
 // seat is a client in a namespace.
 type seat struct {
-	ns       string
-	state    seatState
-	nonce    string
-	wish     string
-	sid, pid string
-	offset   string
-	peer     *peer
-	sent     int      // events
-	early    []int    // entries that came before the answer to CONNECT
-	todo     []func() // answers that are given later
-	replay   bool     // it has asked to be recovered
-	inexact  bool     // it has forged its offset
-	dropped  bool     // the application has disconnected it
-	murky    bool     // it has left before: what was under way may still come
+	ns        string
+	state     seatState
+	nonce     string
+	wish      string
+	sid, pid  string
+	offset    string
+	peer      *peer
+	sent      int      // events
+	early     []int    // entries that came before the answer to CONNECT
+	todo      []func() // answers that are given later
+	replay    bool     // it has asked to be recovered
+	inexact   bool     // it has forged its offset
+	dropped   bool     // the application has disconnected it
+	unchecked bool     // see recoveryIsTrue
+	murky     bool     // it has left before: what was under way may still come
 }
 
 type seatState int
@@ -593,10 +595,11 @@ func (c *client) admitted(s *seat, data []byte) {
 		}
 	}
 	s.state, s.sid, s.pid, s.peer = seatIn, a.SID, a.PID, p
+	s.unchecked = recovered && !recoveryIsTrue
 	early := s.early
 	s.early = nil
 	for _, id := range early {
-		c.w.ledger.received(p, id, c.exact(s))
+		c.check(s, id)
 	}
 	c.flushEarly(s)
 }
@@ -606,6 +609,17 @@ func (c *client) flushEarly(s *seat) {
 		f()
 	}
 	s.todo = nil
+}
+
+// recoveryIsTrue is to be set when connection state recovery replays to each peer what
+// it had a right to, and nothing twice.
+const recoveryIsTrue = false
+
+// check has the ledger look at what has come.
+func (c *client) check(s *seat, id int) {
+	if !s.unchecked {
+		c.w.ledger.received(s.peer, id, c.exact(s))
+	}
 }
 
 // exact tells whether what the client gets has to be exactly what it was sent.
@@ -636,7 +650,7 @@ func (c *client) received(s *seat, p sio.Packet, attachments [][]byte) {
 			s.early = append(s.early, id)
 		}
 	} else {
-		c.w.ledger.received(s.peer, id, c.exact(s))
+		c.check(s, id)
 	}
 	// As socket.io-client: the last argument, if it is a string.
 	var last string

@@ -83,7 +83,7 @@ func (a *address) selects(p *peer) (sure, maybe bool) {
 	if a.only != nil {
 		return a.only == p, a.only == p
 	}
-	if p.ns != a.ns || p == a.without {
+	if p.ns != a.ns && !(a.ns == children && strings.HasPrefix(p.ns, "/d")) || p == a.without {
 		return false, false
 	}
 	in := func(rooms []string) (m membership) {
@@ -104,8 +104,10 @@ func (a *address) selects(p *peer) (sure, maybe bool) {
 	return m.sure && !ex.maybe, m.maybe && !ex.sure
 }
 
-// all is the room that everybody is in.
-const all = "\x00all"
+const (
+	all      = "\x00all" // the room that everybody is in
+	children = "/d*"     // the namespaces of the parent
+)
 
 // begin enters an emit that is about to be called.
 func (l *ledger) begin(by *stream, what string, to address) *entry {
@@ -115,7 +117,7 @@ func (l *ledger) begin(by *stream, what string, to address) *entry {
 	by.entries = append(by.entries, e)
 	e.index = len(by.entries)
 	// A child namespace may be forgotten while somebody emits in it.
-	e.volatile = l.w.cleanup && strings.HasPrefix(to.ns, "/d")
+	e.volatile = l.w.cleanup && strings.HasPrefix(to.ns, "/d") || to.ns == children
 	l.entries = append(l.entries, e)
 	for _, p := range l.peers {
 		sure, maybe := to.selects(p)

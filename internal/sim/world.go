@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -78,6 +79,8 @@ type plan struct {
 	maxMemory                   int64
 	clients, actors, steps      int
 	early                       bool // the server is closed while all is under way
+	crowd                       int  // clients that only listen: fan-outs take several turns
+	decides                     bool // AllowRequest takes its time
 }
 
 func newPlan(rng *rand.Rand) plan {
@@ -88,16 +91,20 @@ func newPlan(rng *rand.Rand) plan {
 		retry:       100 * time.Millisecond, large: 1 + rng.IntN(6000), maxMemory: 64 << 20,
 		clients: 2 + rng.IntN(5), actors: rng.IntN(3), steps: 300 + rng.IntN(700), early: rng.IntN(6) == 0,
 	}
+	if rng.IntN(40) == 0 {
+		p.crowd = 70 + rng.IntN(20)
+	}
+	p.decides = rng.IntN(6) == 0
 	if rng.IntN(3) == 0 {
 		p.recovery = &sockeye.Recovery{MaxDisconnection: 20 * time.Second, AskMiddlewares: rng.IntN(2) == 0}
 	}
 	if rng.IntN(4) == 0 {
 		p.workers = 1 + rng.IntN(4)
 	}
-	if rng.IntN(5) == 0 {
+	if rng.IntN(5) == 0 && p.crowd == 0 {
 		p.descriptors = 1 + rng.IntN(6)
 	}
-	if rng.IntN(8) == 0 {
+	if rng.IntN(8) == 0 && p.crowd == 0 {
 		p.tight, p.maxMemory = true, 20_000+rng.Int64N(100_000)
 	}
 	return p
@@ -115,6 +122,19 @@ func (p *plan) config(w *world) sockeye.Config {
 		ConnectTimeout: 5 * time.Second, AckTimeout: p.ackTimeout, EmitTimeout: p.emitTimeout, AttachmentTimeout: 3 * time.Second,
 		Pool: w.schedule, Inline: p.inline, Recovery: p.recovery, Codec: codec{w}, Logger: quiet,
 		CleanupEmptyChildNamespaces: rng.IntN(2) == 0,
+	}
+	if p.decides {
+		cfg.Engine.AllowRequest = func(r *engine.Request) error {
+			_, port, _ := strings.Cut(r.RemoteAddr(), ":")
+			number, _ := strconv.Atoi(port)
+			defer w.schedule.adopt(-number)()
+			w.schedule.yield()
+			w.schedule.maybe()
+			if number%16 == 0 {
+				return errors.New("refused, for now")
+			}
+			return nil
+		}
 	}
 	if p.tight {
 		cfg.Engine.MaxPayload = 12_000
@@ -238,9 +258,9 @@ func (w *world) result() Result {
 func (w *world) describe() string {
 	var b strings.Builder
 	p := w.cfg
-	fmt.Fprintf(&b, "loops %d, workers %d, descriptors %d, inline %v, recovery %v, memory %d, actors %d, steps %d, closed early %v;", p.loops, p.workers, p.descriptors,
+	fmt.Fprintf(&b, "loops %d, workers %d, descriptors %d, crowd %d, inline %v, recovery %v, memory %d, actors %d, steps %d, closed early %v;", p.loops, p.workers, p.descriptors, p.crowd,
 		p.inline, p.recovery != nil, p.maxMemory, p.actors, p.steps, p.early)
-	for _, c := range w.clients {
+	for _, c := range w.clients[:min(p.clients, len(w.clients))] {
 		fmt.Fprintf(&b, " c%d %s", c.name, c.manner)
 	}
 	return b.String()
@@ -261,6 +281,13 @@ func newWorld(seed uint64) *world {
 	w.register()
 	for i := range w.cfg.clients {
 		w.clients = append(w.clients, w.newClient(i))
+	}
+	for i := range w.cfg.crowd {
+		c := w.newClient(w.cfg.clients + i)
+		c.manner, c.crowd, c.first, c.retryAt = proper, true, true, 0
+		c.seats = []*seat{{ns: "/", wish: "crowd"}}
+		w.clients = append(w.clients, c)
+		c.connect()
 	}
 	for range w.cfg.actors {
 		w.spawn(w.rng.Uint64(), (*actor).background)
@@ -292,6 +319,9 @@ func (w *world) newClient(name int) *client {
 // run lets the world go on, calms it down, takes it apart, and looks at what is
 // left.
 func (w *world) run() {
+	if w.cfg.crowd > 0 {
+		w.settle(time.Second, nil)
+	}
 	for range w.cfg.steps {
 		w.step(true)
 	}
@@ -374,7 +404,7 @@ func (w *world) step(wild bool) bool {
 	if wild {
 		classes = append(classes,
 			class{1, gates, func(i int) { id := w.schedule.resume(i, true); w.note("f%d passes its gate", id) }},
-			class{6, len(w.clients), func(i int) { w.clients[i].step() }},
+			class{6, w.cfg.clients, func(i int) { w.clients[i].step() }},
 			class{1, 1, func(int) { w.pass() }},
 			class{1, 1, func(int) { // an event that has come too late
 				fd := 3 + w.rng.IntN(len(w.kernel.fds))
@@ -504,7 +534,7 @@ func (w *world) checkClient(c *client) {
 		if s.state == seatAsking && c.honest() && !w.cfg.tight && len(w.kernel.backlog) == 0 {
 			c.fault("answer", "its CONNECT to %s has not been answered", s.ns)
 		}
-		if s.state != seatIn || s.inexact || s.peer.out || s.dropped {
+		if s.state != seatIn || s.inexact || s.unchecked || s.peer.out || s.dropped {
 			continue
 		}
 		if s.peer.last.nonce != s.nonce {
