@@ -38,6 +38,7 @@ type life struct {
 
 	// Any goroutine (atomic).
 	dismissed atomic.Bool // Disconnect has returned
+	session   atomic.Bool // somebody is in WithSession
 }
 
 // rooms that sockets join by themselves, and those that operators put them into.
@@ -58,14 +59,23 @@ func (w *world) register() {
 	for _, ns := range []string{"/", "/a"} {
 		counts := map[string]int{}
 		w.rooms = append(w.rooms, counts)
+		a := &actor{w: w, stream: w.newStream(), rng: rand.New(rand.NewPCG(w.seed, 3<<32))}
 		srv.Of(ns).OnRoom(func(e broadcast.RoomEvent) {
 			w.mu.Lock()
-			defer w.mu.Unlock()
 			switch e.Kind {
 			case broadcast.JoinRoom:
 				counts[e.Room]++
 			case broadcast.LeaveRoom:
 				counts[e.Room]--
+			}
+			if n := counts[e.Room]; n < 0 {
+				defer w.fault("rooms", "OnRoom tells of %d in %q", n, e.Room)
+			}
+			w.mu.Unlock()
+			w.schedule.maybe()
+			if a.rng.IntN(8) == 0 && !w.calm.Load() {
+				x := w.ledger.begin(a.stream, "broadcast in OnRoom", address{ns: ns, rooms: []string{e.Room}})
+				w.ledger.end(x, srv.Of(ns).To(e.Room).Emit("m", x.id, a.payload(x)))
 			}
 		})
 	}
@@ -187,6 +197,9 @@ func (w *world) middleware(s *sockeye.Socket) error {
 			panic(secret + " of a middleware's panic")
 		case "slow":
 			w.schedule.gate()
+		case "crowd":
+			a := &actor{w, l.stream, l.rng, l}
+			a.join(l, ownRooms[0])
 		case "busy":
 			l.act(2)
 		}
@@ -444,6 +457,11 @@ func (a *actor) act() {
 			l.disconnect(a.rng.IntN(3) == 0)
 		}
 	case kind < 85:
+		// Who waited for another's would wait for a mutex, which the world does not see.
+		if l.session.Swap(true) {
+			return
+		}
+		defer l.session.Store(false)
 		s.WithSession(func(m map[string]any) {
 			w.schedule.maybe()
 			n, _ := m["n"].(int)
@@ -575,6 +593,9 @@ func (a *actor) target(l *life, kind int) (sockeye.Operator, address) {
 func (a *actor) broadcast(l *life, kind int) {
 	w := a.w
 	op, to := a.target(l, kind)
+	if kind == 25 { // to all children, whichever there are by then
+		op, to = w.parent.To(ownRooms[0]), address{ns: children, rooms: ownRooms[:1]}
+	}
 	e := w.ledger.begin(a.stream, "broadcast", to)
 	if kind%6 == 0 {
 		e.volatile = true
@@ -632,8 +653,8 @@ type answer struct {
 func (a *actor) checkAnswer(e *entry, l *life, args sockeye.Args) {
 	var id int
 	var nonce string
-	if err := args.Decode(&id, &nonce); err != nil {
-		return // a forger's
+	if err := args.Decode(&id, &nonce); err != nil || nonce == "forged" {
+		return
 	}
 	if id != e.id {
 		a.w.fault("answer", "the question e%d got the answer to e%d", e.id, id)
@@ -646,7 +667,7 @@ func (a *actor) checkAnswer(e *entry, l *life, args sockeye.Args) {
 func (a *actor) call(l *life) {
 	w := a.w
 	e := a.question("Call", address{ns: l.peer.ns, only: l.peer})
-	w.ledger.ask(e, l)
+	w.ledger.ask(e, l, true)
 	ctx, cancel := context.Background(), func() {}
 	limit := w.cfg.ackTimeout + w.cfg.emitTimeout
 	if a.rng.IntN(2) == 0 {
@@ -688,7 +709,7 @@ func sent(err error) error {
 func (a *actor) emitWithAck(l *life) {
 	w := a.w
 	e := a.question("EmitWithAck", address{ns: l.peer.ns, only: l.peer})
-	w.ledger.ask(e, l)
+	w.ledger.ask(e, l, false)
 	then := func(args sockeye.Args, err error) {
 		w.ledger.answered(e)
 		w.schedule.maybe()
@@ -713,7 +734,7 @@ func (a *actor) emitWithAck(l *life) {
 func (a *actor) callAll(ns *sockeye.Namespace) {
 	w := a.w
 	e := a.question("Operator.Call", address{ns: ns.Name(), rooms: []string{a.room(ownRooms)}})
-	w.ledger.ask(e, nil)
+	w.ledger.ask(e, nil, false)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+a.rng.Int64N(int64(2*time.Second))))
 	answers, err := ns.To(e.to.rooms...).Call(ctx, "ask", e.id, a.payload(e))
 	cancel()
@@ -737,9 +758,9 @@ func (a *actor) checkAnswers(e *entry, answers []sockeye.Answer) {
 func (a *actor) emitWithAckAll(ns *sockeye.Namespace) {
 	w := a.w
 	e := a.question("Operator.EmitWithAck", address{ns: ns.Name(), rooms: []string{a.room(ownRooms)}})
-	w.ledger.ask(e, nil)
+	w.ledger.ask(e, nil, false)
 	err := ns.To(e.to.rooms...).Timeout(time.Second).EmitWithAck(func(answers []sockeye.Answer, err error) {
-		defer w.schedule.adopt()()
+		defer w.schedule.adopt(e.id)()
 		w.ledger.answered(e)
 		w.schedule.yield()
 		w.note("e%d answered: %d, %v", e.id, len(answers), err)

@@ -24,26 +24,28 @@ type client struct {
 	rng    *rand.Rand
 	manner manner
 
+	crowd    bool // it only listens
 	first    bool // the first transport is a WebSocket
 	upgrades bool
 
-	open    bool // a session
-	sid     string
-	get     *line // polls; nil while the transport is a WebSocket
-	post    *line
-	sock    *line // the WebSocket, also one that probes
-	ws      bool  // it is the transport
-	probed  bool
-	queue   []string // packets for a POST
-	seats   []*seat
-	partial *partial
-	retryAt time.Duration // when it comes back
-	stalled bool
-	strange bool              // it has done what may cost it its session
-	excused bool              // the application, or the network, has ended it
-	gone    bool              // for good
-	joins   int               // connects to namespaces so far
-	asked   map[uint64]*asked // by ack id, which is never used again
+	open     bool // a session
+	sessions int  // so far
+	sid      string
+	get      *line // polls; nil while the transport is a WebSocket
+	post     *line
+	sock     *line // the WebSocket, also one that probes
+	ws       bool  // it is the transport
+	probed   bool
+	queue    []string // packets for a POST
+	seats    []*seat
+	partial  *partial
+	retryAt  time.Duration // when it comes back
+	stalled  bool
+	strange  bool              // it has done what may cost it its session
+	excused  bool              // the application, or the network, has ended it
+	gone     bool              // for good
+	joins    int               // connects to namespaces so far
+	asked    map[uint64]*asked // by ack id, which is never used again
 }
 
 type manner int
@@ -72,20 +74,21 @@ type line struct {
 
 // seat is a client in a namespace.
 type seat struct {
-	ns       string
-	state    seatState
-	nonce    string
-	wish     string
-	sid, pid string
-	offset   string
-	peer     *peer
-	sent     int      // events
-	early    []int    // entries that came before the answer to CONNECT
-	todo     []func() // answers that are given later
-	replay   bool     // it has asked to be recovered
-	inexact  bool     // it has forged its offset
-	dropped  bool     // the application has disconnected it
-	murky    bool     // it has left before: what was under way may still come
+	ns        string
+	state     seatState
+	nonce     string
+	wish      string
+	sid, pid  string
+	offset    string
+	peer      *peer
+	sent      int      // events
+	early     []int    // entries that came before the answer to CONNECT
+	todo      []func() // answers that are given later
+	replay    bool     // it has asked to be recovered
+	inexact   bool     // it has forged its offset
+	dropped   bool     // the application has disconnected it
+	unchecked bool     // see recoveryIsTrue
+	murky     bool     // it has left before: what was under way may still come
 }
 
 type seatState int
@@ -124,6 +127,7 @@ func (c *client) dial() *line { return &line{conn: c.w.kernel.dial()} }
 
 // connect opens a session.
 func (c *client) connect() {
+	c.sessions++
 	c.open, c.sid, c.ws, c.probed, c.queue, c.partial, c.stalled = true, "", false, false, nil, nil, false
 	if c.first {
 		c.sock = c.dial()
@@ -536,6 +540,9 @@ func (c *client) event(p sio.Packet, attachments [][]byte) {
 		c.w.note("c%d is refused by %s: %s", c.name, s.ns, p.Data)
 		s.state = seatOut
 	case sio.Disconnect:
+		if s.murky && s.state == seatAsking {
+			return // it is about the time before
+		}
 		c.w.note("c%d is disconnected from %s", c.name, s.ns)
 		if c.honest() && s.peer != nil && !s.peer.out && !s.dropped && !c.w.closing && !c.excused {
 			c.fault("healthy", "it is disconnected from %s", s.ns)
@@ -564,6 +571,9 @@ func (c *client) admitted(s *seat, data []byte) {
 		PID string `json:"pid"`
 	}
 	if err := json.Unmarshal(data, &a); err != nil || s.state != seatAsking {
+		if c.strange {
+			return
+		}
 		c.fault("wire", "CONNECT %q in state %d", data, s.state)
 		return
 	}
@@ -585,10 +595,11 @@ func (c *client) admitted(s *seat, data []byte) {
 		}
 	}
 	s.state, s.sid, s.pid, s.peer = seatIn, a.SID, a.PID, p
+	s.unchecked = recovered && !recoveryIsTrue
 	early := s.early
 	s.early = nil
 	for _, id := range early {
-		c.w.ledger.received(p, id, c.exact(s))
+		c.check(s, id)
 	}
 	c.flushEarly(s)
 }
@@ -598,6 +609,17 @@ func (c *client) flushEarly(s *seat) {
 		f()
 	}
 	s.todo = nil
+}
+
+// recoveryIsTrue is to be set when connection state recovery replays to each peer what
+// it had a right to, and nothing twice.
+const recoveryIsTrue = false
+
+// check has the ledger look at what has come.
+func (c *client) check(s *seat, id int) {
+	if !s.unchecked {
+		c.w.ledger.received(s.peer, id, c.exact(s))
+	}
 }
 
 // exact tells whether what the client gets has to be exactly what it was sent.
@@ -628,7 +650,7 @@ func (c *client) received(s *seat, p sio.Packet, attachments [][]byte) {
 			s.early = append(s.early, id)
 		}
 	} else {
-		c.w.ledger.received(s.peer, id, c.exact(s))
+		c.check(s, id)
 	}
 	// As socket.io-client: the last argument, if it is a string.
 	var last string
@@ -666,7 +688,7 @@ func packetText(p sio.Packet, ns string) string {
 func (c *client) join(s *seat) {
 	c.joins++
 	s.nonce = fmt.Sprintf("c%d.%d", c.name, c.joins)
-	c.w.nonces[s.nonce] = c
+	c.w.nonces[s.nonce] = place{c, c.sessions, s}
 	s.state, s.sent, s.replay, s.dropped = seatAsking, 0, false, false
 	s.early, s.todo = nil, nil
 	auth := map[string]string{"Nonce": s.nonce, "Wish": s.wish}

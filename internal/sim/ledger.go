@@ -52,6 +52,7 @@ type entry struct {
 	to        address
 	volatile  bool
 	asks      bool
+	overdue   bool // as a question
 	failed    bool // the call has returned an error: it has not been sent
 	must, may map[*peer]bool
 }
@@ -70,6 +71,7 @@ type asking struct {
 	e     *entry
 	l     *life // who is asked; nil for several
 	fiber *fiber
+	waits bool // the fiber waits for the answer
 }
 
 func newLedger(w *world) *ledger {
@@ -81,7 +83,7 @@ func (a *address) selects(p *peer) (sure, maybe bool) {
 	if a.only != nil {
 		return a.only == p, a.only == p
 	}
-	if p.ns != a.ns || p == a.without {
+	if p.ns != a.ns && !(a.ns == children && strings.HasPrefix(p.ns, "/d")) || p == a.without {
 		return false, false
 	}
 	in := func(rooms []string) (m membership) {
@@ -102,8 +104,10 @@ func (a *address) selects(p *peer) (sure, maybe bool) {
 	return m.sure && !ex.maybe, m.maybe && !ex.sure
 }
 
-// all is the room that everybody is in.
-const all = "\x00all"
+const (
+	all      = "\x00all" // the room that everybody is in
+	children = "/d*"     // the namespaces of the parent
+)
 
 // begin enters an emit that is about to be called.
 func (l *ledger) begin(by *stream, what string, to address) *entry {
@@ -113,7 +117,7 @@ func (l *ledger) begin(by *stream, what string, to address) *entry {
 	by.entries = append(by.entries, e)
 	e.index = len(by.entries)
 	// A child namespace may be forgotten while somebody emits in it.
-	e.volatile = l.w.cleanup && strings.HasPrefix(to.ns, "/d")
+	e.volatile = l.w.cleanup && strings.HasPrefix(to.ns, "/d") || to.ns == children
 	l.entries = append(l.entries, e)
 	for _, p := range l.peers {
 		sure, maybe := to.selects(p)
@@ -242,34 +246,37 @@ func (l *ledger) checkComplete(p *peer) {
 }
 
 // ask enters a question.
-func (l *ledger) ask(e *entry, who *life) {
+func (l *ledger) ask(e *entry, who *life, waits bool) {
 	f := l.w.schedule.current()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e.asks = true
-	l.pending[e] = &asking{e, who, f}
+	l.pending[e] = &asking{e, who, f, waits}
 }
 
 // answered ends it; a second time is a fault.
 func (l *ledger) answered(e *entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.pending[e] == nil {
+	if l.pending[e] == nil && !e.overdue {
 		l.w.fault("answer", "the question e%d (%s) has ended twice", e.id, e.what)
 	}
 	delete(l.pending, e)
 }
 
-// overdue lists questions to sockets that have gone, which nothing more can come of.
+// checkCalls finds questions that should have ended. If not everything has had its
+// time those alone whose peer has gone, and which wait in the server.
 func (l *ledger) checkCalls(everything bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.entries {
 		a := l.pending[e]
-		if a == nil || !everything && (a.l == nil || a.l.disconnects == 0 || a.fiber == nil || a.fiber.parked) {
+		if a == nil || !everything && (a.l == nil || !a.waits || !a.l.accepted || a.l.s.Connected() || a.fiber == nil || a.fiber.parked) {
 			continue
 		}
 		l.w.fault("call", "the question e%d (%s) has not ended", e.id, e.what)
+		delete(l.pending, e)
+		e.overdue = true
 	}
 }
 

@@ -150,7 +150,8 @@ func (s *schedule) start(i int) {
 // spawn starts a goroutine that the schedule knows.
 func (s *schedule) spawn(lent bool, f func()) {
 	s.mu.Lock()
-	fb := s.newFiber(lent)
+	s.made++
+	fb := s.newFiber(s.made, lent)
 	s.mu.Unlock()
 	go func() {
 		defer s.enter(fb)()
@@ -158,9 +159,8 @@ func (s *schedule) spawn(lent bool, f func()) {
 	}()
 }
 
-func (s *schedule) newFiber(lent bool) *fiber {
-	s.made++
-	return &fiber{id: s.made, lent: lent, rng: rand.New(rand.NewPCG(s.seed, uint64(s.made))), wake: make(chan struct{}, 1)}
+func (s *schedule) newFiber(id int, lent bool) *fiber {
+	return &fiber{id: id, lent: lent, rng: rand.New(rand.NewPCG(s.seed, uint64(id))), wake: make(chan struct{}, 1)}
 }
 
 // enter has the calling goroutine known as fb until what it returns is called.
@@ -176,15 +176,14 @@ func (s *schedule) enter(fb *fiber) (leave func()) {
 	}
 }
 
-// adopt has a goroutine of the server's known, while it is in the application.
-func (s *schedule) adopt() (leave func()) {
+// adopt has a goroutine of the server's known, by a number of its own, while it is in
+// the application.
+func (s *schedule) adopt(number int) (leave func()) {
 	if s.current() != nil {
 		return func() {}
 	}
-	s.mu.Lock()
-	fb := s.newFiber(false)
-	s.mu.Unlock()
-	return s.enter(fb)
+	number += 1 << 20 // as many as there are never of others
+	return s.enter(s.newFiber(number, false))
 }
 
 // current is the calling goroutine; nil for the world's, and the server's own.

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,9 +47,10 @@ type world struct {
 	srv      *sockeye.Server
 	parent   *sockeye.ParentNamespace
 	clients  []*client
-	nonces   map[string]*client
+	nonces   map[string]place
 	closing  bool // the server is being closed
 	cleanup  bool // of child namespaces
+	sids     int
 	steps    int
 
 	calm atomic.Bool // the application does nothing more by itself
@@ -77,6 +79,8 @@ type plan struct {
 	maxMemory                   int64
 	clients, actors, steps      int
 	early                       bool // the server is closed while all is under way
+	crowd                       int  // clients that only listen: fan-outs take several turns
+	decides                     bool // AllowRequest takes its time
 }
 
 func newPlan(rng *rand.Rand) plan {
@@ -87,17 +91,21 @@ func newPlan(rng *rand.Rand) plan {
 		retry:       100 * time.Millisecond, large: 1 + rng.IntN(6000), maxMemory: 64 << 20,
 		clients: 2 + rng.IntN(5), actors: rng.IntN(3), steps: 300 + rng.IntN(700), early: rng.IntN(6) == 0,
 	}
+	if rng.IntN(40) == 0 {
+		p.crowd = 70 + rng.IntN(20)
+	}
+	p.decides = rng.IntN(6) == 0
 	if rng.IntN(3) == 0 {
 		p.recovery = &sockeye.Recovery{MaxDisconnection: 20 * time.Second, AskMiddlewares: rng.IntN(2) == 0}
 	}
 	if rng.IntN(4) == 0 {
 		p.workers = 1 + rng.IntN(4)
 	}
-	if rng.IntN(5) == 0 {
+	if rng.IntN(5) == 0 && p.crowd == 0 {
 		p.descriptors = 1 + rng.IntN(6)
 	}
-	if rng.IntN(8) == 0 {
-		p.tight, p.maxMemory = true, 20_000+rng.Int64N(100_000)
+	if rng.IntN(8) == 0 && p.crowd == 0 {
+		p.tight, p.maxMemory = true, 40_000+rng.Int64N(100_000)
 	}
 	return p
 }
@@ -115,10 +123,26 @@ func (p *plan) config(w *world) sockeye.Config {
 		Pool: w.schedule, Inline: p.inline, Recovery: p.recovery, Codec: codec{w}, Logger: quiet,
 		CleanupEmptyChildNamespaces: rng.IntN(2) == 0,
 	}
+	if p.decides {
+		cfg.Engine.AllowRequest = func(r *engine.Request) error {
+			_, port, _ := strings.Cut(r.RemoteAddr(), ":")
+			number, _ := strconv.Atoi(port)
+			defer w.schedule.adopt(-number)()
+			w.schedule.yield()
+			w.schedule.maybe()
+			if number%16 == 0 {
+				return errors.New("refused, for now")
+			}
+			return nil
+		}
+	}
+	if p.tight {
+		cfg.Engine.MaxPayload = 12_000
+	}
 	if rng.IntN(3) == 0 {
 		cfg.MailboxEvents, cfg.MailboxBytes = 2+rng.IntN(6), 1000+rng.IntN(4000)
 	}
-	if rng.IntN(3) == 0 {
+	if rng.IntN(3) == 0 && queuesAreTrue {
 		cfg.Engine.MaxQueuedBytes, cfg.Net.MaxQueuedBytes = 8_000+rng.IntN(30_000), 8_000+rng.IntN(30_000)
 	}
 	if rng.IntN(3) == 0 {
@@ -128,7 +152,17 @@ func (p *plan) config(w *world) sockeye.Config {
 		cfg.MaxPendingAcks = 1 + rng.IntN(3)
 	}
 	w.cleanup = cfg.CleanupEmptyChildNamespaces
+	if p.early {
+		cfg.Engine.GenerateID = w.newSID
+	}
 	return cfg
+}
+
+// newSID makes IDs of which no two are in the same part of the table of sessions:
+// within one, those that Close ends are in the order of a random seed.
+func (w *world) newSID(*engine.Request) string {
+	w.sids++
+	return fmt.Sprintf("sid%d-%c", w.sids, '0'+byte(w.sids%64))
 }
 
 func (w *world) newStream() *stream {
@@ -162,24 +196,32 @@ func (w *world) count(what string, n int) {
 
 // excuse notes that the application disconnects a socket that is there.
 func (w *world) excuse(l *life, session bool) {
-	c := w.nonces[l.nonce]
-	if c == nil {
+	at, ok := w.nonces[l.nonce]
+	if !ok || at.c.sessions != at.session {
 		return
 	}
-	for _, s := range c.seats {
-		if s.nonce == l.nonce {
+	if at.s.nonce == l.nonce {
+		at.s.dropped = true
+	}
+	if session {
+		at.c.excused = true
+		for _, s := range at.c.seats {
 			s.dropped = true
-			if session {
-				c.excused = true
-				for _, other := range c.seats {
-					other.dropped = true
-					if other.peer != nil {
-						other.peer.out = true
-					}
-				}
+			if s.peer != nil {
+				s.peer.out = true
 			}
 		}
 	}
+}
+
+// queuesAreTrue is to be set when a full queue costs no peer its connection.
+const queuesAreTrue = false
+
+// place is who has connected by a nonce.
+type place struct {
+	c       *client
+	session int
+	s       *seat
 }
 
 // watchdog is how long, in real time, a seed may take: one that hangs is told.
@@ -219,9 +261,9 @@ func (w *world) result() Result {
 func (w *world) describe() string {
 	var b strings.Builder
 	p := w.cfg
-	fmt.Fprintf(&b, "loops %d, workers %d, descriptors %d, inline %v, recovery %v, memory %d, actors %d, steps %d, closed early %v;", p.loops, p.workers, p.descriptors,
+	fmt.Fprintf(&b, "loops %d, workers %d, descriptors %d, crowd %d, inline %v, recovery %v, memory %d, actors %d, steps %d, closed early %v;", p.loops, p.workers, p.descriptors, p.crowd,
 		p.inline, p.recovery != nil, p.maxMemory, p.actors, p.steps, p.early)
-	for _, c := range w.clients {
+	for _, c := range w.clients[:min(p.clients, len(w.clients))] {
 		fmt.Fprintf(&b, " c%d %s", c.name, c.manner)
 	}
 	return b.String()
@@ -229,7 +271,7 @@ func (w *world) describe() string {
 
 func newWorld(seed uint64) *world {
 	w := &world{
-		seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), nonces: map[string]*client{}, hash: fnv.New64a(), counts: map[string]int{},
+		seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), nonces: map[string]place{}, hash: fnv.New64a(), counts: map[string]int{},
 	}
 	w.cfg = newPlan(w.rng)
 	w.kernel = newKernel(w.rng, w.cfg.loops, w.cfg.descriptors)
@@ -242,6 +284,13 @@ func newWorld(seed uint64) *world {
 	w.register()
 	for i := range w.cfg.clients {
 		w.clients = append(w.clients, w.newClient(i))
+	}
+	for i := range w.cfg.crowd {
+		c := w.newClient(w.cfg.clients + i)
+		c.manner, c.crowd, c.first, c.retryAt = proper, true, true, 0
+		c.seats = []*seat{{ns: "/", wish: "crowd"}}
+		w.clients = append(w.clients, c)
+		c.connect()
 	}
 	for range w.cfg.actors {
 		w.spawn(w.rng.Uint64(), (*actor).background)
@@ -273,6 +322,9 @@ func (w *world) newClient(name int) *client {
 // run lets the world go on, calms it down, takes it apart, and looks at what is
 // left.
 func (w *world) run() {
+	if w.cfg.crowd > 0 {
+		w.settle(time.Second, nil)
+	}
 	for range w.cfg.steps {
 		w.step(true)
 	}
@@ -355,7 +407,7 @@ func (w *world) step(wild bool) bool {
 	if wild {
 		classes = append(classes,
 			class{1, gates, func(i int) { id := w.schedule.resume(i, true); w.note("f%d passes its gate", id) }},
-			class{6, len(w.clients), func(i int) { w.clients[i].step() }},
+			class{6, w.cfg.clients, func(i int) { w.clients[i].step() }},
 			class{1, 1, func(int) { w.pass() }},
 			class{1, 1, func(int) { // an event that has come too late
 				fd := 3 + w.rng.IntN(len(w.kernel.fds))
@@ -373,6 +425,7 @@ func (w *world) step(wild bool) bool {
 		}
 		if pick < c.weight {
 			c.do(w.rng.IntN(c.n))
+			synctest.Wait()
 			break
 		}
 		pick -= c.weight
@@ -412,6 +465,7 @@ func (w *world) settle(limit time.Duration, cond func() bool) bool {
 			w.goOn()
 		}
 		now := w.kernel.Now()
+		w.ledger.checkCalls(false)
 		switch {
 		case cond != nil && cond():
 			return true
@@ -480,10 +534,10 @@ func (w *world) checkClient(c *client) {
 		return
 	}
 	for _, s := range c.seats {
-		if s.state == seatAsking && c.honest() && !w.cfg.tight {
+		if s.state == seatAsking && c.honest() && !w.cfg.tight && len(w.kernel.backlog) == 0 {
 			c.fault("answer", "its CONNECT to %s has not been answered", s.ns)
 		}
-		if s.state != seatIn || s.inexact || s.peer.out || s.dropped {
+		if s.state != seatIn || s.inexact || s.unchecked || s.peer.out || s.dropped {
 			continue
 		}
 		if s.peer.last.nonce != s.nonce {
@@ -615,7 +669,7 @@ func (w *world) awaitClose(done chan error) {
 		return
 	}
 	err := <-done
-	w.note("closed: %v, after %v", err, w.kernel.Now()-began)
+	w.note("closed: %v, after %v", err == nil, w.kernel.Now()-began)
 	if err != nil && !(w.cfg.early && errors.Is(err, context.DeadlineExceeded)) {
 		w.fault("close", "Close: %v", err)
 	}
