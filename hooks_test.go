@@ -107,7 +107,11 @@ func TestEverythingFromEveryHook(t *testing.T) {
 					}
 				})
 				srv.OnNamespace(func(ns *sockeye.Namespace) { _ = ns.Emit("e"); _ = srv.Emit("e"); where.Store("OnNamespace", true) })
-				srv.OfFunc(func(name string, _ json.RawMessage) bool { _ = srv.Emit("e"); _ = srv.Of("/").Len(); return name == "/child" })
+				srv.OfFunc(func(name string, _ json.RawMessage) bool {
+					_ = srv.Emit("e")
+					_ = srv.Of("/").Len()
+					return name == "/child"
+				})
 				srv.On("typed", func(s *sockeye.Socket, _ int) { call("On", s) })
 				srv.On("raw", func(s *sockeye.Socket, e *sockeye.Event) error { call("raw", s); return e.Ack(1) })
 				srv.On("fail", func(s *sockeye.Socket) error { return fmt.Errorf("it fails") })

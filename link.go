@@ -92,6 +92,7 @@ func (h *sessionHandler) OnOpen(s *engine.Session) {
 
 // OnDrain is for the engine.
 func (h *sessionHandler) OnDrain(s *engine.Session) {
+	linkOf(s).pace()
 	for x := linkOf(s).sockets; x != nil; x = x.next {
 		x.pump(false)
 		x.wake()
@@ -181,6 +182,9 @@ func (l *link) handlePacket(data []byte) error {
 			l.srv.stats.ignored.Add(1)
 		case cfg.Inline && s.idle():
 			s.handleEvent(p, p.Data, nil) // where it lies
+			if l.session.Full() {
+				l.pace()
+			}
 		default:
 			s.push(mail{kind: mailEvent, id: p.ID, hasID: p.HasID, payload: copyOf(p.Data)})
 		}
@@ -324,7 +328,9 @@ func (l *link) handleAck(s *Socket, p sio.Packet, payload *netpoll.Buffer, attac
 // that the peer feels it. But where somebody waits in Call, the answer may be
 // behind what would have to wait: then twice as much is taken.
 func (l *link) pace() {
-	pause, asking, over := false, false, false
+	// On a loop nothing waits for the peer to read: it is not read from meanwhile.
+	pause, asking, over := false, false, l.srv.cfg.Inline && l.session.Full()
+	pause = over
 	for s := l.sockets; s != nil; s = s.next {
 		s.mu.Lock()
 		if s.box != nil && s.box.full {
@@ -364,7 +370,7 @@ func (l *link) handleConnect(p sio.Packet) error {
 			return err
 		}
 	}
-	name, auth := p.Namespace, bytes.Clone(p.Data)
+	name, auth := p.Namespace, p.Data
 	if l.session.Version() == 3 {
 		var query []byte
 		name, query, _ = bytes.Cut(name, []byte{'?'})
@@ -373,7 +379,7 @@ func (l *link) handleConnect(p sio.Packet) error {
 	if l.find(name) != nil {
 		return errConnectTwice
 	}
-	sockets, auths := 0, cap(auth)
+	sockets, auths := 0, len(auth)
 	for s := l.sockets; s != nil; s = s.next {
 		sockets++
 		auths += cap(s.who().auth)
@@ -384,7 +390,7 @@ func (l *link) handleConnect(p sio.Packet) error {
 	refusal := errAuthTooLarge
 	var ns *Namespace
 	if auths <= srv.cfg.MaxAuthBytes {
-		refusal = errInvalidNamespace
+		refusal, auth = errInvalidNamespace, bytes.Clone(auth)
 		ns = srv.enter(name, auth)
 	}
 	if ns == nil {

@@ -128,9 +128,10 @@ func (s *Socket) handedOn(msg *engine.Message) {
 	}
 }
 
-// maxUnsent is from when on Emit waits, in unsentUnit.
+// maxUnsent is from when on Emit waits though the session's queue is not full, in
+// unsentUnit: a quarter of what that takes.
 func (s *Socket) maxUnsent() int32 {
-	return int32(s.ns.srv.engine.Config().MaxQueuedBytes / unsentUnit)
+	return int32(s.ns.srv.engine.Config().MaxQueuedBytes / 4 / unsentUnit)
 }
 
 // deliver hands msg to the session, or holds it until it is its turn. Loop-owned.
@@ -271,6 +272,9 @@ func (s *Socket) waitForRoom(em emission) error {
 		return nil
 	}
 	if !s.life.state().answered() && s.inHandler() {
+		if s.unsent.Load() <= 4*s.maxUnsent() {
+			return nil
+		}
 		return ErrConnecting // nothing leaves before the caller has returned
 	}
 	var done <-chan struct{}

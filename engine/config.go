@@ -47,10 +47,14 @@ type Config struct {
 	// 1,000,000.
 	MaxPayload int
 
-	// MaxQueuedBytes bounds the memory of what waits for a polling peer to ask for
-	// it: buffers by their capacity, and 64 bytes for each. A session that would
-	// need more is closed; one message alone, with its attachments, may be larger.
-	// Default 1 MiB. (For WebSocket see netpoll.Config.MaxQueuedBytes.)
+	// SlowTimeout is the time in which a polling peer whose queue is full must ask for
+	// what is there; the session of one that does not is closed. Default 10 s.
+	// Negative: no limit. (For WebSocket see netpoll.Config.SlowTimeout.)
+	SlowTimeout time.Duration
+
+	// MaxQueuedBytes is how much memory may wait for a polling peer to ask for it,
+	// buffers by their capacity and 64 bytes for each, before its queue is full: see
+	// Session.Full. Default 1 MiB. (For WebSocket see netpoll.Config.MaxQueuedBytes.)
 	MaxQueuedBytes int
 
 	// Transports are those enabled, "polling" and "websocket". Default: both.
@@ -165,6 +169,7 @@ func (c Config) withDefaults() Config {
 	def(&c.PingTimeout, 20*time.Second)
 	def(&c.UpgradeTimeout, 10*time.Second)
 	def(&c.CloseTimeout, 30*time.Second)
+	def(&c.SlowTimeout, 10*time.Second)
 	if c.MaxPayload == 0 {
 		c.MaxPayload = 1_000_000
 	}

@@ -69,7 +69,7 @@ type Stats struct {
 	Refused       uint64 // requests answered with an error of the protocol
 	PingTimeouts  uint64
 	ParseErrors   uint64
-	SlowConsumers uint64 // polling sessions over MaxQueuedBytes
+	SlowConsumers uint64 // polling sessions closed by SlowTimeout
 
 	TransportErrors uint64 // sessions whose connection failed, or whose peer broke the rules of its transport
 	TooLarge        uint64 // bodies and messages above MaxPayload
@@ -203,6 +203,13 @@ func (m Mux) HandleRequest(c *netpoll.Conn, r *http1.Request) {
 func (m Mux) HandleMessage(c *netpoll.Conn, data []byte, binary bool) {
 	if s, ok := c.Context.(*Session); ok {
 		s.handleFrame(c, data, binary)
+	}
+}
+
+// HandleQueue is for netpoll.
+func (m Mux) HandleQueue(c *netpoll.Conn, bytes int, full bool) {
+	if s, ok := c.Context.(*Session); ok && s.conn == c && s.transport == transportWebSocket {
+		s.setQueued(bytes, full)
 	}
 }
 

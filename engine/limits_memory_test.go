@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sockeye-io/sockeye/internal/heaptest"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
@@ -65,7 +66,8 @@ func TestSessionsThatJoinNothing(t *testing.T) {
 }
 
 // TestQueuesOfSessionsThatDoNotPoll: what waits for them takes what the row says,
-// whatever the size of the messages, and of more they are closed.
+// whatever the size of the messages, and if there is more, and they do not ask for
+// it, they are closed.
 func TestQueuesOfSessionsThatDoNotPoll(t *testing.T) {
 	const row = 1 << 20
 	sessions := 10
@@ -110,6 +112,7 @@ func TestQueuesOfSessionsThatDoNotPoll(t *testing.T) {
 						}
 					})
 				}
+				w.net.Advance(10*time.Second + time.Millisecond)
 				if got := w.engine.Stats(); got.SlowConsumers != uint64(sessions) {
 					t.Errorf("%d were closed as too slow", got.SlowConsumers)
 				}

@@ -52,12 +52,17 @@ func (s *Session) answerPollWithNoop() {
 	s.answerPoll()
 }
 
-// answerPoll answers the poll that waits with the whole queue.
+// answerBytes is how much of the queue an answer to a poll takes.
+const answerBytes = 1 << 20
+
+// answerPoll answers the poll that waits with the queue, or as much of it as an
+// answer takes.
 func (s *Session) answerPoll() {
 	c := s.conn
 	s.conn = nil
 	vacate(c)
 	q := &s.poll.queue
+	rest := q.split(answerBytes)
 	size := q.size
 	switch {
 	case s.poll.legacy != nil:
@@ -76,7 +81,13 @@ func (s *Session) answerPoll() {
 		c.Respond(buf)
 		buf.Release()
 	}
-	s.clearQueue()
+	q.clear()
+	if !rest.empty() {
+		s.poll.queue = rest
+	}
+	s.loop.Rank(s, s.poll.queue.held)
+	s.endSlow()
+	s.publish(s.poll.queue.held)
 }
 
 const textPlain = "text/plain; charset=UTF-8"

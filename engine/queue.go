@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"slices"
 
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/eio"
@@ -182,6 +183,52 @@ func (q *pollQueue) each(f func(m *Message)) {
 			m.Release()
 		}
 	}
+}
+
+// split cuts off, and returns, what an answer of so many bytes has no room for; the
+// first item is left in any case.
+func (q *pollQueue) split(limit int) (rest pollQueue) {
+	if q.size <= limit || len(q.items) < 2 {
+		return pollQueue{}
+	}
+	size, count, held, k := 0, 0, 0, 0
+	for ; k < len(q.items) && (k == 0 || size < limit); k++ {
+		item := q.items[k]
+		if item.m != nil {
+			size += 1 + item.m.recordSize()
+			count++
+			held += cap(item.m.buf.B) + itemBytes
+			continue
+		}
+		held += cap(item.run.B) + itemBytes
+		for run := item.run.B; len(run) > 0; count++ {
+			var p eio.Packet
+			p, _, run = cutRecord(run)
+			size += 1 + recordSize(p.Binary, len(p.Data))
+		}
+	}
+	if k == len(q.items) {
+		return pollQueue{}
+	}
+	rest = pollQueue{items: slices.Clone(q.items[k:]), count: q.count - count, held: q.held - held, size: q.size - size, compress: q.compress, binary: q.binary}
+	clear(q.items[k:])
+	q.items, q.count, q.held, q.size = q.items[:k], count, held, size-1 // no separator behind the last
+	return rest
+}
+
+// recordSize is what a message takes in a payload of version 4.
+func recordSize(binary bool, data int) int {
+	if binary {
+		return 1 + base64.StdEncoding.EncodedLen(data)
+	}
+	return 1 + data
+}
+
+func (m *Message) recordSize() int {
+	if m.binary {
+		return recordSize(true, len(m.B)-messageRoom)
+	}
+	return len(m.record)
 }
 
 // clear empties the queue and keeps a small one's memory.

@@ -28,11 +28,13 @@ type pollWorld struct {
 	engine *Engine
 	s      *Session
 	closed CloseReason
+	drains int    // calls of OnDrain
 	query  string // of each request, without the sid
 	poll   *netpolltest.Peer
 }
 
 func (w *pollWorld) OnOpen(s *Session)                { w.s = s }
+func (w *pollWorld) OnDrain(*Session)                 { w.drains++ }
 func (w *pollWorld) OnMessage(*Session, []byte, bool) {}
 func (w *pollWorld) OnClose(_ *Session, r CloseReason) {
 	w.closed = r
@@ -111,7 +113,7 @@ func TestQueueIsMemory(t *testing.T) {
 	}
 	before, sent, most := heap(), 0, 0
 	w.onLoop(func() {
-		for w.s.Open() && sent < 1_000_000 {
+		for !w.s.Full() && sent < 1_000_000 {
 			m := message(false, []byte("1234567"))
 			w.s.Send(m)
 			m.Release()
@@ -120,6 +122,12 @@ func TestQueueIsMemory(t *testing.T) {
 			}
 		}
 	})
+	most = max(most, heap()-before)
+	w.net.Advance(10*time.Second - time.Millisecond)
+	if !w.s.Open() {
+		t.Error("closed before SlowTimeout")
+	}
+	w.net.Advance(2 * time.Millisecond)
 	if w.closed != TransportError || w.engine.Stats().SlowConsumers != 1 {
 		t.Errorf("closed: %q, slow consumers %d", w.closed, w.engine.Stats().SlowConsumers)
 	}
@@ -134,8 +142,8 @@ func TestQueueIsMemory(t *testing.T) {
 	}
 }
 
-// TestQueueLimit: MaxQueuedBytes may be reached and not exceeded; one message
-// alone may be larger, with what is attached to it.
+// TestQueueLimit: a queue is full when more waits than MaxQueuedBytes, and nothing is
+// lost.
 func TestQueueLimit(t *testing.T) {
 	large := strings.Repeat("x", 5000)
 	cost := func() int {
@@ -146,37 +154,40 @@ func TestQueueLimit(t *testing.T) {
 	for _, c := range []struct {
 		limit int
 		send  []string
-		open  bool
+		room  bool
 	}{
 		{1 << 20, []string{large, large}, true},
 		{2 * cost, []string{large, large}, true},
 		{2*cost - 1, []string{large, large}, false},
-		{cost - 1, []string{large}, true},
+		{cost, []string{large}, true},
+		{cost - 1, []string{large}, false},
 		{cost - 1, []string{"a", large}, false},
 		{cost - 1, []string{large, "a"}, false},
 		{128, []string{"a", "b", "c"}, true},
-		{127, []string{"a"}, true},
+		{127, []string{"a"}, false},
 		{127, []string{"a", "b"}, false},
 	} {
 		w := newPollWorld(t, Config{MaxQueuedBytes: c.limit}, "EIO=4&transport=polling")
+		w.drains = 0 // of the handshake
 		for _, data := range c.send {
 			w.send(data)
 		}
-		if w.s.Open() != c.open {
-			t.Errorf("limit %d, %d messages: open %v", c.limit, len(c.send), w.s.Open())
+		if w.s.Full() == c.room || !w.s.Open() {
+			t.Errorf("limit %d, %d messages: full %v, open %v", c.limit, len(c.send), w.s.Full(), w.s.Open())
 		}
-		if held := w.s.poll.queue.held; c.open && int64(held) < w.charged() || !c.open && (held != 0 || w.charged() != 0) {
-			t.Errorf("limit %d, %d messages: held %d, charged %d", c.limit, len(c.send), held, w.charged())
+		if held := w.s.poll.queue.held; int64(held) < w.charged() || w.s.QueuedBytes() < held {
+			t.Errorf("limit %d, %d messages: held %d, charged %d, published %d", c.limit, len(c.send), held, w.charged(), w.s.QueuedBytes())
 		}
-		if c.open {
-			w.get()
-			body, _ := io.ReadAll(w.answer().Body)
-			if want := "4" + strings.Join(c.send, "\x1e4"); string(body) != want {
-				t.Errorf("limit %d: %d bytes, want %d", c.limit, len(body), len(want))
-			}
-			if held := w.s.poll.queue.held; held != 0 || w.charged() != 0 {
-				t.Errorf("limit %d: held %d, charged %d after the poll", c.limit, held, w.charged())
-			}
+		w.get()
+		body, _ := io.ReadAll(w.answer().Body)
+		if want := "4" + strings.Join(c.send, "\x1e4"); string(body) != want {
+			t.Errorf("limit %d: %d bytes, want %d", c.limit, len(body), len(want))
+		}
+		if held := w.s.poll.queue.held; held != 0 || w.charged() != 0 || w.s.QueuedBytes() != 0 {
+			t.Errorf("limit %d: held %d, charged %d, published %d after the poll", c.limit, held, w.charged(), w.s.QueuedBytes())
+		}
+		if c.room && w.drains != 0 || !c.room && w.drains != 1 {
+			t.Errorf("limit %d, %d messages: OnDrain %d times", c.limit, len(c.send), w.drains)
 		}
 	}
 	w := newPollWorld(t, Config{MaxQueuedBytes: 100}, "EIO=4&transport=polling")
@@ -222,8 +233,44 @@ func TestQueueFloodWithPoll(t *testing.T) {
 			m.Release()
 		}
 	})
-	if w.s.Open() || w.closed != TransportError || w.charged() != 0 {
-		t.Errorf("open %v, closed %q, charged %d", w.s.Open(), w.closed, w.charged())
+	got = 0
+	for tries := 0; got < 10_000 && tries < 5; tries++ {
+		body, _ = io.ReadAll(w.answer().Body)
+		got += strings.Count(string(body), "41234567")
+		w.get()
+	}
+	if got != 10_000 || !w.s.Open() || w.charged() != 0 {
+		t.Errorf("%d messages, open %v, charged %d", got, w.s.Open(), w.charged())
+	}
+}
+
+// TestAnswersAreBounded: what is too much for an answer comes by the next ones, in
+// order, whatever its form.
+func TestAnswersAreBounded(t *testing.T) {
+	for _, query := range []string{"EIO=4&transport=polling", "EIO=3&transport=polling&b64=1"} {
+		w := newPollWorld(t, Config{AllowEIO3: true, SlowTimeout: -1}, query)
+		want, got, answers := "", "", 0
+		for i := range 100 {
+			data := fmt.Sprintf("<%d>", i) + strings.Repeat("x", 64<<10)
+			if i%3 == 0 {
+				data = fmt.Sprintf("<%d>", i)
+			}
+			want += fmt.Sprintf("<%d>", i)
+			w.send(data)
+		}
+		for !w.s.poll.queue.empty() {
+			w.get()
+			body, _ := io.ReadAll(w.answer().Body)
+			if answers++; len(body) > answerBytes+70<<10 {
+				t.Errorf("%s: an answer of %d bytes", query, len(body))
+			}
+			for _, part := range strings.Split(string(body), "<")[1:] {
+				got += "<" + part[:strings.Index(part, ">")+1]
+			}
+		}
+		if got != want || answers < 4 || w.charged() != 0 || w.s.QueuedBytes() != 0 {
+			t.Errorf("%s: %d answers, %d bytes charged, %d published, whole %v", query, answers, w.charged(), w.s.QueuedBytes(), got == want)
+		}
 	}
 }
 

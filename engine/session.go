@@ -36,7 +36,8 @@ type Session struct {
 	pings     uint16 // whose pongs may still come
 
 	// Any goroutine (atomic).
-	kind atomic.Uint32 // transport, for Transport
+	kind   atomic.Uint32 // transport, for Transport
+	queued atomic.Uint32 // for Full and QueuedBytes
 }
 
 // polling is what a session keeps until it is a WebSocket and nothing else.
@@ -49,6 +50,7 @@ type polling struct {
 	headers http.Header   // the middleware's, for the handshake's answer
 	legacy  *legacy       // of an old client, or nil
 	opener  *httpConn     // that opened the session, until it is established
+	slow    *slowPoll     // while the queue is full
 
 	flushing   bool     // Flush is due
 	initial    bool     // the next answer is the handshake's
@@ -140,9 +142,3 @@ func (s *Session) Resume() {
 		s.conn.Resume()
 	}
 }
-
-// Full is a stub until the queues tell. Any goroutine.
-func (s *Session) Full() bool { return false }
-
-// QueuedBytes is a stub. Any goroutine.
-func (s *Session) QueuedBytes() int { return 0 }

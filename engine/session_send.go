@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/sockeye-io/sockeye/netpoll"
+
 // Send sends m, and what is attached to it, in the order of the calls. It
 // takes a reference of its own; m must be sealed. Loop-owned.
 func (s *Session) Send(m *Message) {
@@ -37,18 +39,93 @@ func (s *Session) send(m *Message) {
 		return
 	}
 	q := &s.poll.queue
-	alone := q.empty()
 	for p := m; p != nil; p = p.next {
 		s.enqueue(p)
 	}
-	switch {
-	case q.held <= s.engine.cfg.MaxQueuedBytes:
+	if q.held <= s.engine.cfg.MaxQueuedBytes || s.conn == nil {
 		s.flushSoon()
-	case s.conn != nil:
+	} else {
 		s.answerPoll() // it takes what there is; the rest of the batch is for the next one
-	case !alone:
+	}
+}
+
+// What waits for the peer is published for those who send: Session.queued is the
+// memory in units of queuedUnit, and whether the queue is full.
+const (
+	queuedUnit = 64
+	queuedFull = 1 << 31
+)
+
+// QueuedBytes is the memory, in bytes, that waits for the peer in the session's queue:
+// for a poll, or, once the kernel takes no more, on the WebSocket. It is as the loop
+// has last seen it. Any goroutine.
+func (s *Session) QueuedBytes() int { return int(s.queued.Load()&^queuedFull) * queuedUnit }
+
+// Full tells whether more than Config.MaxQueuedBytes wait for a poll, or more than
+// netpoll.Config.MaxQueuedBytes on the WebSocket; it ends when half of that is left.
+// What is sent all the same is queued; a peer that takes none of it for SlowTimeout
+// is closed. See DrainHandler. Any goroutine.
+func (s *Session) Full() bool { return s.queued.Load()&queuedFull != 0 }
+
+// DrainHandler may be implemented by a Handler.
+type DrainHandler interface {
+	// OnDrain is called when the queue of a session that is open is no longer full.
+	OnDrain(s *Session)
+}
+
+// publish publishes what waits for a poll.
+func (s *Session) publish(bytes int) {
+	limit := s.engine.cfg.MaxQueuedBytes
+	if s.Full() {
+		limit /= 2
+	}
+	s.setQueued(bytes, bytes > limit)
+}
+
+func (s *Session) setQueued(bytes int, full bool) {
+	now := uint32(min((bytes+queuedUnit-1)/queuedUnit, queuedFull-1))
+	if full {
+		now |= queuedFull
+	}
+	was := s.queued.Load()
+	if was == now {
+		return
+	}
+	s.queued.Store(now)
+	if was&queuedFull != 0 && !full {
+		s.loop.PostNow(drained, s, nil, 0) // not now: the connection is in the midst of it
+	}
+}
+
+func drained(a, _ any) {
+	s := a.(*Session)
+	if h, ok := s.engine.handler.(DrainHandler); ok && s.state == sessionOpen && !s.Full() {
+		h.OnDrain(s)
+	}
+}
+
+// slowPoll is the deadline by which a peer has to ask for what has filled the queue.
+type slowPoll struct {
+	netpoll.Timer
+	s *Session
+}
+
+// Expire is for the loop's timers only.
+func (t *slowPoll) Expire(*netpoll.Timer) {
+	s := t.s
+	s.endSlow()
+	if s.state == sessionOpen {
 		s.engine.stats.slow.Add(1)
 		s.closeFor(TransportError, "its peer does not ask for what is sent to it")
+	}
+}
+
+// endSlow stops the deadline: the peer has asked, or the session does not poll any
+// more.
+func (s *Session) endSlow() {
+	if p := s.poll; p != nil && p.slow != nil {
+		s.loop.Stop(&p.slow.Timer)
+		p.slow = nil
 	}
 }
 
@@ -57,8 +134,14 @@ func (s *Session) enqueue(m *Message) {
 	q := &s.poll.queue
 	held := q.held
 	q.push(m, s.conn != nil, s.loop.Group().Memory())
-	if s.conn == nil && q.held != held {
-		s.loop.Rank(s, q.held)
+	if s.conn != nil || q.held == held {
+		return
+	}
+	s.loop.Rank(s, q.held)
+	s.publish(q.held)
+	if d := s.engine.cfg.SlowTimeout; s.Full() && s.poll.slow == nil && d > 0 && s.state == sessionOpen {
+		s.poll.slow = &slowPoll{s: s}
+		s.loop.Arm(&s.poll.slow.Timer, s.poll.slow, d)
 	}
 }
 
@@ -66,6 +149,8 @@ func (s *Session) enqueue(m *Message) {
 func (s *Session) clearQueue() {
 	s.poll.queue.clear()
 	s.loop.Rank(s, 0)
+	s.endSlow()
+	s.publish(0)
 }
 
 // Shed is for the group's memory only: the session's queue has most of what is

@@ -109,9 +109,11 @@ func (s *Session) completeUpgrade() {
 	s.setTransport(transportWebSocket)
 	s.conn = c
 	s.engine.stats.upgraded.Add(1)
+	s.endSlow()
 	queue := s.poll.queue
 	s.poll.queue = pollQueue{}
 	s.loop.Rank(s, 0)
+	s.setQueued(0, false) // the WebSocket tells what it has not sent
 	s.dropPolling()
 	queue.each(func(m *Message) { s.sendFrame(c, m) })
 	queue.clear()

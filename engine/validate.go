@@ -35,6 +35,9 @@ func (c Config) Validate() error {
 			fault(f.name, "is %d nanoseconds; has a unit been forgotten? Write %d * time.Second, or time.Millisecond", f.d, f.d)
 		}
 	}
+	if d := c.SlowTimeout; d > 0 && d < time.Millisecond {
+		fault("SlowTimeout", "is %d nanoseconds; has a unit been forgotten? Write %d * time.Second, or time.Millisecond", d, d)
+	}
 	for _, f := range []struct {
 		name string
 		n    int

@@ -32,10 +32,16 @@ type Config struct {
 	// a larger one closes the connection with 1009. Default: MaxBodyBytes.
 	MaxMessageBytes int
 
-	// MaxQueuedBytes bounds the memory of what waits for a peer that does not read:
-	// a connection whose queue holds as much is closed with ErrSlowConsumer when
-	// more is sent. One message alone may be larger. Default: 1 MiB.
+	// MaxQueuedBytes is how much may wait for the peer of a WebSocket, buffers by
+	// their capacity, before the layer above is told that its queue is full. What is
+	// sent all the same is queued, by the budget of MaxMemory; a peer that does not
+	// read on then is slow, see SlowTimeout. Default 1 MiB.
 	MaxQueuedBytes int
+
+	// SlowTimeout is the time in which the peer of a WebSocket whose queue is full
+	// must read what MinRate asks for; one that does not is reset. Default 10 s.
+	// Negative: no limit.
+	SlowTimeout time.Duration
 
 	// MaxMemory bounds, in bytes, what all of the group's peers together make it
 	// hold: queued output, unread and unfinished input, and what the layers above
@@ -152,6 +158,7 @@ func (c Config) withDefaults() Config {
 	defTime(&c.BodyTimeout, 30*time.Second)
 	def(&c.MinRate, 240)
 	defTime(&c.WriteTimeout, time.Minute)
+	defTime(&c.SlowTimeout, 10*time.Second)
 	defTime(&c.IdleTimeout, 75*time.Second)
 	defTime(&c.CloseTimeout, 5*time.Second)
 	if c.MaxMemory == 0 {
@@ -208,6 +215,7 @@ func (c Config) Validate() error {
 		{"HeadTimeout", c.HeadTimeout},
 		{"BodyTimeout", c.BodyTimeout},
 		{"WriteTimeout", c.WriteTimeout},
+		{"SlowTimeout", c.SlowTimeout},
 		{"IdleTimeout", c.IdleTimeout},
 		{"CloseTimeout", c.CloseTimeout},
 	} {

@@ -14,7 +14,8 @@ import (
 // Reasons for which a connection ended, as Handler.HandleClose gets them.
 // Others are *CloseError, ErrMemory and the kernel's errno values.
 var (
-	// ErrSlowConsumer: the peer did not read, and Config.MaxQueuedBytes waited for it.
+	// ErrSlowConsumer: more than Config.MaxQueuedBytes waited for the peer, and it did
+	// not read at Config.MinRate for Config.SlowTimeout.
 	ErrSlowConsumer = errors.New("netpoll: peer reads too slowly")
 	// ErrTimeout: the peer did not send, or read, what was due in time.
 	ErrTimeout = errors.New("netpoll: peer was too slow")
@@ -75,6 +76,7 @@ const (
 	connDeflate                         // a WebSocket with permessage-deflate
 	connInflating                       // ... one of whose messages is being inflated
 	connAtHead                          // the handler is given a head whose body is not here
+	connFull                            // a WebSocket for which more than MaxQueuedBytes wait
 )
 
 func (c *Conn) is(f connFlags) bool { return c.flags&f != 0 }

@@ -23,6 +23,8 @@ import (
 //	idle       an answer that is out         (as writing)    IdleTimeout in all, once   closed
 //	                                                         the peer has acked it
 //	open       101                           -               (the layer above)          -
+//	 full      more than MaxQueuedBytes      bytes that the  MinRate over each          reset
+//	           wait, until half of it does   peer has acked  SlowTimeout
 //	closing    Close                         bytes that the  as writing; CloseTimeout   reset, or closed if the
 //	                                         peer has acked  once it has all of them    peer has acked everything
 //	lent       a request for net/http        (lend.go)       (lend.go)                  -
@@ -50,6 +52,7 @@ type exchange struct {
 	c     *Conn
 	since int64 // when the phase began, on the loop's clock
 	owed  int   // what the peer had not acknowledged at the last look
+	added int   // what has been queued for it since
 
 	// The request under way.
 	searched int // of a head: how far its end has been looked for
@@ -95,6 +98,9 @@ func (c *Conn) endRequest() {
 // enter begins a phase with its deadline.
 func (c *Conn) enter(p phase) {
 	c.phase = p
+	if c.x != nil {
+		c.x.added = 0
+	}
 	cfg := c.loop.cfg
 	switch p {
 	case phaseHead:
@@ -111,13 +117,18 @@ func (c *Conn) enter(p phase) {
 		c.arm(cfg.CloseTimeout)
 		c.x.owed = c.owed()
 	default:
-		if x := c.x; x != nil {
-			c.endRequest()
-			c.loop.Stop(&x.timer)
-			c.x = nil
-			*x = exchange{}
-			exchanges.Put(x)
-		}
+		c.endExchange()
+	}
+}
+
+// endExchange gives back what a deadline, or a request, has needed.
+func (c *Conn) endExchange() {
+	if x := c.x; x != nil {
+		c.endRequest()
+		c.loop.Stop(&x.timer)
+		c.x = nil
+		*x = exchange{}
+		exchanges.Put(x)
 	}
 }
 
@@ -137,8 +148,8 @@ func (c *Conn) owed() int { return c.QueuedBytes() + c.loop.sys.Unsent(int(c.fd)
 // reads tells whether the peer has, since the last look, acknowledged what
 // MinRate asks for.
 func (c *Conn) reads(over time.Duration) bool {
-	was := c.x.owed
-	c.x.owed = c.owed()
+	was := c.x.owed + c.x.added
+	c.x.owed, c.x.added = c.owed(), 0
 	return was-c.x.owed >= min(was, atRate(c.loop.cfg.MinRate, over))
 }
 
@@ -192,6 +203,13 @@ func (x *exchange) Expire(*Timer) {
 		}
 		x.owed = c.owed()
 		l.Arm(&x.timer, x, again)
+	case phaseOpen:
+		if !c.reads(cfg.SlowTimeout) {
+			l.group.stats.slow.Add(1)
+			c.abort(ErrSlowConsumer)
+			return
+		}
+		l.Arm(&x.timer, x, cfg.SlowTimeout)
 	case phaseClosing:
 		c.expireClosing()
 	}

@@ -368,22 +368,34 @@ func TestSlowConsumer(t *testing.T) {
 	a := &app{}
 	n := start(t, netpoll.Config{MaxQueuedBytes: 10_000}, a, 1)
 	slow, fast := upgrade(t, n, 0), upgrade(t, n, 0)
-	slow.SetWindow(500)
-	sent := 0
-	for len(a.closed) == 0 && sent < 1000 {
+	slow.SetWindow(3000) // what it reads at a time
+	const sent = 1000
+	for range sent {
 		n.Group.Loop(0).Post(func(_, _ any) {
 			for _, c := range a.conns {
 				sendFrame(c, make([]byte, 100), true)
 			}
 		}, nil, nil, 0)
-		sent++
 		n.Run()
 	}
+	if len(a.closed) != 0 {
+		t.Fatalf("closed for what this side has sent: %v", a.closed)
+	}
+	// Time passes in which it reads what it must, and then in which it does not.
+	for range 3 {
+		_ = slow.Read()
+		n.Advance(10 * time.Second)
+		if len(a.closed) != 0 {
+			t.Fatalf("closed though it reads: %v", a.closed)
+		}
+	}
+	n.Advance(10*time.Second - time.Millisecond)
+	if len(a.closed) != 0 {
+		t.Fatalf("closed too early: %v", a.closed)
+	}
+	n.Advance(2 * time.Millisecond)
 	if len(a.closed) != 1 || !errors.Is(a.closed[0], netpoll.ErrSlowConsumer) || !slow.Closed() || fast.Closed() {
 		t.Fatalf("after %d messages: %v, slow closed %v, fast closed %v", sent, a.closed, slow.Closed(), fast.Closed())
-	}
-	if most := 10_500/102 + 2; sent > most {
-		t.Errorf("closed after %d messages, want %d", sent, most)
 	}
 	if got := frames(t, fast.Read()); len(got) != sent {
 		t.Errorf("the other peer got %d of %d", len(got), sent)

@@ -91,17 +91,49 @@ func (c *Conn) send(buf *Buffer, b []byte) {
 	c.markDirty()
 }
 
-// sendBlocked queues for a peer that does not read at present. Config.MaxQueuedBytes
-// bounds the memory that this takes; one message alone may be larger.
+// sendBlocked queues for a peer that does not read at present.
 func (c *Conn) sendBlocked(buf *Buffer, b []byte) {
-	q := c.out
-	if q.held > 0 && q.held+len(b) > c.loop.cfg.MaxQueuedBytes {
-		c.loop.group.stats.slow.Add(1)
-		c.abort(ErrSlowConsumer)
+	c.out.add(&c.loop.group.memory, buf, b)
+	if c.is(connFull) {
+		c.x.added += len(b)
+	}
+	c.rank()
+	c.tellQueue()
+}
+
+// QueueHandler may be implemented by a Handler.
+type QueueHandler interface {
+	// HandleQueue is told of the memory, in bytes, that waits for the peer of a
+	// WebSocket, each time that it changes while the kernel takes no more, and of the
+	// end of that with 0. full is from when on more than Config.MaxQueuedBytes wait
+	// until half of that does. It must not send, nor close c.
+	HandleQueue(c *Conn, bytes int, full bool)
+}
+
+// tellQueue follows a change of a queue that waits for its peer: a WebSocket's may be
+// full now, or no longer. Nothing is cut for what this side has sent: a peer is slow
+// only if it does not read on, see conn_phase.go.
+func (c *Conn) tellQueue() {
+	if c.phase != phaseOpen {
 		return
 	}
-	q.add(&c.loop.group.memory, buf, b)
-	c.rank()
+	held, limit := 0, c.loop.cfg.MaxQueuedBytes
+	if c.out != nil {
+		held = c.out.held
+	}
+	switch full := c.is(connFull); {
+	case !full && held > limit:
+		c.flags |= connFull
+		if c.arm(c.loop.cfg.SlowTimeout); c.x != nil {
+			c.x.owed, c.x.added = c.owed(), 0
+		}
+	case full && held <= limit/2:
+		c.flags &^= connFull
+		c.endExchange()
+	}
+	if h, ok := c.loop.h.(QueueHandler); ok {
+		h.HandleQueue(c, held, c.is(connFull))
+	}
 }
 
 // add appends b to a queue that waits for its peer: copied to the end of the tail
@@ -201,6 +233,7 @@ func (c *Conn) flush() {
 	if c.watch&WatchWrite != 0 {
 		c.setWatch(c.watch &^ WatchWrite)
 		c.rank()
+		c.tellQueue()
 	}
 	switch c.phase {
 	case phaseWriting:
@@ -216,6 +249,7 @@ func (c *Conn) blocked() {
 	q := c.out
 	if c.watch&WatchWrite != 0 { // still
 		c.rank()
+		c.tellQueue()
 		return
 	}
 	c.setWatch(c.watch | WatchWrite)
@@ -224,6 +258,7 @@ func (c *Conn) blocked() {
 	}
 	q.settle(&c.loop.group.memory)
 	c.rank()
+	c.tellQueue()
 	if c.phase == phaseIdle {
 		c.enter(phaseWriting)
 	}

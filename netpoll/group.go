@@ -333,11 +333,20 @@ func (g *Group) Close(ctx context.Context) error {
 	}
 	select {
 	case <-g.ended:
-	case <-ctx.Done(): // a callback does not come back
-		err = errors.Join(err, ctx.Err())
+		return err
+	case <-ctx.Done():
 	}
-	return err
+	select {
+	case <-g.ended: // the loops have cut what was left
+		return err
+	case <-time.After(cutTime): // a callback does not come back
+		return errors.Join(err, ctx.Err())
+	}
 }
+
+// cutTime is how long Close waits for loops that cut what is left, its context being
+// done.
+const cutTime = 500 * time.Millisecond
 
 func (g *Group) manual() bool { return g.cfg.Systems != nil }
 

@@ -260,6 +260,7 @@ func TestSmallFramesHoldLittle(t *testing.T) {
 			t.Errorf("frames of %d bytes: %d bytes are queued, and hold %d", size, queued, held)
 		}
 		sendMany(n, a.conns[0], 2*most/(size+2), size)
+		n.Advance(10*time.Second + time.Millisecond)
 		if len(a.closed) != 1 || !errors.Is(a.closed[0], netpoll.ErrSlowConsumer) {
 			t.Errorf("frames of %d bytes: %v", size, a.closed)
 		}

@@ -34,7 +34,7 @@ var allowed = map[string][]string{
 	"/internal/lend":       {"/internal/goroutine"},
 	"/internal/ratelog":    {},
 	"/engine":              {"/internal/idtable", "/internal/ratelog", "/proto/eio", "/proto/http1", "/proto/ws", "/netpoll"},
-	"/broadcast":           {"/engine", "/internal/idtable", "/proto/sio", "/netpoll"},
+	"/broadcast":           {"/engine", "/internal/goroutine", "/internal/idtable", "/proto/sio", "/netpoll"},
 	"/docs":                {},
 	"/client":              {"/internal/binary", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"/sockeyetest":         {"", "/internal/binary", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
