@@ -28,7 +28,7 @@ func TestDeep(t *testing.T) {
 	}
 	dir := t.TempDir()
 	test := buildDeep(t, dir, nil)
-	cmd := exec.CommandContext(t.Context(), test, "-test.run", "^TestSeeds$", "-test.v", "-sim.deep", "-sim.seeds", seeds, "-sim.from", fmt.Sprint(*from))
+	cmd := exec.CommandContext(t.Context(), test, "-test.run", "^TestSeeds$", "-test.v", "-sim.deep", "-sim.seeds", seeds, "-sim.from", fmt.Sprint(*from), "-sim.stop", fmt.Sprint(*stop), "-sim.trace", fmt.Sprint(*verbose))
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
