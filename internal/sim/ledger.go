@@ -3,9 +3,9 @@ package sim
 import (
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/internal/sim/yield"
 )
 
 // ledger has what was emitted, for whom, and by whom in which order. It learns of
@@ -14,7 +14,7 @@ type ledger struct {
 	w *world
 
 	// Guarded by mu.
-	mu      sync.Mutex
+	mu      yield.Mutex
 	entries []*entry // by id
 	open    []*entry // whose call has not returned
 	peers   map[string]*peer

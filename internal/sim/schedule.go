@@ -10,6 +10,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/internal/goroutine"
 	"github.com/sockeye-io/sockeye/internal/lend"
+	"github.com/sockeye-io/sockeye/internal/sim/yield"
 )
 
 // schedule has goroutines go on one at a time. It is the server's lend.Pool.
@@ -44,6 +45,7 @@ type fiber struct {
 	wake   chan struct{}
 	gate   bool // it waits for something of the application's, which may take long
 	parked bool
+	locks  int // that it holds
 	lent   bool
 }
 
@@ -201,6 +203,27 @@ func (s *schedule) yield() { s.park(s.current(), false) }
 func (s *schedule) maybe() {
 	if f := s.current(); f != nil && f.rng.IntN(3) == 0 {
 		s.park(f, false)
+	}
+}
+
+// Deep has goroutines stop between statements of the server, if it has been built
+// with stops; see TestDeep.
+var Deep bool
+
+// deepen has the stops of the server, if there are any, lead here.
+func (s *schedule) deepen() {
+	if !Deep {
+		return
+	}
+	yield.Hook = func() {
+		if f := s.current(); f != nil && f.locks == 0 && f.rng.IntN(24) == 0 {
+			s.park(f, false)
+		}
+	}
+	yield.Held = func(n int) {
+		if f := s.current(); f != nil {
+			f.locks += n
+		}
 	}
 }
 

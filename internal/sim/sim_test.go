@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -13,6 +14,8 @@ var (
 	from    = flag.Uint64("sim.from", 1, "the first of them")
 	verbose = flag.Int("sim.trace", 60, "how many of the last lines are printed of a seed that fails")
 	dump    = flag.String("sim.dump", "", "a file that gets the whole trace of the last seed")
+	deep    = flag.Bool("sim.deep", false, "goroutines stop between statements of the server, too: TestDeep")
+	until   = flag.String("sim.until", "", "the beginning of a fault after which it is stopped")
 	stop    = flag.Int("sim.stop", 5, "after how many seeds that fail it is stopped; 0: never")
 )
 
@@ -36,6 +39,7 @@ func report(t *testing.T, r Result) {
 }
 
 func TestSeeds(t *testing.T) {
+	Deep = *deep
 	failed, counts, sum := 0, map[string]int{}, uint64(0)
 	for seed := *from; seed < *from+uint64(*seeds); seed++ {
 		r := Run(t, seed)
@@ -50,7 +54,9 @@ func TestSeeds(t *testing.T) {
 		}
 		if len(r.Faults) > 0 {
 			report(t, r)
-			if failed++; failed == *stop {
+			failed++
+			wanted := func(fault string) bool { return *until != "" && strings.HasPrefix(fault, *until) }
+			if failed == *stop || slices.ContainsFunc(r.Faults, wanted) {
 				break
 			}
 		}

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/cryptotest"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/internal/sim/yield"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -59,7 +59,7 @@ type world struct {
 	streams []*stream
 
 	// Guarded by mu.
-	mu     sync.Mutex
+	mu     yield.Mutex
 	hash   hash.Hash64
 	trace  []string
 	faults []string
@@ -225,7 +225,7 @@ type place struct {
 }
 
 // watchdog is how long, in real time, a seed may take: one that hangs is told.
-const watchdog = time.Minute
+const watchdog = 20 * time.Second
 
 // Run runs a seed.
 func Run(t *testing.T, seed uint64) (r Result) {
@@ -276,6 +276,7 @@ func newWorld(seed uint64) *world {
 	w.cfg = newPlan(w.rng)
 	w.kernel = newKernel(w.rng, w.cfg.loops, w.cfg.descriptors)
 	w.schedule = newSchedule(seed, w.cfg.workers)
+	w.schedule.deepen()
 	w.ledger = newLedger(w)
 	var err error
 	if w.srv, err = sockeye.New(w.cfg.config(w)); err != nil {
