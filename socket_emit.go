@@ -251,7 +251,7 @@ func (s *Socket) Flush(ctx context.Context) error {
 	case netpoll.OnLoop():
 		return ErrWouldBlock
 	case !s.life.state().answered() && s.inHandler():
-		return ErrConnecting
+		return ErrConnecting // a bounded wait for anybody else: ctx
 	}
 	look := time.NewTicker(flushEvery)
 	defer look.Stop()
@@ -287,11 +287,16 @@ func (s *Socket) waitForRoom(em emission) error {
 	if em.volatile || !s.full() || netpoll.OnLoop() {
 		return nil
 	}
-	if !s.life.state().answered() && s.inHandler() {
-		if s.unsent.Load() <= 4*s.maxUnsent() {
+	if !s.life.state().answered() {
+		// Nothing leaves before OnConnect has returned, and nobody waits for that: it
+		// may wait for whoever emits.
+		switch {
+		case s.unsent.Load() <= 4*s.maxUnsent():
 			return nil
+		case s.inHandler():
+			return ErrConnecting
 		}
-		return ErrConnecting // nothing leaves before the caller has returned
+		return ErrQueueFull
 	}
 	var done <-chan struct{}
 	if em.ctx != nil {
