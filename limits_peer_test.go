@@ -47,7 +47,7 @@ func TestRecoveryHistoryOfSmallEvents(t *testing.T) {
 // mostWithMore is what one peer can take that does everything at once: a full queue
 // and what is on its way there, a full mailbox, a packet without its last attachment, an
 // unfinished message, and an answer that waits for room.
-const mostWithMore = 5 << 20
+const mostWithMore = 8 << 20
 
 // TestOnePeerWithMore: what together, or large, is above 2 MiB.
 func TestOnePeerWithMore(t *testing.T) {

@@ -473,10 +473,7 @@ func (l *link) accept(s *Socket) {
 	}
 	h := &held{answer: msg}
 	if saved != nil {
-		h.messages, saved.missed = saved.missed, nil
-		for _, m := range h.messages {
-			s.unsent.Add(units(m))
-		}
+		h.missed, saved.missed = saved.missed, nil
 	}
 	h.messages = append(h.messages, msg)
 	if s.held != nil {
@@ -595,9 +592,6 @@ func (l *link) remove(s *Socket, reason Reason, e lifeEvent) bool {
 	}
 	s.setLastRooms(rooms)
 	s.ns.adapter.Remove(&s.member)
-	if who.saved != nil {
-		who.saved.release()
-	}
 	if who.pid != "" && recoverable(reason) && (from == connected || who.saved != nil) {
 		s.remember(rooms)
 	}

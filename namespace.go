@@ -35,7 +35,7 @@ func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace 
 	ns.rooms = broadcast.New(srv.group, ns.deliver)
 	ns.adapter = ns.rooms
 	if srv.cfg.Recovery != nil {
-		ns.history = newHistory(srv.cfg.Recovery)
+		ns.history = newHistory(ns, srv.cfg.Recovery)
 	}
 	return ns
 }

@@ -129,10 +129,18 @@ func (srv *Server) enter(name, auth []byte) *Namespace {
 	}
 }
 
-// leave forgets a child that nobody uses any more, if the server is to.
+// leave follows enter.
 func (srv *Server) leave(ns *Namespace) {
+	if ns.parent != nil && ns.users.Add(-1) == 0 {
+		srv.tidy(ns)
+	}
+}
+
+// tidy forgets a child that nobody uses any more, or may come back to, if the
+// server is to.
+func (srv *Server) tidy(ns *Namespace) {
 	p := ns.parent
-	if p == nil || ns.users.Add(-1) > 0 || !srv.cfg.CleanupEmptyChildNamespaces {
+	if p == nil || !srv.cfg.CleanupEmptyChildNamespaces || ns.history != nil && ns.history.away() {
 		return
 	}
 	srv.mu.Lock()
@@ -143,6 +151,9 @@ func (srv *Server) leave(ns *Namespace) {
 	delete(srv.namespaces, ns.name)
 	srv.dynamic--
 	ns.adapter.Close()
+	if ns.history != nil {
+		ns.history.close()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.children = slices.DeleteFunc(p.children, func(x *Namespace) bool { return x == ns })

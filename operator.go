@@ -95,7 +95,7 @@ func (op Operator) Emit(event string, args ...any) error {
 // broadcast emits to sockets of the namespace.
 func (ns *Namespace) broadcast(op Operator, event string, args []any) error {
 	ns.tellOutgoing(nil, event, args)
-	if ns.history != nil && !op.o.Volatile {
+	if ns.history != nil {
 		return ns.broadcastRecorded(op, event, args)
 	}
 	msg, err := ns.srv.encodeEvent(ns.name, event, args, noAck)

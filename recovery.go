@@ -2,6 +2,7 @@ package sockeye
 
 import (
 	"bytes"
+	"container/list"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
@@ -25,7 +26,7 @@ type Recovery struct {
 	// AskMiddlewares asks the middlewares about recovered sockets as well.
 	AskMiddlewares bool
 
-	// MaxBytes bounds the events that a namespace keeps. When there are more,
+	// MaxBytes bounds the memory of what a namespace keeps. When there is more,
 	// the oldest are dropped, and a socket that would need one of them comes
 	// back as a new one. Default 16 MiB.
 	MaxBytes int
@@ -56,61 +57,134 @@ type RecoveryStats struct {
 	Missed    uint64 // ... that asked to, but are not known (any more), or whose events are not
 	Expired   uint64 // that did not come back in time, or were forgotten for others
 	Sockets   int    // remembered at present
-	Bytes     int    // of events kept at present
+	Bytes     int    // of memory, of what is kept at present
 }
 
 // history is what a namespace remembers: the events of the last minutes, and
-// the sockets that may come back.
+// the sockets that may come back. Each event has an offset, which its peers get
+// with it; the log of each room that has been addressed has the offsets of its
+// events, so that who comes back looks at nothing that was not for it.
+//
+// An event is replayed to who had a right to it when it was sent: it was in the
+// namespace, and in the room, whatever offset it claims to have seen.
 type history struct {
 	// Immutable after newHistory.
+	ns    *Namespace
 	cfg   *Recovery
 	epoch string // tells this history's offsets from others
 
 	// Guarded by mu. It is held while an event is handed to the loops, so that
-	// every socket gets events in the order of their offsets.
-	mu     sync.Mutex
-	events []pastEvent // by offset, without gaps
-	first  uint64      // the offset of events[0]
-	bytes  int
-	saved  map[string]*savedSocket // by pid
-	order  []*savedSocket          // by the time of leaving; some have come back
-	timer  *time.Timer             // forgets what is old, while there is anything
-	stats  RecoveryStats
+	// every socket gets events in the order of their offsets. Nobody waits, and no
+	// function of the application's runs, while it is held.
+	mu      sync.Mutex
+	events  deque[*pastEvent] // by offset, without gaps
+	first   uint64            // the offset of the first of events
+	bytes   int               // of memory
+	chunk   []byte            // the last small events' bytes are in it
+	logs    map[string]*log   // by the name that was addressed: a room, or an ID
+	direct  map[string]*log   // by the ID of the only one addressed
+	toAll   log
+	saved   map[string]*savedSocket // by pid
+	order   list.List               // of *savedSocket, by the time of leaving
+	timer   *time.Timer             // forgets what is old, while there is anything
+	stats   RecoveryStats
+	charged int // of bytes, to the group's memory
 }
 
+// log are the offsets of the events that were sent to one name.
+type log struct {
+	in      map[string]*log // where it is, by name
+	name    string
+	offsets deque[uint64]
+}
+
+// pastEvent is an event as it was sent: an exact copy, which nobody changes.
 type pastEvent struct {
-	at     time.Time
-	msg    *engine.Message
-	rooms  []string
-	except []string
+	offset   uint64
+	at       time.Duration // since the process began
+	data     []byte        // of the message
+	parts    [][]byte      // its attachments
+	log      *log          // of the name that was addressed
+	more     []*log        // of further ones
+	except   []string
+	exceptID string
+	binary   bool // data is: a Parser's
+	plain    bool // not to be compressed
+	takes    int  // bytes of memory
 }
 
-// savedSocket is a socket that may come back.
+const (
+	chunkBytes = 64 << 10
+	ownBytes   = 4 << 10 // an event as large as this has memory of its own
+	eventBytes = 224     // a pastEvent, its place in events and in a log
+	savedBytes = 512     // of a savedSocket
+)
+
+// deque is a queue in an array.
+type deque[T any] struct {
+	list []T
+	head int
+}
+
+func (d *deque[T]) len() int   { return len(d.list) - d.head }
+func (d *deque[T]) at(i int) T { return d.list[d.head+i] }
+func (d *deque[T]) push(v T)   { d.list = append(d.list, v) }
+func (d *deque[T]) pop() {
+	var none T
+	d.list[d.head] = none
+	if d.head++; d.head > 16 && d.head > len(d.list)/2 {
+		d.list = append(make([]T, 0, d.len()+d.len()/4), d.list[d.head:]...)
+		d.head = 0
+	}
+}
+
+// savedSocket is a socket that may come back, or has.
 type savedSocket struct {
 	id, pid string
 	rooms   []string
+	rights  rights
 	data    any
-	at      time.Time
-	back    bool
+	at      time.Duration
+	last    uint64        // the last event that was handed to its session; 0 for none
+	owed    uint64        // the first event that was for it and has not been handed to its session
+	place   *list.Element // in order
 
-	missed []*engine.Message // once it is back: the events up to next
+	missed []*pastEvent // once it is back: the events up to next
 	next   uint64
 }
 
-func newHistory(cfg *Recovery) *history {
+// rights say from when on a socket may see what: the offsets of the first events
+// that were sent after it had entered the namespace, and joined each of its rooms.
+//
+// Guarded by history.mu.
+type rights struct {
+	since  uint64
+	joined map[string]uint64
+}
+
+// started is what the times of events count from.
+var started = time.Now()
+
+func newHistory(ns *Namespace, cfg *Recovery) *history {
 	var b [3]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return &history{cfg: cfg, epoch: base64.RawURLEncoding.EncodeToString(b[:]), saved: map[string]*savedSocket{}, first: 1}
+	return &history{
+		ns: ns, cfg: cfg, epoch: base64.RawURLEncoding.EncodeToString(b[:]), first: 1,
+		logs: map[string]*log{}, direct: map[string]*log{}, saved: map[string]*savedSocket{},
+	}
 }
 
 // noOffset stands in an encoded event for its offset, which is as long.
 const noOffset = "\u2042offset\u2042"
 
-// offset is the text of an offset.
-func (h *history) offset(n uint64) string {
+// setOffset gives an encoded event its offset.
+func (h *history) setOffset(msg *engine.Message, n uint64) {
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], n)
-	return h.epoch + base64.RawURLEncoding.EncodeToString(b[2:])
+	var text [len(noOffset)]byte
+	copy(text[:], h.epoch)
+	base64.RawURLEncoding.Encode(text[len(h.epoch):], b[2:])
+	copy(msg.B[bytes.LastIndex(msg.B, []byte(noOffset)):], text[:])
 }
 
 // parseOffset reads an offset of this history.
@@ -122,9 +196,20 @@ func (h *history) parseOffset(text string) (n uint64, ok bool) {
 	return binary.BigEndian.Uint64(b), err == nil
 }
 
-// broadcastRecorded is broadcast, with an offset, and remembered.
+// end is the offset that the next event gets. mu is held.
+func (h *history) end() uint64 { return h.first + uint64(h.events.len()) }
+
+// encode encodes an event with room for its offset, which every event has that
+// asks for no answer: peers take any text at an event's end for one.
+func (h *history) encode(event string, args []any) (*engine.Message, error) {
+	return h.ns.srv.encodeEvent(h.ns.name, event, append(slices.Clip(args), noOffset), noAck)
+}
+
+// broadcastRecorded is broadcast, with an offset, and remembered unless it is
+// volatile: that has the offset of the one before.
 func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) error {
-	msg, err := ns.srv.encodeEvent(ns.name, event, append(slices.Clip(args), noOffset), noAck)
+	h := ns.history
+	msg, err := h.encode(event, args)
 	if err != nil {
 		return err
 	}
@@ -133,79 +218,265 @@ func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) er
 		return err
 	}
 	op.o.NoWait = true
-	h := ns.history
+	msg.NoCompress = op.noCompress
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	i := bytes.LastIndex(msg.B, []byte(noOffset))
-	copy(msg.B[i:], h.offset(h.first+uint64(len(h.events))))
-	except := op.o.Except
-	if m := op.o.ExceptMember; m != nil {
-		except = append(slices.Clip(except), m.ID)
+	if op.o.Volatile {
+		h.setOffset(msg, h.end()-1)
+	} else {
+		h.record(msg, op.o)
 	}
-	h.events = append(h.events, pastEvent{time.Now(), msg.Retain(), op.o.Rooms, except})
-	msg.Charge(ns.srv.group.Memory())
-	h.bytes += msg.Size()
-	h.trim(time.Now())
 	return op.send(ns, msg)
 }
 
-// emitRecorded is Socket.emit, with an offset, and remembered.
+// emitRecorded is Socket.emit, likewise.
 func (s *Socket) emitRecorded(event string, args []any, em emission) error {
-	if s.life.state().entered() && !em.volatile {
-		op := Operator{ns: s.ns, noCompress: em.noCompress, o: broadcast.Options{Member: &s.member}}
+	h := s.ns.history
+	if s.life.state() != asking {
+		op := Operator{ns: s.ns, noCompress: em.noCompress, o: broadcast.Options{Member: &s.member, Volatile: em.volatile, Context: em.ctx}}
 		return s.ns.broadcastRecorded(op, event, args)
 	}
-	msg, err := s.ns.srv.encodeEvent(s.ns.name, event, args, noAck)
+	msg, err := h.encode(event, args)
 	if err != nil {
 		return err
 	}
+	h.mu.Lock()
+	h.setOffset(msg, h.end()-1)
+	h.mu.Unlock()
 	s.post(msg, em)
 	return nil
 }
 
-// emitAway keeps what is emitted for a socket that may come back.
+// emitAway keeps what is emitted for a socket that may come back, or gives it to the
+// one that it has come back as.
 func (s *Socket) emitAway(event string, args []any, em emission) error {
-	return ErrDisconnected
+	s.ns.tellOutgoing(s, event, args)
+	if back := s.ns.Socket(s.member.ID); back != nil && back != s {
+		return back.emit(event, args, em)
+	}
+	h := s.ns.history
+	msg, err := h.encode(event, args)
+	if err != nil {
+		return err
+	}
+	defer msg.Release()
+	msg.NoCompress = em.noCompress
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.saved[s.who().pid] == nil {
+		return ErrDisconnected
+	}
+	h.record(msg, broadcast.Options{Member: &s.member})
+	return nil
+}
+
+// record gives msg its offset and keeps a copy. mu is held.
+func (h *history) record(msg *engine.Message, o broadcast.Options) {
+	offset := h.end()
+	h.setOffset(msg, offset)
+	msg.Tag = offset
+	e := &pastEvent{offset: offset, at: time.Since(started), except: slices.Clone(o.Except), plain: msg.NoCompress, takes: eventBytes}
+	e.data, e.parts, e.binary = msg.Copy(h.copy)
+	e.takes += len(e.data)
+	for _, p := range e.parts {
+		e.takes += len(p) + 24
+	}
+	for _, x := range e.except {
+		e.takes += len(x) + 16
+	}
+	if m := o.ExceptMember; m != nil {
+		e.exceptID = m.ID
+	}
+	switch {
+	case o.Member != nil:
+		h.logTo(e, h.direct, o.Member.ID)
+	case len(o.Rooms) == 0:
+		e.log = &h.toAll
+	default:
+		for _, name := range o.Rooms {
+			h.logTo(e, h.logs, name)
+		}
+	}
+	if e.log.offsets.push(offset); len(e.more) > 0 {
+		e.takes += 16 * len(e.more)
+		for _, l := range e.more {
+			l.offsets.push(offset)
+		}
+	}
+	h.events.push(e)
+	h.bytes += e.takes
+	h.trim(e.at)
+}
+
+// logTo has e entered in the log of a name.
+func (h *history) logTo(e *pastEvent, in map[string]*log, name string) {
+	l := in[name]
+	if l == nil {
+		l = &log{in: in, name: name}
+		in[name] = l
+		e.takes += 2*len(name) + 128
+	}
+	if e.log == nil {
+		e.log = l
+	} else if e.log != l && !slices.Contains(e.more, l) {
+		e.more = append(e.more, l)
+	}
+}
+
+// copy copies an event's bytes: small ones share a chunk. mu is held.
+func (h *history) copy(b []byte) []byte {
+	if len(b) >= ownBytes {
+		return bytes.Clone(b)
+	}
+	if len(h.chunk)+len(b) > cap(h.chunk) {
+		h.chunk = make([]byte, 0, chunkBytes)
+	}
+	from := len(h.chunk)
+	h.chunk = append(h.chunk, b...)
+	return h.chunk[from:len(h.chunk):len(h.chunk)]
+}
+
+// message is the event as it was sent.
+func (e *pastEvent) message() *engine.Message {
+	msg := engine.NewMessage(e.binary)
+	msg.B = append(msg.B, e.data...)
+	msg.NoCompress, msg.Tag = e.plain, e.offset
+	for _, p := range e.parts {
+		part := engine.NewMessage(true)
+		part.B = append(part.B, p...)
+		msg.Attach(part)
+	}
+	return msg.Seal()
 }
 
 // trim forgets what is too old, or too much. mu is held.
-func (h *history) trim(now time.Time) {
-	old := now.Add(-h.cfg.MaxDisconnection)
-	n := 0
-	for n < len(h.events) && (h.events[n].at.Before(old) || h.bytes > h.cfg.MaxBytes) {
-		h.bytes -= h.events[n].msg.Size()
-		h.events[n].msg.Release()
-		n++
+func (h *history) trim(now time.Duration) {
+	old := now - h.cfg.MaxDisconnection
+	for h.events.len() > 0 && (h.events.at(0).at < old || h.bytes > h.cfg.MaxBytes) {
+		h.drop()
 	}
-	h.events = slices.Delete(h.events, 0, n)
-	h.first += uint64(n)
-	n = 0
-	for n < len(h.order) && (h.order[n].back || h.order[n].at.Before(old) || len(h.saved) > h.cfg.MaxSockets) {
-		if s := h.order[n]; !s.back {
-			delete(h.saved, s.pid)
-			h.stats.Expired++
+	for h.order.Len() > 0 {
+		s := h.order.Front().Value.(*savedSocket)
+		if s.at >= old && len(h.saved) <= h.cfg.MaxSockets {
+			break
 		}
-		n++
+		h.forget(s)
+		h.stats.Expired++
 	}
-	h.order = slices.Delete(h.order, 0, n)
-	if h.timer == nil && len(h.events)+len(h.order) > 0 {
-		h.timer = time.AfterFunc(h.cfg.MaxDisconnection/4+time.Millisecond, func() {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.timer = nil
-			h.trim(time.Now())
-		})
+	h.ns.srv.group.Memory().Add(h.bytes - h.charged)
+	h.charged = h.bytes
+	if h.timer == nil && h.events.len()+h.order.Len() > 0 {
+		h.timer = time.AfterFunc(h.cfg.MaxDisconnection/4+time.Millisecond, h.tick)
 	}
 }
 
-// save remembers a socket that has gone.
-func (h *history) save(s *savedSocket) {
+func (h *history) tick() {
+	h.mu.Lock()
+	h.timer = nil
+	h.trim(time.Since(started))
+	empty := h.order.Len() == 0
+	h.mu.Unlock()
+	if empty {
+		h.ns.srv.tidy(h.ns)
+	}
+}
+
+// drop forgets the oldest event. mu is held.
+func (h *history) drop() {
+	e := h.events.at(0)
+	h.bytes -= e.takes
+	e.log.drop()
+	for _, l := range e.more {
+		l.drop()
+	}
+	h.events.pop()
+	h.first++
+}
+
+func (l *log) drop() {
+	if l.offsets.pop(); l.offsets.len() == 0 && l.in != nil {
+		delete(l.in, l.name)
+	}
+}
+
+// forget takes a saved socket out. mu is held.
+func (h *history) forget(s *savedSocket) {
+	delete(h.saved, s.pid)
+	h.order.Remove(s.place)
+	h.bytes -= s.memory()
+}
+
+func (s *savedSocket) memory() int {
+	n := savedBytes
+	for _, room := range s.rooms {
+		n += 2*len(room) + 64
+	}
+	return n
+}
+
+// away tells whether sockets may still come back.
+func (h *history) away() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s.at, s.back = time.Now(), false
+	return h.order.Len() > 0
+}
+
+// save remembers a socket that has gone; last is the offset of the last event that
+// was handed to its session, 0 for none.
+func (h *history) save(s *savedSocket, last uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if old := h.saved[s.pid]; old != nil {
+		h.forget(old)
+	}
+	s.at, s.owed = time.Since(started), h.end()
+	h.own(s, max(last+1, s.rights.since), func(offset uint64) bool {
+		s.owed = min(s.owed, offset)
+		return false
+	})
 	h.saved[s.pid] = s
-	h.order = append(h.order, s)
+	s.place = h.order.PushBack(s)
+	h.bytes += s.memory()
 	h.trim(s.at)
+}
+
+// own calls f with the offsets, from one on, of the events that s had a right to, log
+// by log; f tells whether it wants more of that log. mu is held.
+func (h *history) own(s *savedSocket, from uint64, f func(offset uint64) (more bool)) {
+	look := func(l *log, from uint64) {
+		if l == nil {
+			return
+		}
+		i, _ := slices.BinarySearch(l.offsets.list[l.offsets.head:], from)
+		for ; i < l.offsets.len(); i++ {
+			offset := l.offsets.at(i)
+			if s.mayHave(h.events.at(int(offset-h.first))) && !f(offset) {
+				return
+			}
+		}
+	}
+	look(&h.toAll, from)
+	look(h.direct[s.id], from)
+	look(h.logs[s.id], from)
+	for _, room := range s.rooms {
+		look(h.logs[room], max(from, s.rights.joined[room]))
+	}
+}
+
+// mayHave tells whether s is not excepted from an event that was sent to it.
+func (s *savedSocket) mayHave(e *pastEvent) bool {
+	if e.exceptID == s.id {
+		return false
+	}
+	for _, name := range e.except {
+		if name == s.id {
+			return false
+		}
+		if since, in := s.rights.joined[name]; in && since <= e.offset {
+			return false
+		}
+	}
+	return true
 }
 
 // restore finds the socket that a CONNECT packet's auth object asks for: the pid
@@ -220,21 +491,32 @@ func (h *history) restore(auth []byte, unmarshal func([]byte, any) error) *saved
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.trim(time.Now())
+	h.trim(time.Since(started))
 	s := h.saved[asked.PID]
-	offset, ok := h.parseOffset(asked.Offset)
-	if s == nil || !ok || offset+1 < h.first || offset >= h.first+uint64(len(h.events)) {
+	if s == nil {
 		h.stats.Missed++
 		return nil
 	}
-	delete(h.saved, s.pid)
+	offset, ok := h.parseOffset(asked.Offset)
+	from := offset + 1
+	switch {
+	case asked.Offset == "":
+		from = s.rights.since // it has got no event
+	case !ok || offset >= h.end():
+		from = s.owed // a text of the application's: what was handed over is taken to have come
+	}
+	if last := s.last; from > last {
+		from = max(from, s.owed)
+	}
+	if from = max(from, s.rights.since); from < h.first {
+		h.stats.Missed++
+		return nil
+	}
+	h.forget(s)
 	h.stats.Recovered++
-	// order keeps the old entry until it is due; a second leaving adds its own.
-	s.back = true
-	again := *s
-	again.next = offset + 1
-	h.collect(&again)
-	return &again
+	s.next = from
+	h.collect(s)
+	return s
 }
 
 // collect gives a socket that is back the events that it has missed. mu is held.
@@ -242,12 +524,16 @@ func (h *history) collect(s *savedSocket) (complete bool) {
 	if s.next < h.first {
 		return false
 	}
-	for _, e := range h.events[s.next-h.first:] {
-		if e.reaches(s.id, s.rooms) {
-			s.missed = append(s.missed, e.msg.Retain())
-		}
+	var offsets []uint64
+	h.own(s, s.next, func(offset uint64) bool {
+		offsets = append(offsets, offset)
+		return true
+	})
+	slices.Sort(offsets)
+	for _, offset := range slices.Compact(offsets) {
+		s.missed = append(s.missed, h.events.at(int(offset-h.first)))
 	}
-	s.next = h.first + uint64(len(h.events))
+	s.next = h.end()
 	return true
 }
 
@@ -258,20 +544,40 @@ func (h *history) enter(s *Socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.ns.adapter.Add(&s.member)
-	saved := s.who().saved
-	if saved == nil {
+	if !s.recovers() { // an old client
 		return
 	}
-	s.ns.adapter.Join(&s.member, saved.rooms...)
-	if !h.collect(saved) { // MaxBytes have been sent while middlewares were asked
+	who := s.who()
+	if who.saved == nil {
+		who.rights.since = h.end()
+		return
+	}
+	who.rights = who.saved.rights
+	s.ns.rooms.JoinNow(&s.member, who.saved.rooms...)
+	if !h.collect(who.saved) { // MaxBytes have been sent while middlewares were asked
 		s.session().Close(ForcedClose)
 	}
 }
 
-// reaches tells whether an event was for a socket that was in rooms.
-func (e *pastEvent) reaches(id string, rooms []string) bool {
-	in := func(room string) bool { return room == id || slices.Contains(rooms, room) }
-	return (len(e.rooms) == 0 || slices.ContainsFunc(e.rooms, in)) && !slices.ContainsFunc(e.except, in)
+// joins notes from when on a socket may see what is sent to rooms.
+func (h *history) joins(s *Socket, rooms []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := &s.who().rights
+	if r.joined == nil {
+		r.joined = map[string]uint64{}
+	}
+	for _, room := range rooms {
+		if _, in := r.joined[room]; !in {
+			r.joined[room] = h.end()
+		}
+	}
+}
+
+func (h *history) leaves(s *Socket, room string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(s.who().rights.joined, room)
 }
 
 // recoverable tells whether a socket that went for this reason may come back.
@@ -289,10 +595,14 @@ func (h *history) close() {
 	if h.timer != nil {
 		h.timer.Stop()
 	}
-	for _, e := range h.events {
-		e.msg.Release()
+	for h.events.len() > 0 {
+		h.drop()
 	}
-	h.events, h.order, h.saved, h.bytes = nil, nil, map[string]*savedSocket{}, 0
+	for h.order.Len() > 0 {
+		h.forget(h.order.Front().Value.(*savedSocket))
+	}
+	h.ns.srv.group.Memory().Add(-h.charged)
+	h.charged, h.bytes, h.chunk = 0, 0, nil
 }
 
 // RecoveryStats reads the namespace's counters of connection state recovery.
@@ -308,22 +618,19 @@ func (ns *Namespace) RecoveryStats() RecoveryStats {
 	return s
 }
 
-// release drops the missed events.
-func (s *savedSocket) release() {
-	for _, msg := range s.missed {
-		msg.Release()
-	}
-	s.missed = nil
-}
-
 // remember lets the socket come back, to the rooms that it was in, its own first.
 // It is on its loop.
 func (s *Socket) remember(rooms []string) {
+	who := s.who()
+	saved := &savedSocket{id: s.member.ID, pid: who.pid, data: s.Data(), last: who.last}
+	h := s.ns.history
+	h.mu.Lock()
+	saved.rights = who.rights
+	h.mu.Unlock()
 	if len(rooms) > 0 {
-		rooms = rooms[1:] // its own comes with the ID
+		saved.rooms = rooms[1:] // its own comes with the ID
+	} else if was := who.saved; was != nil { // it had not come back yet
+		saved.rooms, saved.rights = was.rooms, was.rights
 	}
-	if saved := s.who().saved; saved != nil && rooms == nil {
-		rooms = saved.rooms // it had not come back yet
-	}
-	s.ns.history.save(&savedSocket{id: s.member.ID, pid: s.who().pid, rooms: rooms, data: s.Data()})
+	h.save(saved, who.last)
 }

@@ -38,6 +38,9 @@ type Socket struct {
 type identity struct {
 	auth  []byte       // JSON object, or nil
 	saved *savedSocket // what it was before, if it has been recovered; or nil
+	last  uint64       // the last recorded event that was handed to the session; the loop's
+
+	rights rights // guarded by history.mu
 	pid   string       // names it to connection state recovery; a secret, or ""
 }
 
@@ -116,6 +119,9 @@ func (s *Socket) Join(rooms ...string) error {
 		return ErrDisconnected
 	}
 	if !s.changeEarly(func(early []string) []string { return append(early, rooms...) }) {
+		if s.recovers() {
+			s.ns.history.joins(s, rooms)
+		}
 		s.ns.adapter.Join(&s.member, rooms...)
 	}
 	return nil
@@ -126,9 +132,15 @@ func (s *Socket) Leave(room string) {
 	if !s.changeEarly(func(early []string) []string {
 		return slices.DeleteFunc(early, func(r string) bool { return r == room })
 	}) {
+		if s.recovers() {
+			s.ns.history.leaves(s, room)
+		}
 		s.ns.adapter.Leave(&s.member, room)
 	}
 }
+
+// recovers tells whether the socket may come back.
+func (s *Socket) recovers() bool { return s.who().pid != "" }
 
 // changeEarly changes the rooms that the socket joins when it enters the
 // namespace; false if it has entered.
@@ -272,6 +284,9 @@ func (s *Socket) enter() bool {
 		s.ns.adapter.Add(&s.member)
 	}
 	if rooms != nil {
+		if s.recovers() {
+			s.ns.history.joins(s, rooms)
+		}
 		s.ns.adapter.Join(&s.member, rooms...)
 	}
 	return true

@@ -146,16 +146,25 @@ func (s *Socket) deliver(msg *engine.Message, volatile bool) (holds bool) {
 		s.hold(msg)
 		return true
 	case !volatile:
-		s.session().Send(msg)
+		s.hand(msg)
 	case !s.session().SendVolatile(msg):
 		s.ns.srv.stats.dropped.Add(1)
 	}
 	return false
 }
 
+// hand gives msg to the session. Loop-owned.
+func (s *Socket) hand(msg *engine.Message) {
+	if msg.Tag != 0 && s.identity != nil {
+		s.identity.last = msg.Tag
+	}
+	s.session().Send(msg)
+}
+
 // held is what waits for the answer to the peer's CONNECT, and, paced, for room in
 // the session's queue. Loop-owned.
 type held struct {
+	missed   []*pastEvent // of a socket that has come back: they are first
 	messages []*engine.Message
 	answer   *engine.Message // the one among them that tells the peer that it is in
 	bytes    int             // of memory
@@ -180,12 +189,19 @@ func (s *Socket) pump(all bool) {
 	if h == nil || !s.life.state().answered() && !all {
 		return
 	}
-	for s.held == h && len(h.messages) > 0 && (all || !s.session().Full()) {
+	for s.held == h && len(h.missed)+len(h.messages) > 0 && (all || !s.session().Full()) {
+		if len(h.missed) > 0 {
+			msg := h.missed[0].message()
+			h.missed = h.missed[1:]
+			s.hand(msg)
+			msg.Release()
+			continue
+		}
 		msg := h.messages[0]
 		h.messages[0] = nil
 		h.messages = h.messages[1:]
 		h.bytes -= msg.Memory()
-		s.session().Send(msg) // which may find that the peer has gone
+		s.hand(msg) // which may find that the peer has gone
 		if msg == h.answer {
 			h.answer = nil
 			s.told()
@@ -195,7 +211,7 @@ func (s *Socket) pump(all bool) {
 		msg.Release()
 	}
 	if s.held == h {
-		if len(h.messages) == 0 {
+		if len(h.missed)+len(h.messages) == 0 {
 			s.held = nil
 		}
 		linkOf(s.session()).weigh()
@@ -235,7 +251,7 @@ func (s *Socket) Flush(ctx context.Context) error {
 	case netpoll.OnLoop():
 		return ErrWouldBlock
 	case !s.life.state().answered() && s.inHandler():
-		return ErrConnecting
+		return ErrConnecting // a bounded wait for anybody else: ctx
 	}
 	look := time.NewTicker(flushEvery)
 	defer look.Stop()
@@ -271,11 +287,16 @@ func (s *Socket) waitForRoom(em emission) error {
 	if em.volatile || !s.full() || netpoll.OnLoop() {
 		return nil
 	}
-	if !s.life.state().answered() && s.inHandler() {
-		if s.unsent.Load() <= 4*s.maxUnsent() {
+	if !s.life.state().answered() {
+		// Nothing leaves before OnConnect has returned, and nobody waits for that: it
+		// may wait for whoever emits.
+		switch {
+		case s.unsent.Load() <= 4*s.maxUnsent():
 			return nil
+		case s.inHandler():
+			return ErrConnecting
 		}
-		return ErrConnecting // nothing leaves before the caller has returned
+		return ErrQueueFull
 	}
 	var done <-chan struct{}
 	if em.ctx != nil {

@@ -137,6 +137,11 @@ func (r *Rooms) Remove(m *Member) {
 // Join puts a member into rooms; see Adapter.
 func (r *Rooms) Join(m *Member, names ...string) {
 	r.observer.waitToJoin()
+	r.JoinNow(m, names...)
+}
+
+// JoinNow is Join that never waits: for those who hold a lock.
+func (r *Rooms) JoinNow(m *Member, names ...string) {
 	sh := r.shard(m)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

@@ -22,6 +22,9 @@ type Message struct {
 	// B holds reserved room and then the payload. Only append to it.
 	B []byte
 
+	// Tag is for the layer above; 0 for none. It is set before the message is sent.
+	Tag uint64
+
 	// NoCompress sends the message as it is, where transports compress.
 	NoCompress bool
 
@@ -100,6 +103,15 @@ func (m *Message) Memory() (n int) {
 	return n
 }
 
+// Copy copies the payload of m, and of what is attached to it, by f.
+func (m *Message) Copy(f func(b []byte) []byte) (payload []byte, attached [][]byte, binary bool) {
+	payload = f(m.B[messageRoom:])
+	for p := m.next; p != nil; p = p.next {
+		attached = append(attached, f(p.B[messageRoom:]))
+	}
+	return payload, attached, m.binary
+}
+
 // Charge charges m, and what is attached to it, to a budget until it is released:
 // it is kept. Any goroutine that holds a reference.
 func (m *Message) Charge(memory *netpoll.Memory) {
@@ -125,7 +137,7 @@ func (m *Message) Release() {
 		if b := m.deflated.Swap(nil); b != nil {
 			b.Release()
 		}
-		m.B, m.buf, m.next, m.frame, m.record, m.size, m.NoCompress = nil, nil, nil, nil, nil, 0, false
+		m.B, m.buf, m.next, m.frame, m.record, m.size, m.NoCompress, m.Tag = nil, nil, nil, nil, nil, 0, false, 0
 		messages.Put(m)
 		m = next
 	}
