@@ -533,7 +533,7 @@ func (a *actor) context() (context.Context, context.CancelFunc, time.Duration) {
 func (a *actor) emit(l *life, kind int) {
 	w, s := a.w, l.s
 	e := w.ledger.begin(a.stream, "Emit", address{ns: l.peer.ns, only: l.peer})
-	if !s.Connected() {
+	if !s.Connected() || Deep && !l.entered.Load() {
 		w.ledger.mu.Lock()
 		e.must = map[*peer]bool{}
 		w.ledger.mu.Unlock()
