@@ -1,10 +1,10 @@
 # Each target is a short script in ci/, which also runs by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help test fmt lint vet race stress interop conformance fuzz bench
+.PHONY: help test fmt lint vet race stress sim sim-deep sim-mutations interop conformance fuzz bench
 
 help: ## print this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 test: ## everything below, with what it needs installed first: the one command before a change is done
 	@ci/test.sh
@@ -23,6 +23,15 @@ race: ## the unit tests, under the race detector
 
 stress: ## emitters at random moments: no wake-up is lost
 	@ci/stress.sh
+
+sim: ## whole servers in SEEDS (2000) worlds that seeds decide
+	@ci/sim.sh
+
+sim-deep: ## the same, with goroutines that stop between statements of the server
+	@ci/sim.sh deep
+
+sim-mutations: ## what is broken on purpose is seen by the simulation
+	@ci/sim.sh mutations
 
 interop: ## the servers driven by real clients, and a browser
 	@ci/interop.sh

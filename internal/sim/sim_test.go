@@ -2,18 +2,21 @@ package sim
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
 
 var (
-	seeds   = flag.Int("sim.seeds", 2000, "how many seeds are run")
+	seeds   = flag.Int("sim.seeds", defaultSeeds, "how many seeds are run")
 	from    = flag.Uint64("sim.from", 1, "the first of them")
 	verbose = flag.Int("sim.trace", 60, "how many of the last lines are printed of a seed that fails")
 	dump    = flag.String("sim.dump", "", "a file that gets the whole trace of the last seed")
+	tell    = flag.Bool("sim.progress", false, "print how far it is")
 	deep    = flag.Bool("sim.deep", false, "goroutines stop between statements of the server, too: TestDeep")
 	until   = flag.String("sim.until", "", "the beginning of a fault after which it is stopped")
 	stop    = flag.Int("sim.stop", 5, "after how many seeds that fail it is stopped; 0: never")
@@ -38,12 +41,16 @@ func report(t *testing.T, r Result) {
 		r.Seed, r.Seed, strings.Join(r.Faults, "\n"), r.World, strings.Join(trace, "\n"))
 }
 
+// TestSeeds runs -sim.seeds seeds. Any that fails belongs into testdata/seeds.txt.
 func TestSeeds(t *testing.T) {
 	Deep = *deep
 	failed, counts, sum := 0, map[string]int{}, uint64(0)
 	for seed := *from; seed < *from+uint64(*seeds); seed++ {
 		r := Run(t, seed)
 		sum = sum*31 + r.Hash
+		if n := seed - *from + 1; *tell && (n%1000 == 0 || n == uint64(*seeds)) {
+			fmt.Fprintf(os.Stderr, "sim: seeds %d to %d: %d have failed\n", *from, seed, failed)
+		}
 		if *dump != "" {
 			if err := os.WriteFile(*dump, []byte(strings.Join(r.Trace, "\n")), 0o600); err != nil {
 				t.Fatal(err)
@@ -64,8 +71,32 @@ func TestSeeds(t *testing.T) {
 	t.Logf("%v; what happened has the hash %x", counts, sum)
 }
 
+// TestKeptSeeds runs those that have found something.
+func TestKeptSeeds(t *testing.T) {
+	text, err := os.ReadFile("testdata/seeds.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		seed, err := strconv.ParseUint(line, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := Run(t, seed); len(r.Faults) > 0 {
+			report(t, r)
+		}
+	}
+}
+
 // TestReplay: a seed does the same each time.
 func TestReplay(t *testing.T) {
+	if raceBuild {
+		t.Skip("the race detector has goroutines run in random order, and pools lose things")
+	}
 	for seed := *from; seed < *from+20; seed++ {
 		first, second := Run(t, seed), Run(t, seed)
 		if first.Hash == second.Hash {
