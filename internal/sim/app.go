@@ -37,8 +37,10 @@ type life struct {
 	events      int // that have been handled
 
 	// Any goroutine (atomic).
-	dismissed atomic.Bool // Disconnect has returned
-	session   atomic.Bool // somebody is in WithSession
+	dismissed atomic.Bool  // Disconnect has returned
+	entered   atomic.Bool  // OnConnect has been called
+	passes    atomic.Int32 // events that may be handled all the same
+	session   atomic.Bool  // somebody is in WithSession
 }
 
 // rooms that sockets join by themselves, and those that operators put them into.
@@ -150,7 +152,7 @@ func (w *world) handle(h *sockeye.Handlers) {
 		return seq
 	})
 	h.On("leave", func(s *sockeye.Socket, seq int, pad any) int {
-		w.lifeOf(s).in("leave", func(l *life) { l.disconnect(l.rng.IntN(3) == 0); l.act(2) })
+		w.lifeOf(s).in("leave", func(l *life) { l.disconnect(l.rng.IntN(3) == 0, true); l.act(2) })
 		return seq
 	})
 }
@@ -172,7 +174,7 @@ func (l *life) in(what string, f func(l *life)) {
 	}
 	defer l.inside.Add(-1)
 	l.w.note("l%d %s", l.name, what)
-	if l.dismissed.Load() && (what == "connection" || what == "upgrade") {
+	if l.dismissed.Load() && (what == "connection" || what == "upgrade") && l.passes.Add(-1) < 0 {
 		l.w.fault("dismissed", "%q of l%d is called after Disconnect", what, l.name)
 	}
 	l.w.schedule.maybe()
@@ -243,6 +245,7 @@ func (w *world) onConnect(s *sockeye.Socket) error {
 		if l.accepted || l.connections+l.disconnects > 0 {
 			w.fault("life", "OnConnect of l%d comes late", l.name)
 		}
+		l.entered.Store(true)
 		w.ledger.joining(l.peer, all)
 		if s.Connected() {
 			w.ledger.joined(l.peer, all)
@@ -259,7 +262,7 @@ func (w *world) onConnect(s *sockeye.Socket) error {
 		case "slow late":
 			w.schedule.gate()
 		case "leaves":
-			l.disconnect(false)
+			l.disconnect(false, true)
 		case "asks":
 			_, callErr := s.Call(context.Background(), "ask", -1)
 			if callErr == nil {
@@ -317,7 +320,7 @@ func (w *world) onDisconnect(s *sockeye.Socket, reason sockeye.Reason) {
 // onAny checks what a peer has sent: each of its events, in order, to nobody else.
 func (w *world) onAny(s *sockeye.Socket, e *sockeye.Event) {
 	l := w.lifeOf(s)
-	if l.dismissed.Load() {
+	if l.dismissed.Load() && l.passes.Add(-1) < 0 {
 		w.fault("dismissed", "an event of l%d is handled after Disconnect", l.name)
 	}
 	var seq int
@@ -341,17 +344,23 @@ func (w *world) onAny(s *sockeye.Socket, e *sockeye.Event) {
 	l.events++
 }
 
-// disconnect calls Disconnect. It has an effect on who is in the namespace only.
-func (l *life) disconnect(session bool) {
+// disconnect calls Disconnect, in a handler of the socket's own or elsewhere. It has an effect on who is in the namespace only.
+func (l *life) disconnect(session, own bool) {
 	w := l.w
-	if l.s.Connected() {
-		w.ledger.leaving(l.peer, all)
+	connected := l.s.Connected()
+	if connected || Deep && l.disconnects == 0 { // it may be connected by when it is called
+		w.ledger.mu.Lock()
 		l.peer.out = true
+		w.ledger.mu.Unlock()
+		w.ledger.leaving(l.peer, all)
 		w.excuse(l, session)
-		l.s.Disconnect(session)
+	}
+	l.s.Disconnect(session)
+	if connected {
+		if Deep && !own {
+			l.passes.Add(1) // an event may be on its way to its handler at this moment
+		}
 		l.dismissed.Store(true)
-	} else {
-		l.s.Disconnect(session)
 	}
 	w.note("l%d is dismissed, session %v", l.name, session)
 }
@@ -454,7 +463,7 @@ func (a *actor) act() {
 		a.emitWithAckAll(ns)
 	case kind < 82:
 		if a.rng.IntN(2) == 0 {
-			l.disconnect(a.rng.IntN(3) == 0)
+			l.disconnect(a.rng.IntN(3) == 0, a.self == l)
 		}
 	case kind < 85:
 		// Who waited for another's would wait for a mutex, which the world does not see.
@@ -524,7 +533,7 @@ func (a *actor) context() (context.Context, context.CancelFunc, time.Duration) {
 func (a *actor) emit(l *life, kind int) {
 	w, s := a.w, l.s
 	e := w.ledger.begin(a.stream, "Emit", address{ns: l.peer.ns, only: l.peer})
-	if !s.Connected() {
+	if !s.Connected() || Deep && !l.entered.Load() {
 		w.ledger.mu.Lock()
 		e.must = map[*peer]bool{}
 		w.ledger.mu.Unlock()
@@ -566,7 +575,7 @@ func (a *actor) within(what string, began time.Time, limit time.Duration, err er
 
 func (a *actor) after(what string, e *entry, err error) {
 	a.w.schedule.yield()
-	a.w.note("e%d %s by %d: %v", e.id, what, a.stream.name, err)
+	a.w.note("e%d %s to %v by %d: %v", e.id, what, e.to, a.stream.name, err)
 }
 
 // target addresses some rooms of a namespace.
@@ -608,46 +617,39 @@ func (a *actor) broadcast(l *life, kind int) {
 
 func (a *actor) join(l *life, room string) {
 	w := a.w
+	w.note("p%d joins %s", l.peer.name, room)
+	end := w.ledger.call(l.peer, room)
 	w.ledger.joining(l.peer, room)
-	before := l.s.Connected()
+	before := l.s.Connected() && l.entered.Load()
 	err := l.s.Join(room)
-	if err == nil && before && l.s.Connected() && l.peer.last == l {
-		w.ledger.joined(l.peer, room)
-	}
+	end(err == nil && before && l.s.Connected() && l.peer.last == l, false)
+	w.note("p%d has joined %s: %v", l.peer.name, room, err)
 	w.schedule.maybe()
 }
 
 func (a *actor) leave(l *life, room string) {
 	w := a.w
+	w.note("p%d leaves %s", l.peer.name, room)
+	end := w.ledger.call(l.peer, room)
 	w.ledger.leaving(l.peer, room)
-	before := l.s.Connected()
+	before := l.s.Connected() && l.entered.Load()
 	l.s.Leave(room)
-	if before && l.s.Connected() && l.peer.last == l {
-		w.ledger.left(l.peer, room)
-	}
+	end(false, before && l.s.Connected() && l.peer.last == l)
+	w.note("p%d has left %s", l.peer.name, room)
 	w.schedule.maybe()
 }
 
-// loose changes rooms by operators.
+// loose changes rooms by operators: who is in them is not kept account of.
 func (a *actor) loose(ns *sockeye.Namespace, room string) {
 	switch a.rng.IntN(3) {
 	case 0:
-		a.w.ledger.loose(ns.Name(), room, true)
 		ns.To(a.room(ownRooms)).Join(room)
 	case 1:
-		a.w.ledger.loose(ns.Name(), room, false)
 		ns.Except(a.room(ownRooms)).Leave(room)
 	default:
-		a.w.ledger.loose(ns.Name(), room, false)
 		ns.CloseRoom(room)
 	}
 	a.w.schedule.maybe()
-}
-
-// answer is what clients answer to a question: its own number, and who they are.
-type answer struct {
-	ID    int
-	Nonce string
 }
 
 func (a *actor) checkAnswer(e *entry, l *life, args sockeye.Args) {
@@ -680,6 +682,9 @@ func (a *actor) call(l *life) {
 	a.within("Call", began, limit, err)
 	cancel()
 	w.ledger.answered(e)
+	if errors.Is(err, context.DeadlineExceeded) {
+		w.ledger.unsure(e) // it may have waited for room until then
+	}
 	w.ledger.end(e, sent(err))
 	a.after("Call", e, err)
 	if err == nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -28,7 +29,7 @@ func TestDeep(t *testing.T) {
 	}
 	dir := t.TempDir()
 	test := buildDeep(t, dir, nil)
-	cmd := exec.CommandContext(t.Context(), test, "-test.run", "^TestSeeds$", "-test.v", "-sim.deep", "-sim.seeds", seeds, "-sim.from", fmt.Sprint(*from))
+	cmd := exec.CommandContext(t.Context(), test, "-test.run", "^TestSeeds$", "-test.v", "-sim.deep", "-sim.seeds", seeds, "-sim.from", fmt.Sprint(*from), "-sim.stop", fmt.Sprint(*stop), "-sim.trace", fmt.Sprint(*verbose))
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
@@ -115,7 +116,7 @@ func withStops(t *testing.T, path string) []byte {
 		case *ast.CommClause:
 			n.Body = stop(n.Body)
 		case *ast.SelectorExpr:
-			if x, ok := n.X.(*ast.Ident); ok && x.Name == "sync" && (n.Sel.Name == "Mutex" || n.Sel.Name == "RWMutex") {
+			if x, ok := n.X.(*ast.Ident); ok && x.Name == "sync" && slices.Contains([]string{"Mutex", "RWMutex", "Pool"}, n.Sel.Name) {
 				x.Name = "yield"
 				used = true
 			}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -36,7 +37,11 @@ type peer struct {
 }
 
 // membership in a room: whether the peer is in it for certain, and whether it may be.
-type membership struct{ sure, maybe bool }
+type membership struct {
+	sure, maybe bool
+	calls       int  // of Join and Leave that are under way
+	tangled     bool // there were several at once
+}
 
 // stream is one that emits: a goroutine, or the handlers of a socket.
 type stream struct {
@@ -66,6 +71,20 @@ type address struct {
 	without *peer
 }
 
+func (a address) String() string {
+	if a.only != nil {
+		return fmt.Sprintf("p%d", a.only.name)
+	}
+	s := fmt.Sprintf("%s %q", a.ns, a.rooms)
+	if len(a.except) > 0 {
+		s += fmt.Sprintf(" but %q", a.except)
+	}
+	if a.without != nil {
+		s += fmt.Sprintf(" but p%d", a.without.name)
+	}
+	return s
+}
+
 // asking is a question that waits for its answer, or answers.
 type asking struct {
 	e     *entry
@@ -89,8 +108,11 @@ func (a *address) selects(p *peer) (sure, maybe bool) {
 	in := func(rooms []string) (m membership) {
 		for _, r := range rooms {
 			own := p.rooms[r]
-			if r == p.id {
+			switch {
+			case r == p.id:
 				own = p.rooms[all]
+			case slices.Contains(looseRooms, r):
+				own = membership{maybe: p.rooms[all].maybe}
 			}
 			m.sure, m.maybe = m.sure || own.sure, m.maybe || own.maybe
 		}
@@ -140,6 +162,13 @@ func (l *ledger) end(e *entry, err error) {
 	l.open = slices.DeleteFunc(l.open, func(x *entry) bool { return x == e })
 }
 
+// unsure notes that it is not known whether an entry has been sent.
+func (l *ledger) unsure(e *entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.volatile = true
+}
+
 // set changes what is known of a peer's place in a room.
 func (l *ledger) set(p *peer, room string, f func(m *membership)) {
 	l.mu.Lock()
@@ -158,14 +187,14 @@ func (l *ledger) set(p *peer, room string, f func(m *membership)) {
 	}
 }
 
-// join is a call of Join of a socket that is in its namespace for as long as the call
-// takes, if sure says so.
+// joining is a call of Join that begins, joined its end, if it had an effect for
+// certain.
 func (l *ledger) joining(p *peer, room string) {
 	l.set(p, room, func(m *membership) { m.maybe = true })
 }
 
 func (l *ledger) joined(p *peer, room string) {
-	l.set(p, room, func(m *membership) { m.sure = true })
+	l.set(p, room, func(m *membership) { m.sure = !p.out })
 }
 
 func (l *ledger) leaving(p *peer, room string) {
@@ -176,25 +205,27 @@ func (l *ledger) left(p *peer, room string) {
 	l.set(p, room, func(m *membership) { m.maybe = false })
 }
 
-// loose has nothing be certain any more of who of a namespace is in a room.
-func (l *ledger) loose(ns, room string, mayJoin bool) {
-	l.mu.Lock()
-	peers := l.sorted()
-	l.mu.Unlock()
-	for _, p := range peers {
-		if p.ns == ns {
-			l.set(p, room, func(m *membership) { m.sure, m.maybe = false, m.maybe || mayJoin })
-		}
+// call is a call of Join or Leave, from before it begins. What it returns is to be
+// called after it, with what it has done for certain.
+func (l *ledger) call(p *peer, room string) (end func(joined, left bool)) {
+	l.set(p, room, func(m *membership) {
+		m.tangled = m.calls > 0
+		m.calls++
+	})
+	return func(joined, left bool) {
+		l.set(p, room, func(m *membership) {
+			m.calls--
+			switch {
+			case m.tangled: // who was last is not known
+				m.sure, m.maybe = false, true
+				m.tangled = m.calls > 0
+			case joined:
+				m.sure = true
+			case left:
+				m.maybe = false
+			}
+		})
 	}
-}
-
-func (l *ledger) sorted() []*peer {
-	var list []*peer
-	for _, p := range l.peers {
-		list = append(list, p)
-	}
-	slices.SortFunc(list, func(a, b *peer) int { return a.name - b.name })
-	return list
 }
 
 // received is told of each entry that comes to a peer. exact: the client has done

@@ -215,7 +215,7 @@ func (w *world) excuse(l *life, session bool) {
 }
 
 // queuesAreTrue is to be set when a full queue costs no peer its connection.
-const queuesAreTrue = false
+const queuesAreTrue = true
 
 // place is who has connected by a nonce.
 type place struct {
