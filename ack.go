@@ -1,6 +1,7 @@
 package sockeye
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,6 +218,7 @@ func (s *Socket) endCalls() {
 		s.extras.calls = 0
 	}
 	s.mu.Unlock()
+	slices.SortFunc(calls, func(a, b *pendingAck) int { return cmp.Compare(a.id, b.id) }) // as they were asked
 	for _, p := range calls {
 		p.finish(Args{}, ErrDisconnected)
 	}

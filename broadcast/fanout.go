@@ -107,33 +107,52 @@ func (sh *shard) reserve(o *Options) (ok bool, err error) {
 			return false, err
 		}
 	}
+	if ok, err := sh.tryReserve(o); ok || err != nil || !addressed {
+		return ok, err
+	}
+	over := false // ctx is; it is asked without the lock, as it may be anybody's
+	defer context.AfterFunc(ctx, func() {
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		over = true
+		sh.done.Broadcast()
+	})()
 	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	waiting := false
-	for sh.pending >= maxPending && !sh.closed && sh.addressed(o) && ctx.Err() == nil {
-		if !waiting {
-			waiting = true
-			defer context.AfterFunc(ctx, func() {
-				sh.mu.Lock()
-				defer sh.mu.Unlock()
-				sh.done.Broadcast()
-			})()
-		}
+	for sh.pending >= maxPending && !sh.closed && sh.addressed(o) && !over {
 		sh.done.Wait()
 	}
+	late := false
+	switch {
+	case sh.closed:
+		err = ErrClosed
+	case !sh.addressed(o):
+		sh.done.Signal() // it may have been for another
+	case sh.pending < maxPending:
+		sh.pending++
+		ok = true
+	default:
+		late = true
+		sh.done.Signal()
+	}
+	sh.mu.Unlock()
+	if late {
+		err = ctx.Err()
+	}
+	return ok, err
+}
+
+// tryReserve is reserve without waiting.
+func (sh *shard) tryReserve(o *Options) (ok bool, err error) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	switch {
 	case sh.closed:
 		return false, ErrClosed
-	case !sh.addressed(o):
-		err = nil
-	case sh.pending < maxPending:
-		sh.pending++
-		return true, nil
-	default:
-		err = ctx.Err()
+	case sh.pending >= maxPending || !sh.addressed(o):
+		return false, nil
 	}
-	sh.done.Signal() // it may have been for another
-	return false, err
+	sh.pending++
+	return true, nil
 }
 
 func (sh *shard) unreserve() {

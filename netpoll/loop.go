@@ -135,19 +135,28 @@ func (l *Loop) PostNow(run func(a, b any), a, b any, bytes int) bool {
 // ctx's then.
 func (l *Loop) WaitForRoom(ctx context.Context) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.full() || OnLoop() {
+	full := l.full()
+	l.mu.Unlock()
+	if !full || OnLoop() {
 		return nil
 	}
+	over := false // ctx is; it is asked without the lock, as it may be anybody's
 	defer context.AfterFunc(ctx, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		over = true
 		l.room.Broadcast()
 	})()
-	for !l.closed && l.full() && ctx.Err() == nil {
+	l.mu.Lock()
+	for !l.closed && l.full() && !over {
 		l.room.Wait()
 	}
-	return ctx.Err()
+	late := over && l.full()
+	l.mu.Unlock()
+	if late {
+		return ctx.Err()
+	}
+	return nil
 }
 
 // full tells whether the loop is far behind. mu is held.
