@@ -874,8 +874,10 @@ func (c *client) forge(s *seat) {
 	case 6:
 		text = "4" + packetText(sio.Packet{Type: sio.BinaryEvent, Attachments: 2}, s.ns) + `["typed",{"_placeholder":true,"num":0}]`
 	case 7:
-		text = "4" + packetText(sio.Packet{Type: sio.Disconnect}, s.ns)
-		s.state, s.dropped, s.murky = seatOut, true, true
+		if s.state == seatIn {
+			text = "4" + packetText(sio.Packet{Type: sio.Disconnect}, s.ns)
+			s.state, s.dropped, s.murky = seatOut, true, true
+		}
 	case 8:
 		text = "4" + packetText(sio.Packet{Type: sio.Event}, s.ns) + `["disconnect"]`
 	case 9:
