@@ -35,6 +35,7 @@ type life struct {
 	leavings    int
 	disconnects int
 	events      int // that have been handled
+	goneAt      time.Duration
 
 	// Any goroutine (atomic).
 	dismissed atomic.Bool  // Disconnect has returned
@@ -304,6 +305,7 @@ func (w *world) onDisconnecting(s *sockeye.Socket, _ sockeye.Reason) {
 func (w *world) onDisconnect(s *sockeye.Socket, reason sockeye.Reason) {
 	w.lifeOf(s).in("disconnect", func(l *life) {
 		w.note("l%d goes: %s", l.name, reason)
+		l.goneAt = w.kernel.Now()
 		if l.disconnects++; l.disconnects > 1 || !l.accepted || l.leavings != 1 {
 			w.fault("life", "OnDisconnect of l%d: %d times, accepted %v, OnDisconnecting %d times", l.name, l.disconnects, l.accepted, l.leavings)
 		}
@@ -425,6 +427,8 @@ func (a *actor) payload(e *entry) any {
 		return map[string]any{"b": fmt.Appendf(nil, "%d %s", e.id, text)}
 	case 1, 2:
 		return map[string]string{"t": text}
+	case 3:
+		return text // which socket.io-client takes for an offset, if it is the last
 	}
 	return []string{text}
 }

@@ -84,6 +84,7 @@ type seat struct {
 	sent      int      // events
 	early     []int    // entries that came before the answer to CONNECT
 	todo      []func() // answers that are given later
+	due       bool     // ... and the server has to recover it
 	replay    bool     // it has asked to be recovered
 	inexact   bool     // it has forged its offset
 	dropped   bool     // the application has disconnected it
@@ -185,6 +186,8 @@ func (c *client) drop(abort bool) {
 	c.get, c.post, c.sock, c.open = nil, nil, nil, false
 	for _, s := range c.seats {
 		if s.state != seatOut {
+			s.state = seatIdle
+		} else if c.rng.IntN(2) == 0 { // socket.io-client keeps what it has of a namespace that it has left
 			s.state = seatIdle
 		}
 		s.todo, s.early, s.murky = nil, nil, false
@@ -592,6 +595,9 @@ func (c *client) admitted(s *seat, data []byte) {
 			c.w.count("recovered", 1)
 		} else {
 			s.offset = ""
+			if s.due && recoveryIsTrue {
+				c.fault("recovery", "it comes back to %s as p%d, and was p%d", s.ns, p.name, s.peer.name)
+			}
 		}
 	}
 	s.state, s.sid, s.pid, s.peer = seatIn, a.SID, a.PID, p
@@ -654,7 +660,7 @@ func (c *client) received(s *seat, p sio.Packet, attachments [][]byte) {
 	}
 	// As socket.io-client: the last argument, if it is a string.
 	var last string
-	if s.pid != "" && json.Unmarshal(args[len(args)-1], &last) == nil && len(args) > 3 {
+	if s.pid != "" && json.Unmarshal(args[len(args)-1], &last) == nil {
 		s.offset = last
 	}
 	if p.HasID {
@@ -689,13 +695,17 @@ func (c *client) join(s *seat) {
 	c.joins++
 	s.nonce = fmt.Sprintf("c%d.%d", c.name, c.joins)
 	c.w.nonces[s.nonce] = place{c, c.sessions, s}
-	s.state, s.sent, s.replay, s.dropped = seatAsking, 0, false, false
+	s.state, s.sent, s.replay = seatAsking, 0, false
+	defer func() { s.dropped = false }()
 	s.early, s.todo = nil, nil
 	auth := map[string]string{"Nonce": s.nonce, "Wish": s.wish}
-	if s.pid != "" && s.offset != "" {
-		auth["pid"], auth["offset"] = s.pid, s.offset
-		s.replay = true
-		if c.manner == forger {
+	if s.pid != "" {
+		auth["pid"] = s.pid
+		if s.offset != "" {
+			auth["offset"] = s.offset
+		}
+		s.replay, s.due = true, c.recoverable(s)
+		if c.manner == forger && s.offset != "" {
 			c.forgeOffset(s, auth)
 		}
 	} else {
@@ -704,6 +714,16 @@ func (c *client) join(s *seat) {
 	b, _ := json.Marshal(auth)
 	c.w.note("c%d asks to join %s as %s", c.name, s.ns, s.nonce)
 	c.send("4" + packetText(sio.Packet{Type: sio.Connect}, s.ns) + string(b))
+}
+
+// recoverable tells whether the server has to take it back as who it was: it knows
+// that the peer has gone, not on purpose, and not long ago.
+func (c *client) recoverable(s *seat) bool {
+	if s.peer == nil || s.dropped || s.peer.out || c.strange || c.w.cfg.tight || c.w.closing {
+		return false
+	}
+	l := s.peer.last
+	return l.disconnects == 1 && l.connections == 1 && c.w.kernel.Now()-l.goneAt < c.w.cfg.recovery.MaxDisconnection/2
 }
 
 func (c *client) forgeOffset(s *seat, auth map[string]string) {
