@@ -592,3 +592,107 @@ func TestRecoveryExpires(t *testing.T) {
 		t.Error("recovered too late")
 	}
 }
+
+// TestForgedOffsets: nobody gets what was sent before it came, or before it joined the
+// room, whatever it claims to have seen last.
+func TestForgedOffsets(t *testing.T) {
+	addr, srv := serve(t, sockeye.Config{Recovery: &sockeye.Recovery{}}, func(srv *sockeye.Server) {
+		srv.On("join", func(s *sockeye.Socket, room string) error { return s.Join(room) })
+	})
+	_ = srv.To("vip").Emit("secret", 1)
+	_ = srv.Emit("to all", 2)
+	join := func(auth string) (w *wire.WS, pid string, events []string) {
+		w = wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+		w.Expect("0{*")
+		w.Write("40" + auth)
+		got := w.Expect("4*")
+		for ; got[1] == '2'; got = w.Expect("4*") {
+			events = append(events, got)
+		}
+		var answer struct{ PID string }
+		if err := json.Unmarshal([]byte(got[2:]), &answer); err != nil {
+			t.Fatal(err)
+		}
+		return w, answer.PID, events
+	}
+	w, pid, _ := join("")
+	_ = srv.To("vip").Emit("secret", 3) // it is in the namespace, and not in the room
+	w.Write(`420["join","vip"]`)
+	w.Expect("430[]")
+	_ = srv.To("vip").Emit("for it", 4)
+	offset := offsetOf(t, w.Expect(`42["for it",4,*`))
+	_ = w.Conn.Close()
+	eventually(t, func() bool { return srv.Len() == 0 })
+	_ = srv.To("vip").Emit("missed", 5)
+	_ = srv.To("others").Emit("secret", 6)
+	for _, forged := range []string{offset[:4] + "AAAAAAAA", "", "nonsense", offset[:4] + "AAAAAAAE", offset[:4] + "________"} {
+		again, got, events := join(fmt.Sprintf(`{"pid":%q,"offset":%q}`, pid, forged))
+		if got != pid || strings.Contains(strings.Join(events, " "), "secret") ||
+			strings.HasPrefix(forged, offset[:4]+"A") && (len(events) == 0 || !strings.Contains(events[len(events)-1], `"missed"`)) {
+			t.Errorf("offset %q: recovered %v, it gets %q", forged, got == pid, events)
+		}
+		_ = again.Conn.Close()
+		eventually(t, func() bool { return srv.Len() == 0 && srv.RecoveryStats().Sockets == 1 })
+	}
+}
+
+// TestQuietSocketsComeBack: those that have got nothing, only volatile events, or
+// nothing for longer than events are kept.
+func TestQuietSocketsComeBack(t *testing.T) {
+	addr, srv, join := recoverable(t, sockeye.Recovery{MaxDisconnection: 300 * time.Millisecond})
+	_ = addr
+	w, _, _, pid := join("")
+	_ = w.Conn.Close()
+	eventually(t, func() bool { return srv.Len() == 0 })
+	_ = srv.To("r").Emit("missed", 1)
+	w, before, _, got := join(fmt.Sprintf(`{"pid":%q}`, pid))
+	if got != pid || len(before) == 0 {
+		t.Fatalf("without an event: recovered %v, gets %q", got == pid, before)
+	}
+	w.Expect(`42["welcome back",*`)
+	offset := offsetOf(t, before[len(before)-1])
+	_ = srv.All().Volatile().Emit("status", "connected")
+	status := offsetOf(t, w.Expect(`42["status","connected",*`))
+	if status < offset || len(status) != len(offset) {
+		t.Errorf("the offset of a volatile event is %q, after %q", status, offset)
+	}
+	// The namespace is busy, and this socket gets nothing for as long as events live.
+	for begun := time.Now(); time.Since(begun) < 700*time.Millisecond; time.Sleep(10 * time.Millisecond) {
+		_ = srv.To("others").Emit("busy")
+	}
+	_ = w.Conn.Close()
+	eventually(t, func() bool { return srv.Len() == 0 })
+	_ = srv.To("r").Emit("missed", 2)
+	_, before, _, got = join(fmt.Sprintf(`{"pid":%q,"offset":%q}`, pid, status))
+	if got != pid || len(before) != 1 || !strings.HasPrefix(before[0], `42["missed",2,`) {
+		t.Errorf("after a long silence: recovered %v, gets %q", got == pid, before)
+	}
+}
+
+// TestEmitWhileAway: a socket that is held keeps what is emitted to it until its peer
+// is back, and is of use then; after Disconnect it is not.
+func TestEmitWhileAway(t *testing.T) {
+	_, srv, join := recoverable(t, sockeye.Recovery{})
+	w, _, sid, pid := join("")
+	s := srv.Socket(sid)
+	_ = w.Conn.Close()
+	eventually(t, func() bool { return !s.Connected() && srv.RecoveryStats().Sockets == 1 })
+	if err := s.Emit("while away", 1); err != nil {
+		t.Error(err)
+	}
+	w, before, _, got := join(fmt.Sprintf(`{"pid":%q}`, pid))
+	if got != pid || len(before) != 1 || !strings.HasPrefix(before[0], `42["while away",1,`) {
+		t.Fatalf("recovered %v, gets %q", got == pid, before)
+	}
+	w.Expect(`42["welcome back",*`)
+	if err := s.Emit("by the old one", 2); err != nil {
+		t.Error(err)
+	}
+	w.Expect(`42["by the old one",2,*`)
+	back := srv.Socket(sid)
+	back.Disconnect(false)
+	w.Expect("41")
+	if err := back.Emit("late"); !errors.Is(err, sockeye.ErrDisconnected) {
+		t.Errorf("after Disconnect: %v", err)
+	}
+}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/engine"
-	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
 // Socket is one peer in one namespace. Its methods may be called from any
@@ -41,7 +40,7 @@ type identity struct {
 	last  uint64       // the last recorded event that was handed to the session; the loop's
 
 	rights rights // guarded by history.mu
-	pid   string       // names it to connection state recovery; a secret, or ""
+	pid    string // names it to connection state recovery; a secret, or ""
 }
 
 var noIdentity identity
@@ -374,11 +373,4 @@ func (srv *Server) protect(name string, f func()) {
 		}
 	}()
 	f()
-}
-
-// sendPacket sends a packet that is neither an event nor an answer.
-func (s *Socket) sendPacket(t sio.PacketType, data any) {
-	msg := s.ns.srv.encodePacket(sio.Packet{Type: t, Namespace: []byte(s.ns.name)}, data)
-	s.session().Send(msg)
-	msg.Release()
 }

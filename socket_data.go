@@ -35,9 +35,6 @@ func (s *Socket) earlyRooms() []string {
 	return s.extras.rooms
 }
 
-// lastRooms are those that a socket was in that has gone; mu is held.
-func (s *Socket) lastRooms() []string { return s.earlyRooms() }
-
 // SetData keeps a value of the application's with the socket. With connection
 // state recovery it comes back with the socket.
 func (s *Socket) SetData(v any) {

@@ -514,9 +514,6 @@ func (a *actor) act() {
 
 func (a *actor) room(rooms []string) string { return rooms[a.rng.IntN(len(rooms))] }
 
-// waits tells whether the actor may wait.
-func (a *actor) waits() bool { return a.w.schedule.current() != nil }
-
 // patience is a context that the schedule looks into when the server does.
 type patience struct {
 	context.Context

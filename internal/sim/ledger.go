@@ -201,10 +201,6 @@ func (l *ledger) leaving(p *peer, room string) {
 	l.set(p, room, func(m *membership) { m.sure = false })
 }
 
-func (l *ledger) left(p *peer, room string) {
-	l.set(p, room, func(m *membership) { m.maybe = false })
-}
-
 // call is a call of Join or Leave, from before it begins. What it returns is to be
 // called after it, with what it has done for certain.
 func (l *ledger) call(p *peer, room string) (end func(joined, left bool)) {
