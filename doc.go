@@ -22,7 +22,13 @@
 // there are any; other sockets do not wait for it. A socket whose handlers are
 // slow is not read from until they have caught up (Config.MailboxEvents). A
 // panic is recovered and costs that event only. With Config.Inline handlers run
-// on the event loops instead and must not block.
+// on the event loops instead and must not block. Every hook and handler may call
+// every method.
+//
+//	CONNECT -> Use ... -> OnConnect ... -> peer is told -> OnConnection ... -> events -> OnDisconnecting ... -> OnDisconnect ...
+//
+// A socket's life is one state (socket_life.go). Its parts have owners: the loop of
+// its session, the goroutine that runs its mailbox, a mutex that nobody waits under.
 //
 // # Order
 //
@@ -31,7 +37,7 @@
 //
 // # Memory
 //
-// Every queue has a limit. A peer that does not read is disconnected when
-// netpoll.Config.MaxQueuedBytes wait for it; a goroutine that emits faster than
-// the kernel takes it has to wait in Emit.
+// Every queue has a limit. While netpoll.Config.MaxQueuedBytes wait for a peer, who
+// emits to it waits; a peer that does not read for netpoll.Config.SlowTimeout then is
+// disconnected. What peers hold together is bounded by netpoll.Config.MaxMemory.
 package sockeye

@@ -46,7 +46,8 @@ func ExampleHandlers_Use() {
 		return nil
 	})
 	srv.On("join", func(s *sockeye.Socket, room string) ([]string, error) {
-		return s.Rooms(), s.Join(room)
+		err := s.Join(room)
+		return s.Rooms(), err
 	})
 	srv.On("say", func(s *sockeye.Socket, room, text string) error {
 		return s.To(room).Emit("say", s.ID(), text) // everyone in the room but s
