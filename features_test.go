@@ -580,6 +580,21 @@ func TestNotRecovered(t *testing.T) {
 	}
 }
 
+// TestOffsetWithNewline: base64 decoders skip newlines, so such an offset is shorter
+// than it looks.
+func TestOffsetWithNewline(t *testing.T) {
+	_, srv, join := recoverable(t, sockeye.Recovery{})
+	w, _, _, _ := join("")
+	_ = srv.Emit("x")
+	offset := offsetOf(t, w.Expect(`42["x",*`))
+	for _, newlines := range []int{1, 2, 8} {
+		forged := offset[:len(offset)-newlines] + strings.Repeat(`\n`, newlines)
+		if _, before, _, _ := join(`{"pid":"x","offset":"` + forged + `"}`); len(before) > 0 {
+			t.Errorf("%s: %q", forged, before)
+		}
+	}
+}
+
 func TestRecoveryExpires(t *testing.T) {
 	_, srv, join := recoverable(t, sockeye.Recovery{MaxDisconnection: 20 * time.Millisecond})
 	w, _, sid, pid := join("")

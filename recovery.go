@@ -193,7 +193,10 @@ func (h *history) parseOffset(text string) (n uint64, ok bool) {
 		return 0, false
 	}
 	b, err := base64.RawURLEncoding.AppendDecode([]byte{0, 0}, []byte(text[len(h.epoch):]))
-	return binary.BigEndian.Uint64(b), err == nil
+	if err != nil || len(b) != 8 { // it skips newlines
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(b), true
 }
 
 // end is the offset that the next event gets. mu is held.
