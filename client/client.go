@@ -3,11 +3,12 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
+	"strings"
+	"time"
 
-	"github.com/sockeye-io/sockeye/proto/eio"
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
@@ -17,80 +18,407 @@ type Client struct {
 	// Immutable after newClient.
 	m         *manager
 	namespace string
-	queue     chan func() // for the handlers
-	done      chan struct{}
-	answered  chan error // the first connection's
 
-	// Guarded by mu.
-	mu           sync.Mutex
-	session      *session // while it is connected
-	closed       bool
-	lost         bool // there will be no connection again
-	id, pid      string
-	offset       string // of the last event, for connection state recovery
-	recovered    bool
-	told         bool      // answered has its value
-	buffer       []message // emitted while there was no connection
-	early        []func()  // what came before the answer to CONNECT
-	acks         map[uint64]func(Args, error)
-	nextAck      uint64
-	handlers     map[string]func(*Event)
-	onAny        func(*Event)
-	onConnect    func()
-	onDisconnect func(reason string)
-	onRefused    func(err error)
+	// Guarded by manager.mu.
+	life       life
+	generation uint64 // of the connection: how many CONNECTs have been sent
+	left       uint64 // the generation up to which events are not handled any more
+	attempt    uint64 // of preparing
+	preparer   bool   // a goroutine asks Config.Auth
+	id, pid    string
+	offset     string // of the last event, for connection state recovery
+	recovered  bool
+	lastErr    error // of the last attempt
+	waiters    map[*waiter]struct{}
+
+	early      []*Event // what came before the answer to CONNECT
+	earlyBytes int
+
+	buffer   []*message // emitted while there was no connection
+	buffered int        // bytes of it
+	calls    map[uint64]*call
+	nextAck  uint64
+
+	queue        []job // for dispatch
+	dispatching  bool  // a goroutine does
+	eventsQueued int
+	bytesQueued  int
+	hooksQueued  int
+	lastTaken    time.Time // a job, or when the first one came
+
+	handlers           map[string]*hook[func(*Event)]
+	onAny              hooks[func(*Event)]
+	onConnect          hooks[func()]
+	onDisconnect       hooks[func(string)]
+	onConnectError     hooks[func(error)]
+	onReconnectAttempt hooks[func(int)]
+	onReconnect        hooks[func(int)]
+	onReconnectError   hooks[func(error)]
+	onReconnectFailed  hooks[func()]
 }
 
-func newClient(m *manager, namespace string) *Client {
-	return &Client{
-		m: m, namespace: namespace, queue: make(chan func(), m.cfg.MaxQueued), done: make(chan struct{}),
-		answered: make(chan error, 1), acks: map[uint64]func(Args, error){}, handlers: map[string]func(*Event){},
+// waiter waits in Connect.
+type waiter struct {
+	once bool       // for one attempt
+	got  chan error // takes one
+}
+
+// New makes a Client that is not connected: address is the server's URL (http,
+// https, ws or wss), whose path names the namespace. Its error tells all faults of
+// the configuration.
+func New(address string, cfg Config) (*Client, error) {
+	m, namespace, err := newManager(address, cfg)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.newClient(namespace), nil
+}
+
+// Dial is New and one attempt to connect, in the time of Config.ConnectTimeout: it
+// returns when the server has accepted; or refused, in which case the error is a
+// *ConnectError; or when the attempt has failed, or ctx is done. With an error
+// nothing is left. Later connections are made as Config says.
+func Dial(ctx context.Context, address string, cfg Config) (*Client, error) {
+	c, err := New(address, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return c.once(ctx)
+}
+
+// once connects by one attempt.
+func (c *Client) once(ctx context.Context) (*Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.m.cfg.ConnectTimeout)
+	defer cancel()
+	if err := c.connect(ctx, true); err != nil {
+		c.shut()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Share makes a Client of another namespace over the same connection. It is not
+// connected yet.
+func (c *Client) Share(namespace string) (*Client, error) {
+	m := c.m
+	if !strings.HasPrefix(namespace, "/") {
+		namespace = "/" + namespace
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case c.life == closed:
+		return nil, ErrClosed
+	case m.clients[namespace] != nil:
+		return nil, fmt.Errorf("client: %s has a Client already; use that one", namespace)
+	}
+	return m.newClient(namespace), nil
+}
+
+// Of is Share and an attempt to connect, as Dial is. It returns ErrDisconnected at
+// once if there is no connection, and none is being made.
+func (c *Client) Of(ctx context.Context, namespace string) (*Client, error) {
+	c.m.mu.Lock()
+	gone := c.life != closed && (c.m.link == resting || c.m.link == leaving)
+	c.m.mu.Unlock()
+	if gone {
+		return nil, ErrDisconnected
+	}
+	other, err := c.Share(namespace)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.m.cfg.ConnectTimeout)
+	defer cancel()
+	if err := other.connect(ctx, false); err != nil {
+		other.shut()
+		return nil, err
+	}
+	return other, nil
+}
+
+// Connect makes the Client active, if it is not, and waits until it is connected.
+// The error is a *ConnectError if the server refuses; ErrDisconnected if the
+// attempts are used up, or after Disconnect; ErrClosed; ErrQueueFull if the answer
+// cannot be read; or ctx's, which ends the waiting alone: the Client stays active
+// until Disconnect. Nothing is sent if ctx is done already.
+func (c *Client) Connect(ctx context.Context) error { return c.connect(ctx, false) }
+
+func (c *Client) connect(ctx context.Context, once bool) error {
+	m := c.m
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("client: %s: %w", c.namespace, err)
+	}
+	m.mu.Lock()
+	switch c.life {
+	case closed:
+		m.mu.Unlock()
+		return ErrClosed
+	case connected:
+		m.mu.Unlock()
+		return nil
+	}
+	w := &waiter{once, make(chan error, 1)}
+	c.waiters[w] = struct{}{}
+	if c.happen(wanted, happening{}) {
+		c.lastErr = nil
+		m.need()
+		m.join(c)
+	}
+	m.changed.wake() // the reader may have stopped
+	m.mu.Unlock()
+	select {
+	case err := <-w.got:
+		return err
+	case <-ctx.Done():
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, waits := c.waiters[w]; !waits {
+		return <-w.got
+	}
+	delete(c.waiters, w)
+	if c.lastErr != nil {
+		return fmt.Errorf("client: %s: %w; the last attempt: %w", c.namespace, ctx.Err(), c.lastErr)
+	}
+	return fmt.Errorf("client: %s: %w", c.namespace, ctx.Err())
+}
+
+// release ends the waiting in Connect; with once, of those who wait for one attempt.
+// m.mu is held.
+func (c *Client) release(err error, once bool) {
+	for w := range c.waiters {
+		if w.once || !once {
+			delete(c.waiters, w)
+			w.got <- err
+		}
 	}
 }
 
-// On registers the handler of an event, in place of an earlier one.
-func (c *Client) On(event string, f func(e *Event)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.handlers[event] = f
+// Disconnect leaves the namespace, after what was emitted before, and stops
+// connecting. With the last active Client of a connection it ends that, too. It
+// does not wait. Events that wait for handlers are dropped, Calls return
+// ErrDisconnected; Connect connects again.
+func (c *Client) Disconnect() {
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	c.leave(stopped, ErrDisconnected)
 }
 
-// OnAny registers what is called for every event, before its handler.
-func (c *Client) OnAny(f func(e *Event)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.onAny = f
+// Close is Disconnect for good. If no other Client is active on the connection, it
+// waits until the server has taken what was emitted before: at most 10 s, and 2 s
+// in which the server takes nothing. It waits for no handler, so that it may be
+// called by one. Hooks that wait, and OnDisconnect's, are still called. The error
+// is always nil.
+func (c *Client) Close() error {
+	if s := c.shut(); s != nil {
+		<-s.ended
+	}
+	return nil
 }
 
-// OnConnect registers what is called each time that the Client has been connected
-// again.
-func (c *Client) OnConnect(f func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.onConnect = f
+// shut is Close without waiting; it returns the session that is to end by that.
+func (c *Client) shut() *session {
+	m := c.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c.leave(closing, ErrClosed)
+	if m.link != leaving {
+		return nil
+	}
+	return m.session
 }
 
-// OnDisconnect registers what is called each time that the connection has gone,
-// with the reason in the JavaScript client's words. After "io server disconnect"
-// the Client is not connected again; Dial anew.
-func (c *Client) OnDisconnect(f func(reason string)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.onDisconnect = f
+// leave is how this side leaves. m.mu is held.
+func (c *Client) leave(e lifeEvent, err error) {
+	c.left = c.generation
+	c.dropEvents()
+	c.happen(e, happening{err: err, reason: byClient})
 }
 
-// OnRefused registers what is called when the server refuses the namespace on a
-// later connection.
-func (c *Client) OnRefused(f func(err error)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.onRefused = f
+// The reasons that this package itself brings about, in the JavaScript client's
+// words.
+const (
+	byClient = "io client disconnect"
+	byServer = "io server disconnect"
+)
+
+// happening is what is known of an event.
+type happening struct {
+	err    error  // for who waits
+	reason string // for OnDisconnect
+	answer sidAnswer
 }
 
-// ID is the socket's ID on the server; "" before it is connected.
+type sidAnswer struct{ SID, PID string }
+
+// happen has e happen, by the table, and does what follows. It tells whether there
+// was a change. m.mu is held.
+func (c *Client) happen(e lifeEvent, x happening) bool {
+	m := c.m
+	from, to := c.life, lifeTable[c.life][e]
+	if from == to {
+		return false
+	}
+	c.life = to
+	m.room.wake()
+	m.changed.wake()
+
+	switch from {
+	case asking:
+		if e == stopped || e == closing {
+			m.session.orphan(c.namespace)
+		}
+		if to != connected {
+			c.early, c.earlyBytes = nil, 0
+		}
+	case connected:
+		c.id = ""
+		c.failCalls(ErrDisconnected, false)
+		if e == stopped || e == closing {
+			m.session.dismiss(c.namespace)
+		}
+		if e != cut {
+			c.pid, c.offset = "", ""
+		}
+		tell(c, c.onDisconnect, func(f func(string)) { f(x.reason) })
+	}
+
+	switch to {
+	case asking:
+		c.generation++
+	case connected:
+		c.connected(x.answer)
+	case waiting:
+		if e == cut && from != connected {
+			c.release(errors.Join(ErrDisconnected, fmt.Errorf("client: %s", x.reason)), true)
+		}
+	case idle, closed:
+		if e == refused {
+			tell(c, c.onConnectError, func(f func(error)) { f(x.err) })
+		}
+		c.release(x.err, false)
+		if to == closed {
+			c.failCalls(ErrClosed, true)
+			c.buffer, c.buffered = nil, 0
+			if m.clients[c.namespace] == c {
+				delete(m.clients, c.namespace)
+			}
+		} else {
+			c.failCalls(ErrDisconnected, true)
+		}
+		if m.session != nil && m.link == open {
+			m.joinNamed(c.namespace)
+		}
+		m.spare()
+	}
+	return true
+}
+
+// connected is what follows from the server's CONNECT. m.mu is held.
+func (c *Client) connected(answer sidAnswer) {
+	c.recovered = answer.PID != "" && answer.PID == c.pid
+	if !c.recovered {
+		c.offset = ""
+	}
+	c.id, c.pid, c.lastErr = answer.SID, answer.PID, nil
+	for _, e := range c.early {
+		c.receive(e)
+	}
+	c.early, c.earlyBytes = nil, 0
+	for _, msg := range c.buffer {
+		c.m.session.enqueue(msg)
+	}
+	c.buffer, c.buffered = nil, 0
+	tell(c, c.onConnect, func(f func()) { f() })
+	c.release(nil, false)
+}
+
+// receive queues an event of the present connection. m.mu is held.
+func (c *Client) receive(e *Event) {
+	if c.pid != "" && e.offset != "" {
+		c.offset = e.offset
+	}
+	c.pushEvent(e)
+}
+
+// prepare asks for the auth, and sends CONNECT, unless the Client has gone on
+// meanwhile.
+func (c *Client) prepare() {
+	c.m.mu.Lock()
+	attempt := c.attempt
+	c.m.mu.Unlock()
+	var data []byte
+	err := errors.New("client: Config.Auth has not returned")
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("client: Config.Auth: panic: %v", v)
+			c.m.cfg.Logger.Error("client: panic in Config.Auth", "panic", v, "stack", string(debug.Stack()))
+		}
+		c.m.mu.Lock()
+		defer c.m.mu.Unlock()
+		if c.attempt == attempt {
+			if err == nil {
+				data, err = c.withOffset(data)
+			}
+			if err != nil {
+				c.happen(refused, happening{err: err})
+			} else if c.happen(prepared, happening{}) {
+				c.m.session.ask(c, data)
+			}
+		}
+		if c.life == preparing {
+			go c.prepare()
+		} else {
+			c.preparer = false
+		}
+	}()
+	data, err = c.auth()
+}
+
+// auth is a JSON object, or empty.
+func (c *Client) auth() ([]byte, error) {
+	auth := c.m.cfg.Auth
+	if f, ok := auth.(func() any); ok {
+		auth = f()
+	}
+	data, err := json.Marshal(auth)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("client: Config.Auth: %w", err)
+	case string(data) == "null":
+		return nil, nil
+	case data[0] != '{':
+		return nil, fmt.Errorf("client: Config.Auth is %.40s: it must be encoded as a JSON object", data)
+	}
+	return data, nil
+}
+
+// withOffset adds what connection state recovery needs. m.mu is held.
+func (c *Client) withOffset(auth []byte) ([]byte, error) {
+	if c.pid == "" || c.offset == "" {
+		return auth, nil
+	}
+	fields := map[string]any{}
+	if len(auth) > 0 {
+		raw := map[string]json.RawMessage{}
+		if err := json.Unmarshal(auth, &raw); err != nil {
+			return nil, fmt.Errorf("client: Config.Auth: %w", err)
+		}
+		for k, v := range raw {
+			fields[k] = v
+		}
+	}
+	fields["pid"], fields["offset"] = c.pid, c.offset
+	return json.Marshal(fields)
+}
+
+// ID is the socket's ID on the server; "" while the Client is not connected.
 func (c *Client) ID() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
 	return c.id
 }
 
@@ -99,391 +427,39 @@ func (c *Client) Namespace() string { return c.namespace }
 
 // Connected tells whether the Client is connected at present.
 func (c *Client) Connected() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.session != nil
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	return c.life == connected
+}
+
+// Active tells whether the Client is connected, or is being connected: whether it
+// will be connected without a further Connect, unless it is refused.
+func (c *Client) Active() bool {
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	return c.life.active()
 }
 
 // Recovered tells whether the server has taken the present connection for the one
 // before: what was missed has come, or is about to.
 func (c *Client) Recovered() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
 	return c.recovered
 }
 
-// Transport is "polling" or "websocket" at present, "" without a connection.
+// Transport is "polling" or "websocket" at present, "" while the Client is not
+// connected.
 func (c *Client) Transport() string {
-	c.mu.Lock()
-	s := c.session
-	c.mu.Unlock()
-	if s == nil {
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	if c.life != connected {
 		return ""
 	}
-	return s.transport().name()
+	return c.m.session.t.name()
 }
 
-// Emit sends an event, or keeps it until there is a connection. Arguments are
-// encoded by encoding/json; []byte, at the top or in []any and map[string]any, is
-// sent as binary. What one goroutine emits arrives in that order. Emit waits
-// while very much waits for the server. Its error is ErrClosed, ErrDisconnected if
-// there will be no connection again, ErrBufferFull, ErrReservedEvent or
-// encoding/json's.
-func (c *Client) Emit(event string, args ...any) error { return c.emit(event, args, false) }
-
-// EmitVolatile is Emit, but drops the event if there is no connection.
-func (c *Client) EmitVolatile(event string, args ...any) error { return c.emit(event, args, true) }
-
-// Send emits the "message" event.
-func (c *Client) Send(args ...any) error { return c.Emit("message", args...) }
-
-func (c *Client) emit(event string, args []any, volatile bool) error {
-	if sio.IsReserved([]byte(event)) {
-		return fmt.Errorf("%w: %q", ErrReservedEvent, event)
-	}
-	m, err := encode(sio.Packet{Type: sio.Event, Namespace: []byte(c.namespace)}, append([]any{event}, args...))
-	if err != nil {
-		return err
-	}
-	return c.send(m, volatile)
-}
-
-// Call sends an event and waits for the server's acknowledgement, until ctx is
-// done. Its error is also ErrDisconnected, and those of Emit. In a handler it
-// stops the events that follow.
-func (c *Client) Call(ctx context.Context, event string, args ...any) (Args, error) {
-	if sio.IsReserved([]byte(event)) {
-		return Args{}, fmt.Errorf("%w: %q", ErrReservedEvent, event)
-	}
-	type answer struct {
-		args Args
-		err  error
-	}
-	got := make(chan answer, 1)
-	c.mu.Lock()
-	id := c.nextAck
-	c.nextAck++
-	c.acks[id] = func(args Args, err error) { got <- answer{args, err} }
-	c.mu.Unlock()
-	m, err := encode(sio.Packet{Type: sio.Event, Namespace: []byte(c.namespace), ID: id, HasID: true}, append([]any{event}, args...))
-	if err == nil {
-		err = c.send(m, false)
-	}
-	if err != nil {
-		c.takeAck(id)
-		return Args{}, err
-	}
-	select {
-	case a := <-got:
-		return a.args, a.err
-	case <-ctx.Done():
-		c.takeAck(id)
-		return Args{}, ctx.Err()
-	case <-c.done:
-		return Args{}, ErrClosed
-	}
-}
-
-func (c *Client) takeAck(id uint64) func(Args, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f := c.acks[id]
-	delete(c.acks, id)
-	return f
-}
-
-// send sends a packet, or buffers it.
-func (c *Client) send(m message, volatile bool) error {
-	c.mu.Lock()
-	s := c.session
-	c.mu.Unlock()
-	if s != nil {
-		s.waitForRoom() // not under mu: the reader needs that
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.closed:
-		return ErrClosed
-	case c.lost:
-		return ErrDisconnected
-	case c.session != nil:
-		c.session.enqueue(m.packets()...)
-	case volatile:
-	case len(c.buffer) >= c.m.cfg.MaxBuffered:
-		return ErrBufferFull
-	default:
-		c.buffer = append(c.buffer, m)
-	}
-	return nil
-}
-
-// packets are the Engine.IO packets of a message.
-func (m message) packets() []eio.Packet {
-	all := []eio.Packet{{Type: eio.Message, Data: m.text}}
-	for _, a := range m.attachments {
-		all = append(all, eio.Packet{Type: eio.Message, Binary: true, Data: a})
-	}
-	return all
-}
-
-// Close leaves the namespace, after what was emitted before. With the last Client
-// of a connection it ends that, too.
-func (c *Client) Close() error {
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return nil
-	}
-	c.closed = true
-	s := c.session
-	c.session = nil
-	c.mu.Unlock()
-	if s != nil {
-		text := sio.AppendHeader(nil, sio.Packet{Type: sio.Disconnect, Namespace: []byte(c.namespace)})
-		s.enqueue(eio.Packet{Type: eio.Message, Data: text})
-	}
-	c.m.remove(c)
-	c.end()
-	return nil
-}
-
-// end lets go of those who wait.
-func (c *Client) end() {
-	c.failAcks(ErrClosed)
-	close(c.done)
-}
-
-func (c *Client) failAcks(err error) {
-	c.mu.Lock()
-	acks := c.acks
-	c.acks = map[uint64]func(Args, error){}
-	c.mu.Unlock()
-	for _, f := range acks {
-		f(Args{}, err)
-	}
-}
-
-// wait waits for the answer to the first CONNECT.
-func (c *Client) wait(ctx context.Context) error {
-	select {
-	case err := <-c.answered:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("client: %s was not answered: %w", c.namespace, ctx.Err())
-	}
-}
-
-// connect sends CONNECT on a new connection.
-func (c *Client) connect(s *session) {
-	auth := c.m.cfg.Auth
-	if f, ok := auth.(func() any); ok {
-		auth = f()
-	}
-	data, err := json.Marshal(auth)
-	c.mu.Lock()
-	pid, offset, lost := c.pid, c.offset, c.lost
-	c.mu.Unlock()
-	if lost {
-		return
-	}
-	if pid != "" && offset != "" {
-		fields := map[string]any{}
-		if string(data) != "null" {
-			err = json.Unmarshal(data, &fields)
-		}
-		if err == nil {
-			fields["pid"], fields["offset"] = pid, offset
-			data, err = json.Marshal(fields)
-		}
-	}
-	if err != nil {
-		c.refuse(fmt.Errorf("client: Config.Auth: %w", err))
-		return
-	}
-	text := sio.AppendHeader(nil, sio.Packet{Type: sio.Connect, Namespace: []byte(c.namespace)})
-	if string(data) != "null" {
-		text = append(text, data...)
-	}
-	s.enqueue(eio.Packet{Type: eio.Message, Data: text})
-}
-
-func (c *Client) refuse(err error) {
-	c.mu.Lock()
-	first, f := !c.told, c.onRefused
-	c.told = true
-	c.mu.Unlock()
-	switch {
-	case first:
-		c.answered <- err
-	case f != nil:
-		c.enqueue(func() { f(err) })
-	}
-}
-
-// handlePacket handles a packet for this Client. It is on the reader.
-func (c *Client) handlePacket(p sio.Packet, attachments [][]byte) error {
-	switch p.Type {
-	case sio.Connect:
-		return c.connected(p)
-	case sio.ConnectError:
-		refusal := &ConnectError{}
-		_ = json.Unmarshal(p.Data, refusal)
-		c.refuse(refusal)
-	case sio.Disconnect:
-		c.disconnected(byServer)
-	case sio.Ack, sio.BinaryAck:
-		list, err := sio.SplitArray(p.Data, nil, 0)
-		if err != nil {
-			return err
-		}
-		if f := c.takeAck(p.ID); f != nil && p.HasID {
-			f(Args{list, attachments}, nil)
-		}
-	case sio.Event, sio.BinaryEvent:
-		return c.handleEvent(p, attachments)
-	}
-	return nil
-}
-
-func (c *Client) connected(p sio.Packet) error {
-	var answer struct{ SID, PID string }
-	if err := json.Unmarshal(p.Data, &answer); err != nil {
-		return err
-	}
-	c.m.mu.Lock()
-	s := c.m.session
-	c.m.mu.Unlock()
-	c.mu.Lock()
-	if c.closed || s == nil {
-		c.mu.Unlock()
-		return nil
-	}
-	c.recovered = answer.PID != "" && answer.PID == c.pid
-	c.id, c.pid = answer.SID, answer.PID
-	c.session = s
-	for _, m := range c.buffer {
-		s.enqueue(m.packets()...)
-	}
-	c.buffer = nil
-	early := c.early
-	c.early = nil
-	first, f := !c.told, c.onConnect
-	c.told = true
-	c.mu.Unlock()
-	switch {
-	case first:
-		c.answered <- nil
-	case f != nil:
-		c.enqueue(f)
-	}
-	for _, f := range early {
-		c.enqueue(f)
-	}
-	return nil
-}
-
-// byServer is the reason for which a Client is not connected again.
-const byServer = "io server disconnect"
-
-// giveUp: there will be no connection again.
-func (c *Client) giveUp() {
-	c.mu.Lock()
-	c.lost = true
-	c.buffer = nil
-	c.mu.Unlock()
-	c.failAcks(ErrDisconnected)
-}
-
-// disconnected: the connection has gone, or the server has closed the namespace.
-func (c *Client) disconnected(reason string) {
-	c.mu.Lock()
-	was := c.session != nil
-	c.session = nil
-	c.lost = c.lost || reason == byServer
-	f := c.onDisconnect
-	c.mu.Unlock()
-	if !was {
-		return
-	}
-	c.failAcks(ErrDisconnected)
-	if f != nil {
-		c.enqueue(func() { f(reason) })
-	}
-}
-
-func (c *Client) handleEvent(p sio.Packet, attachments [][]byte) error {
-	list, err := sio.SplitArray(p.Data, nil, 0)
-	if err != nil {
-		return err
-	}
-	if len(list) == 0 {
-		return errProtocol
-	}
-	name, err := sio.EventName(list[0])
-	if err != nil {
-		return err
-	}
-	if err := sio.CheckPlaceholders(p.Data, len(attachments)); err != nil && len(attachments) > 0 {
-		return err
-	}
-	e := &Event{Args: Args{list[1:], attachments}, Name: string(name), c: c, id: p.ID, hasID: p.HasID}
-	c.mu.Lock()
-	if c.pid != "" && len(e.list) > 0 {
-		var offset string
-		if json.Unmarshal(e.list[len(e.list)-1], &offset) == nil {
-			c.offset = offset
-		}
-	}
-	if c.session == nil { // before the answer to CONNECT
-		c.early = append(c.early, func() { c.call(e) })
-		c.mu.Unlock()
-		return nil
-	}
-	c.mu.Unlock()
-	c.enqueue(func() { c.call(e) })
-	return nil
-}
-
-// call calls an event's handlers.
-func (c *Client) call(e *Event) {
-	c.mu.Lock()
-	anyway, f := c.onAny, c.handlers[e.Name]
-	c.mu.Unlock()
-	if anyway != nil {
-		anyway(e)
-	}
-	if f != nil {
-		f(e)
-	}
-}
-
-// enqueue has f called after what was enqueued before; it waits for room.
-func (c *Client) enqueue(f func()) {
-	select {
-	case c.queue <- f:
-	case <-c.done:
-	}
-}
-
-// dispatch calls the handlers.
-func (c *Client) dispatch() {
-	for {
-		select {
-		case f := <-c.queue:
-			c.guard(f)
-		case <-c.done:
-			return
-		}
-	}
-}
-
-// guard calls f; a panic costs that event only.
-func (c *Client) guard(f func()) {
-	defer func() {
-		if v := recover(); v != nil {
-			c.m.cfg.Logger.Error("client: panic in a handler", "panic", v, "stack", string(debug.Stack()))
-		}
-	}()
-	f()
+// disconnectPacket leaves a namespace.
+func disconnectPacket(namespace string) *message {
+	return newMessage(sio.AppendHeader(nil, sio.Packet{Type: sio.Disconnect, Namespace: []byte(namespace)}))
 }

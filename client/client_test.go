@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -340,6 +341,8 @@ type cutter struct {
 	gate  chan bool // whether connections are let through
 	conns chan net.Conn
 	ln    net.Listener
+
+	frozen atomic.Bool // nothing goes through, and nothing ends
 }
 
 func newCutter(t *testing.T, target string) *cutter {
@@ -369,18 +372,18 @@ func newCutter(t *testing.T, target string) *cutter {
 				continue
 			}
 			x.conns <- c
-			go pipe(c, u)
-			go pipe(u, c)
+			go x.pipe(c, u)
+			go x.pipe(u, c)
 		}
 	}()
 	return x
 }
 
-func pipe(to, from net.Conn) {
+func (x *cutter) pipe(to, from net.Conn) {
 	b := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(b)
-		if n > 0 {
+		if n > 0 && !x.frozen.Load() {
 			_, err = to.Write(b[:n])
 		}
 		if err != nil {
@@ -404,6 +407,8 @@ func (x *cutter) hold() {
 		}
 	}
 }
+
+func (x *cutter) freeze() { x.frozen.Store(true) }
 
 func (x *cutter) open() {
 	<-x.gate

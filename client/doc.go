@@ -6,12 +6,29 @@
 //	err = c.Emit("message", "hello")
 //	answer, err := c.Call(ctx, "sum", 1, 2)
 //
-// Nouns: a Client is one socket, in one namespace; the Clients that Of makes
-// share its connection. A connection that breaks is made again, with a growing
-// delay, and what was emitted meanwhile is sent then.
+// New makes a Client that is not connected yet, so that its handlers are there
+// before the first event; Connect connects it.
 //
-// Each connection takes three goroutines, each Client one more, which calls its
-// handlers: one event at a time, in the order in which the server has sent them.
-// A handler that blocks stops the events that follow, and at last the
-// connection. All methods may be called from any goroutine.
+// Nouns: a Client is one socket, in one namespace; the Clients that Of and Share
+// make use its connection. A connection that breaks is made again, with a growing
+// delay, as long as a Client is active; what was emitted meanwhile is sent then.
+// A Client stops being active when the server refuses or disconnects it, after
+// Disconnect, and when the attempts are used up; Connect makes it active again.
+// state.go has the tables.
+//
+//	       reader ──> events ──> one queue a Client ──> handlers and hooks, one at a time
+//	server ──┤└─────> answers, refusals, the end: at once
+//	       writer <── one queue a connection <── Emit, Ack, Call; pongs
+//
+// Each connection takes two goroutines, and two more while it is opened and
+// upgraded; a Client has one while its handlers run. None is left after Close.
+//
+// A handler that blocks stops the handlers that follow, and, when
+// Config.MaxQueued events wait, the reading of further ones, so that the server
+// is slowed down. Answers, pongs and the connection's end are not held back by
+// that: pongs are sent unasked, and the connection is read on, up to
+// Config.MaxQueuedBytes, while anything but events is waited for, and when no
+// handler has returned for a while.
+//
+// All methods may be called from any goroutine, handlers and hooks included.
 package client

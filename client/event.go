@@ -3,8 +3,10 @@ package client
 import (
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/internal/binary"
+	"github.com/sockeye-io/sockeye/proto/eio"
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
@@ -73,43 +75,100 @@ type Event struct {
 	Args
 	Name string
 
-	c     *Client
-	id    uint64
-	hasID bool
+	// Immutable after newEvent.
+	c          *Client
+	generation uint64 // of the connection that has brought it
+	id         uint64
+	hasID      bool
+	cost       int    // bytes of memory
+	offset     string // for connection state recovery
+
+	// Any goroutine (atomic).
+	answered atomic.Bool
 }
 
-// HasAck tells whether the server asks for an acknowledgement.
-func (e *Event) HasAck() bool { return e.hasID }
+// HasAck tells whether the server asks for an acknowledgement, and has got none.
+func (e *Event) HasAck() bool { return e.hasID && !e.answered.Load() }
 
-// Ack answers; it may be called later, and does nothing if no acknowledgement was
-// asked for, or after the connection has gone. For the arguments see Emit.
+// Ack answers; it may be called later. It does nothing if no acknowledgement was
+// asked for, or if there is one already, and returns ErrDisconnected when the
+// connection that has brought the event has gone: another one's questions are
+// others. For the arguments, for waiting and for further errors see Emit.
 func (e *Event) Ack(args ...any) error {
-	if !e.hasID {
+	if !e.HasAck() {
 		return nil
 	}
-	e.hasID = false
 	m, err := encode(sio.Packet{Type: sio.Ack, Namespace: []byte(e.c.namespace), ID: e.id, HasID: true}, args)
 	if err != nil {
 		return err
 	}
-	return e.c.send(m, false)
+	if e.answered.Swap(true) {
+		return nil
+	}
+	return e.c.send(nil, m, sending{generation: e.generation})
 }
 
-// message is an encoded packet and its attachments.
+// newEvent makes an Event of a packet. Its error is one of the protocol's.
+func newEvent(c *Client, p sio.Packet, attachments [][]byte) (*Event, error) {
+	list, err := sio.SplitArray(p.Data, nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, errProtocol
+	}
+	name, err := sio.EventName(list[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := sio.CheckPlaceholders(p.Data, len(attachments)); err != nil && len(attachments) > 0 {
+		return nil, err
+	}
+	e := &Event{Args: Args{list[1:], attachments}, Name: string(name), c: c, id: p.ID, hasID: p.HasID}
+	e.cost = 256 + cap(p.Data) + 24*cap(list) + attachmentBytes(attachments)
+	if len(e.list) > 0 {
+		_ = json.Unmarshal(e.list[len(e.list)-1], &e.offset) // anything but a string is none
+	}
+	return e, nil
+}
+
+func attachmentBytes(attachments [][]byte) int {
+	n := 24 * cap(attachments)
+	for _, a := range attachments {
+		n += cap(a)
+	}
+	return n
+}
+
+// message is an encoded packet with its attachments, which waits to be sent.
 type message struct {
-	text        []byte
-	attachments [][]byte
+	// Immutable after newMessage.
+	packets []eio.Packet
+	bytes   int // of memory
+
+	// Guarded by manager.mu.
+	sent bool // a session has it
+	void bool // its Call has returned
 }
 
 // encode encodes an event or an answer.
-func encode(p sio.Packet, values []any) (message, error) {
+func encode(p sio.Packet, values []any) (*message, error) {
 	var attachments [][]byte
 	data, err := json.Marshal(binary.Extract(append([]any{}, values...), &attachments))
 	if err != nil {
-		return message{}, fmt.Errorf("client: %w", err)
+		return nil, fmt.Errorf("client: %w", err)
 	}
 	if p.Attachments = len(attachments); p.Attachments > 0 {
 		p.Type += sio.BinaryEvent - sio.Event
 	}
-	return message{append(sio.AppendHeader(nil, p), data...), attachments}, nil
+	return newMessage(append(sio.AppendHeader(nil, p), data...), attachments...), nil
+}
+
+func newMessage(text []byte, attachments ...[]byte) *message {
+	m := &message{packets: []eio.Packet{{Type: eio.Message, Data: text}}, bytes: 128 + len(text)}
+	for _, a := range attachments {
+		m.packets = append(m.packets, eio.Packet{Type: eio.Message, Binary: true, Data: a})
+		m.bytes += 64 + len(a)
+	}
+	return m
 }

@@ -2,10 +2,13 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -16,226 +19,403 @@ import (
 
 // manager keeps the connection that Clients share.
 type manager struct {
-	// Immutable after Dial.
-	cfg  Config
-	url  *url.URL // scheme and host
-	done chan struct{}
-	wg   sync.WaitGroup
+	// Immutable after newManager.
+	cfg     Config
+	url     *url.URL        // scheme and host
+	ownHTTP *http.Transport // nil if the requests are the user's
+	dial    func(ctx context.Context, name, sid string) (transport, error)
+
+	// mu guards all that Clients and sessions have, too. No function of the user is
+	// called while it is held.
+	mu sync.Mutex
 
 	// Guarded by mu.
-	mu      sync.Mutex
 	clients map[string]*Client
-	session *session // nil while there is no connection
-	closed  bool
+	link    link
+	session *session           // from opened to its end
+	ctx     context.Context    // of the attempts
+	cancel  context.CancelFunc // when nobody needs the link any more
+	calls   int                // that wait, of all Clients
+	senders int                // who wait for room
+	room    signal             // there may be some
+	changed signal             // for the reader and for run: what they wait for may have come
 }
 
-// Dial connects to a server: address is its URL (http, https, ws or wss), whose
-// path names the namespace. It returns when the server has accepted, or refused,
-// in which case the error is a *ConnectError, or when ctx is done.
-func Dial(ctx context.Context, address string, cfg Config) (*Client, error) {
+func newManager(address string, cfg Config) (m *manager, namespace string, err error) {
+	if err := cfg.validate(); err != nil {
+		return nil, "", err
+	}
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, fmt.Errorf("client: %w", err)
+		return nil, "", fmt.Errorf("client: %w", err)
 	}
-	u.Scheme = strings.Replace(u.Scheme, "ws", "http", 1)
-	if u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("client: %q: the URL must begin with http://, https://, ws:// or wss://", address)
+	scheme := strings.Replace(u.Scheme, "ws", "http", 1)
+	if scheme != "http" && scheme != "https" || u.Host == "" {
+		return nil, "", fmt.Errorf("client: %q: the URL must begin with http://, https://, ws:// or wss://, and a host", address)
 	}
 	cfg = cfg.withDefaults()
-	m := &manager{cfg: cfg, url: &url.URL{Scheme: u.Scheme, Host: u.Host}, done: make(chan struct{}), clients: map[string]*Client{}}
-	for k, v := range u.Query() { // as the JavaScript client has it
-		if m.cfg.Query = cloneValues(m.cfg.Query); m.cfg.Query[k] == nil {
-			m.cfg.Query[k] = v
-		}
+	query := url.Values{}
+	maps.Copy(query, u.Query()) // as the JavaScript client has it
+	for k, v := range cfg.Query {
+		query[k] = append([]string(nil), v...)
 	}
-	c := m.newClient(u.Path)
-	first, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
-	defer cancel()
-	s, err := m.openSession(first)
-	if err != nil {
-		close(m.done)
-		c.end()
-		m.wg.Wait()
-		return nil, err
+	cfg.Query = query
+	m = &manager{cfg: cfg, url: &url.URL{Scheme: scheme, Host: u.Host}, clients: map[string]*Client{}}
+	m.dial = m.dialTransport
+	if m.cfg.HTTPClient == nil {
+		m.ownHTTP = http.DefaultTransport.(*http.Transport).Clone()
+		m.ownHTTP.TLSClientConfig = cfg.TLS
+		m.cfg.HTTPClient = &http.Client{Transport: m.ownHTTP}
 	}
-	m.start(s)
-	m.wg.Go(func() { m.run(s) })
-	if err := c.wait(first); err != nil {
-		_ = c.Close()
-		return nil, err
-	}
-	return c, nil
+	return m, u.Path, nil
 }
 
-func cloneValues(v url.Values) url.Values {
-	c := url.Values{}
-	for k, x := range v {
-		c[k] = x
-	}
-	return c
-}
-
-// Of connects another namespace over the same connection.
-func (c *Client) Of(ctx context.Context, namespace string) (*Client, error) {
-	m := c.m
-	if !strings.HasPrefix(namespace, "/") {
-		namespace = "/" + namespace
-	}
-	m.mu.Lock()
-	if m.closed {
-		m.mu.Unlock()
-		return nil, ErrClosed
-	}
-	if m.clients[namespace] != nil {
-		m.mu.Unlock()
-		return nil, fmt.Errorf("client: %s is connected already; use that Client", namespace)
-	}
-	other := m.newClientLocked(namespace)
-	s := m.session
-	m.mu.Unlock()
-	if s != nil {
-		other.connect(s)
-	}
-	if err := other.wait(ctx); err != nil {
-		_ = other.Close()
-		return nil, err
-	}
-	return other, nil
-}
-
+// newClient makes a Client; m.mu is held, or m is not shared yet.
 func (m *manager) newClient(namespace string) *Client {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.newClientLocked(namespace)
-}
-
-func (m *manager) newClientLocked(namespace string) *Client {
 	if namespace == "" {
 		namespace = "/"
 	}
-	c := newClient(m, namespace)
+	c := &Client{
+		m: m, namespace: namespace, waiters: map[*waiter]struct{}{},
+		calls: map[uint64]*call{}, handlers: map[string]*hook[func(*Event)]{},
+	}
 	m.clients[namespace] = c
-	m.wg.Go(c.dispatch)
 	return c
 }
 
-// start makes s the connection and joins all namespaces.
-func (m *manager) start(s *session) {
-	m.mu.Lock()
-	closed := m.closed
-	m.session = s
-	clients := make([]*Client, 0, len(m.clients))
+// change has e happen to the link, by the table. It tells whether there was a
+// change. m.mu is held.
+func (m *manager) change(e linkEvent) bool {
+	from := m.link
+	m.link = linkTable[from][e]
+	return m.link != from
+}
+
+// active tells whether somebody needs the link. m.mu is held.
+func (m *manager) active() bool {
 	for _, c := range m.clients {
-		clients = append(clients, c)
+		if c.life.active() {
+			return true
+		}
 	}
-	m.mu.Unlock()
-	if closed {
-		s.abort()
+	return false
+}
+
+// need begins to connect, unless that has begun. m.mu is held.
+func (m *manager) need() {
+	if m.change(needed) {
+		m.ctx, m.cancel = context.WithCancel(context.Background())
+		go m.run(m.ctx)
+	}
+}
+
+// spare ends the link if nobody needs it. m.mu is held.
+func (m *manager) spare() {
+	if !m.active() && m.change(unneeded) {
+		m.cancel()
+		if m.session != nil {
+			m.session.drain()
+		}
+	}
+}
+
+// join sends a Client's CONNECT when it can be sent. m.mu is held.
+func (m *manager) join(c *Client) {
+	if m.link != open || c.hooksQueued >= maxHooks || m.session.asks(c.namespace) || !c.happen(reached, happening{}) {
 		return
 	}
-	for _, c := range clients {
-		c.connect(s)
+	if c.attempt++; !c.preparer {
+		c.preparer = true
+		go c.prepare()
 	}
 }
 
-// run reads the connection, and makes it again when it breaks.
-func (m *manager) run(s *session) {
-	for s != nil {
-		err := s.read()
-		s.abort()
-		s.watchdog.Stop()
-		close(s.ended)
-		m.mu.Lock()
-		m.session = nil
-		closed := m.closed
-		clients := make([]*Client, 0, len(m.clients))
-		for _, c := range m.clients {
-			clients = append(clients, c)
-		}
-		m.mu.Unlock()
-		for _, c := range clients {
-			c.disconnected(reason(err))
-		}
-		if s = nil; !closed && !m.cfg.NoReconnect {
-			s = m.reconnect()
-		}
-		if s == nil {
-			for _, c := range clients {
-				c.giveUp()
+// joinNamed is join for the Client of a namespace, if there is one. m.mu is held.
+func (m *manager) joinNamed(namespace string) {
+	if c := m.clients[namespace]; c != nil {
+		m.join(c)
+	}
+}
+
+// run keeps the link while somebody needs it.
+func (m *manager) run(ctx context.Context) {
+	m.serve(ctx)
+	m.mu.Lock()
+	m.change(over)
+	if m.active() { // again, since it was to end
+		m.need()
+	}
+	m.mu.Unlock()
+	if m.ownHTTP != nil {
+		m.ownHTTP.CloseIdleConnections()
+	}
+}
+
+// serve makes the connection again and again until nobody needs it, or the attempts
+// are used up.
+func (m *manager) serve(ctx context.Context) {
+	delay := m.cfg.ReconnectDelay
+	for attempt := 0; ; {
+		s, err := m.openSession(ctx)
+		if err == nil {
+			if m.begin(s, attempt) {
+				attempt, delay = 0, m.cfg.ReconnectDelay
+				s.stop(s.read())
+			} else {
+				s.stop(errUnneeded)
 			}
+			m.end(s)
+		} else {
+			m.fail(err, attempt)
+		}
+		if m.giveUp(err, attempt) {
+			return
+		}
+		wait := delay/2 + time.Duration(rand.Int64N(int64(delay)+1))
+		delay = min(2*delay, max(m.cfg.ReconnectDelay, m.cfg.ReconnectDelayMax))
+		attempt++
+		if !m.rest(ctx, wait) || !m.again(ctx, attempt) {
+			return
 		}
 	}
 }
 
-// reason is why a connection ended, in the words of the JavaScript client.
-func reason(err error) string {
-	if errors.Is(err, io.EOF) || errors.Is(err, errClosedByServer) {
+// begin makes s the connection, unless nobody needs it any more.
+func (m *manager) begin(s *session, attempt int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.change(opened) {
+		return false
+	}
+	m.session = s
+	for _, c := range m.clients {
+		if attempt > 0 && c.life.active() {
+			tell(c, c.onReconnect, func(f func(int)) { f(attempt) })
+		}
+		m.join(c)
+	}
+	return true
+}
+
+// end is what follows from a session's end.
+func (m *manager) end(s *session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.session = nil
+	m.change(ended)
+	reason := s.reason()
+	for _, c := range m.clients {
+		c.happen(cut, happening{reason: reason})
+	}
+	m.room.wake()
+	close(s.ended)
+}
+
+// fail tells of an attempt that has failed.
+func (m *manager) fail(err error, attempt int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.change(failed) {
+		return
+	}
+	for _, c := range m.clients {
+		if !c.life.active() {
+			continue
+		}
+		c.lastErr = err
+		tell(c, c.onConnectError, func(f func(error)) { f(err) })
+		if attempt > 0 {
+			tell(c, c.onReconnectError, func(f func(error)) { f(err) })
+		}
+		c.release(err, true)
+	}
+}
+
+// giveUp tells whether nobody needs the link any more, also because the attempts are
+// used up.
+func (m *manager) giveUp(err error, attempt int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.link == leaving {
+		return true
+	}
+	if !m.cfg.NoReconnect && (m.cfg.ReconnectAttempts == 0 || attempt < m.cfg.ReconnectAttempts) {
+		return false
+	}
+	for _, c := range m.clients {
+		if c.life.active() && !m.cfg.NoReconnect {
+			tell(c, c.onReconnectFailed, func(f func()) { f() })
+		}
+		c.happen(stopped, happening{err: errors.Join(ErrDisconnected, err)})
+	}
+	return true
+}
+
+// rest waits before an attempt.
+func (m *manager) rest(ctx context.Context, wait time.Duration) bool {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// again begins a further attempt, when not too many hooks wait.
+func (m *manager) again(ctx context.Context, attempt int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for m.manyHooks() && m.link == pausing {
+		changed := m.changed.wait()
+		m.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		m.mu.Lock()
+	}
+	if !m.change(due) {
+		return false
+	}
+	for _, c := range m.clients {
+		if c.life.active() {
+			tell(c, c.onReconnectAttempt, func(f func(int)) { f(attempt) })
+		}
+	}
+	return true
+}
+
+func (m *manager) manyHooks() bool {
+	for _, c := range m.clients {
+		if c.life.active() && c.hooksQueued >= maxHooks {
+			return true
+		}
+	}
+	return false
+}
+
+// reason is why a session ended, in the words of the JavaScript client.
+func (s *session) reason() string {
+	var parse *parseError
+	switch {
+	case errors.Is(s.why, errPingTimeout):
+		return "ping timeout"
+	case errors.As(s.why, &parse):
+		return "parse error"
+	case errors.Is(s.why, io.EOF), errors.Is(s.why, io.ErrUnexpectedEOF), errors.Is(s.why, errClosedByServer):
 		return "transport close"
 	}
 	return "transport error"
 }
 
-// reconnect tries to connect again until that works, or the manager is closed.
-func (m *manager) reconnect() *session {
-	delay := m.cfg.ReconnectDelay
-	for n := 0; m.cfg.ReconnectAttempts == 0 || n < m.cfg.ReconnectAttempts; n++ {
-		wait := delay/2 + time.Duration(rand.Int64N(int64(delay)+1))
-		delay = min(2*delay, m.cfg.ReconnectDelayMax)
-		select {
-		case <-m.done:
-			return nil
-		case <-time.After(wait):
+// handlePacket handles a packet of the server. It is on the reader.
+func (m *manager) handlePacket(s *session, p sio.Packet, attachments [][]byte) error {
+	switch p.Type {
+	case sio.Connect:
+		var answer sidAnswer
+		if err := json.Unmarshal(p.Data, &answer); err != nil {
+			return err
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), m.cfg.ConnectTimeout)
-		stop := make(chan struct{})
-		go func() {
-			select {
-			case <-m.done:
-				cancel()
-			case <-stop:
-			}
-		}()
-		s, err := m.openSession(ctx)
-		close(stop)
-		cancel()
-		if err == nil {
-			m.start(s)
-			return s
+		if answer.SID == "" {
+			return errProtocol
 		}
+		m.handleAnswer(s, p, func(c *Client) { c.happen(accepted, happening{answer: answer}) })
+	case sio.ConnectError:
+		refusal := &ConnectError{}
+		if json.Unmarshal(p.Data, refusal) != nil { // a server may send a string
+			_ = json.Unmarshal(p.Data, &refusal.Message)
+		}
+		m.handleAnswer(s, p, func(c *Client) { c.happen(refused, happening{err: refusal}) })
+	case sio.Disconnect:
+		m.handleDisconnect(s, p)
+	case sio.Ack, sio.BinaryAck:
+		return m.handleAck(p, attachments)
+	case sio.Event, sio.BinaryEvent:
+		return m.handleEvent(s, p, attachments)
 	}
 	return nil
 }
 
-// handlePacket gives a packet to its Client.
-func (m *manager) handlePacket(p sio.Packet, attachments [][]byte) error {
+// handleAnswer handles the answer to a CONNECT. One that nobody waits for any more
+// is a namespace to be left.
+func (m *manager) handleAnswer(s *session, p sio.Packet, then func(c *Client)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	namespace := string(p.Namespace)
+	asker, asked := s.answered(namespace)
+	switch {
+	case !asked:
+	case asker != nil:
+		then(asker)
+	case p.Type == sio.Connect:
+		s.dismiss(namespace)
+	}
+	m.joinNamed(namespace)
+}
+
+// handleDisconnect: before the answer to a CONNECT it may be meant for the socket
+// before.
+func (m *manager) handleDisconnect(s *session, p sio.Packet) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	namespace := string(p.Namespace)
+	c := m.clients[namespace]
+	if c == nil {
+		return
+	}
+	if c.life == asking {
+		if s.places[namespace].dismissed {
+			return
+		}
+		s.answered(namespace)
+	}
+	c.happen(expelled, happening{err: ErrDisconnected, reason: byServer})
+}
+
+func (m *manager) handleAck(p sio.Packet, attachments [][]byte) error {
+	list, err := sio.SplitArray(p.Data, nil, 0)
+	if err != nil {
+		return err
+	}
+	if err := sio.CheckPlaceholders(p.Data, len(attachments)); err != nil && len(attachments) > 0 {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.clients[string(p.Namespace)]
+	if c == nil || c.life != connected || !p.HasID || c.calls[p.ID] == nil || !c.calls[p.ID].m.sent {
+		return nil // nobody waits any more
+	}
+	c.takeCall(p.ID).got <- answer{args: Args{list, attachments}}
+	return nil
+}
+
+func (m *manager) handleEvent(s *session, p sio.Packet, attachments [][]byte) error {
 	m.mu.Lock()
 	c := m.clients[string(p.Namespace)]
 	m.mu.Unlock()
 	if c == nil {
 		return nil // it has been closed meanwhile
 	}
-	return c.handlePacket(p, attachments)
-}
-
-// remove forgets a Client; the last one closes the connection.
-func (m *manager) remove(c *Client) {
+	e, err := newEvent(c, p, attachments)
+	if err != nil {
+		return err
+	}
 	m.mu.Lock()
-	if m.clients[c.namespace] == c {
-		delete(m.clients, c.namespace)
-	}
-	last := len(m.clients) == 0 && !m.closed
-	if last {
-		m.closed = true
-		close(m.done)
-	}
-	s := m.session
-	m.mu.Unlock()
-	if last && s != nil {
-		s.close()
-		select {
-		case <-s.ended:
-		case <-time.After(writeTimeout):
-			s.abort()
+	defer m.mu.Unlock()
+	e.generation = c.generation
+	switch {
+	case c.life == connected:
+		c.receive(e)
+		s.pace(c)
+	case c.life == asking && !s.places[c.namespace].dismissed:
+		if c.earlyBytes += e.cost; c.earlyBytes > m.cfg.MaxQueuedBytes {
+			c.pid, c.offset = "", "" // or it would be so again
+			return errors.New("client: over MaxQueuedBytes of events came before the answer to CONNECT")
 		}
+		c.early = append(c.early, e)
 	}
+	return nil
 }

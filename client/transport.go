@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -23,8 +25,24 @@ type transport interface {
 	send(packets []eio.Packet) error
 	// receive waits for packets, which are the caller's own.
 	receive() ([]eio.Packet, error)
+	// farewell is sent last, and leads to the end of receive.
+	farewell() error
+	// close ends send and receive. It does not wait, and may be called again, by any
+	// goroutine.
 	close()
+	// opened tells the server's handshake, before anything is sent.
+	opened(h handshake)
+	// progress grows when the server has taken something. Any goroutine may call it.
+	progress() uint64
 	name() string
+}
+
+// dialTransport makes a transport; sid is that of the session to be upgraded.
+func (m *manager) dialTransport(ctx context.Context, name, sid string) (transport, error) {
+	if name == "polling" {
+		return newPolling(m), nil
+	}
+	return m.dialWebSocket(ctx, sid)
 }
 
 // address is the URL of a request.
@@ -54,6 +72,9 @@ type polling struct {
 	cancel context.CancelFunc
 	sid    string
 	max    int // bytes of a request's body, by the handshake
+
+	// Any goroutine (atomic).
+	taken atomic.Uint64
 }
 
 func newPolling(m *manager) *polling {
@@ -65,8 +86,24 @@ func newPolling(m *manager) *polling {
 func (p *polling) name() string { return "polling" }
 func (p *polling) close()       { p.cancel() }
 
+func (p *polling) progress() uint64 { return p.taken.Load() }
+
+func (p *polling) opened(h handshake) { p.sid, p.max = h.SID, h.MaxPayload }
+
+func (p *polling) farewell() error {
+	err := p.send([]eio.Packet{{Type: eio.Close}})
+	p.close() // the server has it
+	return err
+}
+
 func (p *polling) do(method string, body []byte) ([]byte, error) {
-	r, err := http.NewRequestWithContext(p.ctx, method, p.m.address("polling", p.sid), bytes.NewReader(body))
+	ctx := p.ctx
+	if method == http.MethodPost {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, writeTimeout)
+		defer cancel()
+	}
+	r, err := http.NewRequestWithContext(ctx, method, p.m.address("polling", p.sid), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +154,8 @@ func (p *polling) send(packets []eio.Packet) error {
 			return nil
 		}
 		_, err := p.do(http.MethodPost, body)
-		body = body[:0]
+		p.taken.Add(1)
+		body = nil // who sends it may have it for longer
 		return err
 	}
 	for _, packet := range packets {
@@ -140,13 +178,19 @@ type webSocket struct {
 	m    *manager
 	conn net.Conn
 	in   io.Reader // bytes that came with the handshake, then conn
+
+	writing sync.Mutex // held while whole frames are written
+
+	// Any goroutine (atomic).
+	ponging atomic.Bool // a pong is being sent
+	taken   atomic.Uint64
 }
 
 func (m *manager) dialWebSocket(ctx context.Context, sid string) (*webSocket, error) {
 	d := ws.Dialer{Header: ws.HandshakeHeaderHTTP(m.cfg.Header), TLSConfig: m.cfg.TLS}
 	conn, early, _, err := d.Dial(ctx, m.address("websocket", sid))
 	if err != nil {
-		return nil, fmt.Errorf("client: WebSocket: %w", err)
+		return nil, err
 	}
 	w := &webSocket{m: m, conn: conn, in: conn}
 	if early != nil {
@@ -160,8 +204,31 @@ func (m *manager) dialWebSocket(ctx context.Context, sid string) (*webSocket, er
 func (w *webSocket) name() string { return "websocket" }
 func (w *webSocket) close()       { _ = w.conn.Close() }
 
-// writeTimeout bounds how long the server may take to read.
-const writeTimeout = 30 * time.Second
+func (w *webSocket) opened(handshake) {}
+func (w *webSocket) progress() uint64 { return w.taken.Load() }
+
+// farewell is a close frame; the server's own ends receive.
+func (w *webSocket) farewell() error {
+	return w.writeAll(ws.MustCompileFrame(ws.MaskFrameInPlace(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "")))))
+}
+
+// writeAll gives the server time for each part, so that one that takes little is not
+// taken for one that has gone.
+func (w *webSocket) writeAll(b []byte) error {
+	const part = 64 << 10
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	for len(b) > 0 {
+		n := min(len(b), part)
+		_ = w.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if _, err := w.conn.Write(b[:n]); err != nil {
+			return err
+		}
+		w.taken.Add(1)
+		b = b[n:]
+	}
+	return nil
+}
 
 func (w *webSocket) send(packets []eio.Packet) error {
 	var out bytes.Buffer
@@ -174,9 +241,19 @@ func (w *webSocket) send(packets []eio.Packet) error {
 			return err
 		}
 	}
-	_ = w.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, err := w.conn.Write(out.Bytes())
-	return err
+	return w.writeAll(out.Bytes())
+}
+
+// pong answers a ping, and none that comes meanwhile (RFC 6455, 5.5.3). The reader
+// does not wait for the server to read.
+func (w *webSocket) pong(payload []byte) {
+	if w.ponging.Swap(true) {
+		return
+	}
+	go func() {
+		defer w.ponging.Store(false)
+		_ = w.writeAll(ws.MustCompileFrame(ws.MaskFrameInPlace(ws.NewPongFrame(payload))))
+	}()
 }
 
 // receive reads one message; control frames on the way are answered.
@@ -187,6 +264,9 @@ func (w *webSocket) receive() ([]eio.Packet, error) {
 		h, err := ws.ReadHeader(w.in)
 		if err != nil {
 			return nil, err
+		}
+		if h.OpCode.IsControl() && h.Length > ws.MaxControlFramePayloadSize {
+			return nil, ws.ErrProtocolControlPayloadOverflow
 		}
 		if h.Length > int64(w.m.cfg.MaxMessageBytes-len(message)) {
 			return nil, errors.New("client: a message is over MaxMessageBytes")
@@ -200,8 +280,7 @@ func (w *webSocket) receive() ([]eio.Packet, error) {
 		}
 		switch h.OpCode {
 		case ws.OpPing:
-			pong := ws.MustCompileFrame(ws.MaskFrameInPlace(ws.NewPongFrame(payload)))
-			_, _ = w.conn.Write(pong) // whole frames: writers of conn do not mix
+			w.pong(payload)
 			continue
 		case ws.OpPong:
 			continue
