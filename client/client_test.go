@@ -387,7 +387,9 @@ func (x *cutter) pipe(to, from net.Conn) {
 			_, err = to.Write(b[:n])
 		}
 		if err != nil {
-			_ = to.Close()
+			if !x.frozen.Load() { // or nothing ends
+				_ = to.Close()
+			}
 			_ = from.Close()
 			return
 		}

@@ -94,7 +94,7 @@ func (m *manager) openSession(ctx context.Context) (*session, error) {
 			return s, nil
 		}
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
-			err = fmt.Errorf("%w (%w)", ctx.Err(), err)
+			err = fmt.Errorf("%w (%v)", ctx.Err(), err)
 		}
 		errs = append(errs, fmt.Errorf("client: %s: %w", name, err))
 		if ctx.Err() != nil {
