@@ -37,7 +37,7 @@ func (c *Client) emit(event string, args []any, how sending) error {
 	if err != nil {
 		return err
 	}
-	return c.send(nil, m, how)
+	return c.send(context.Background(), m, how)
 }
 
 // call is a Call that waits for its answer.
@@ -139,14 +139,13 @@ type sending struct {
 	call       *call  // registered when the message is sent, or kept
 }
 
-// send sends a message, or keeps it. It waits for room, until ctx, if there is one,
-// is done.
+// send sends a message, or keeps it. It waits for room, until ctx is done.
 func (c *Client) send(ctx context.Context, msg *message, how sending) error {
 	m := c.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for {
-		if ctx != nil && ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		switch {
@@ -190,10 +189,7 @@ func (c *Client) await(how sending) {
 // waitForRoom waits until less waits for the server, or something else has changed.
 // m.mu is held, but not while it waits.
 func (m *manager) waitForRoom(ctx context.Context) {
-	var done <-chan struct{}
-	if ctx != nil {
-		done = ctx.Done()
-	}
+	done := ctx.Done()
 	room := m.room.wait()
 	m.senders++
 	m.changed.wake() // the server may not read until it is read

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"sync/atomic"
@@ -105,7 +106,7 @@ func (e *Event) Ack(args ...any) error {
 	if e.answered.Swap(true) {
 		return nil
 	}
-	return e.c.send(nil, m, sending{generation: e.generation})
+	return e.c.send(context.Background(), m, sending{generation: e.generation})
 }
 
 // newEvent makes an Event of a packet. Its error is one of the protocol's.

@@ -525,9 +525,9 @@ func TestHandlersBeforeTheConnection(t *testing.T) {
 // Every public method may be called by every handler, hook and by Config.Auth.
 func TestEveryMethodInEveryHook(t *testing.T) {
 	methods := map[string]func(ctx context.Context, c *client.Client){
-		"Close":        func(_ context.Context, c *client.Client) { _ = c.Close() },
-		"Disconnect":   func(_ context.Context, c *client.Client) { c.Disconnect() },
-		"Connect":      func(ctx context.Context, c *client.Client) { _ = c.Connect(ctx) },
+		"Close":      func(_ context.Context, c *client.Client) { _ = c.Close() },
+		"Disconnect": func(_ context.Context, c *client.Client) { c.Disconnect() },
+		"Connect":    func(ctx context.Context, c *client.Client) { _ = c.Connect(ctx) },
 		"Of": func(ctx context.Context, c *client.Client) {
 			if other, err := c.Of(ctx, "/other"); err == nil {
 				_ = other.Close()
