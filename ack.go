@@ -85,7 +85,10 @@ func (s *Socket) Call(ctx context.Context, event string, args ...any) (Args, err
 	case a := <-waits:
 		return a.args, a.err
 	case <-ctx.Done():
-		s.takeAck(p.id)
+		if s.takeAck(p.id) != p { // it has ended at the same time
+			a := <-waits
+			return a.args, a.err
+		}
 		s.session().Loop().Post(stopAck, p, nil, 0)
 		return Args{}, ctx.Err()
 	}
@@ -333,11 +336,20 @@ func (a *answers) wait(ctx context.Context) ([]Answer, error) {
 	select {
 	case <-a.all:
 	case <-ctx.Done():
+		select {
+		case <-a.all: // at the same time
+			return a.result(nil)
+		default:
+		}
 		if err = ErrAckTimeout; !errors.Is(context.Cause(ctx), ErrAckTimeout) {
 			err = fmt.Errorf("%w: %w", ErrAckTimeout, ctx.Err())
 		}
 		a.forget()
 	}
+	return a.result(err)
+}
+
+func (a *answers) result(err error) ([]Answer, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.lost > 0 && err == nil {

@@ -257,21 +257,18 @@ func (s *Socket) Flush(ctx context.Context) error {
 	defer look.Stop()
 	for {
 		room := s.waitRoom()
-		gone, empty := s.life.state().over(), s.QueuedBytes() == 0
-		if !gone && !empty {
-			select {
-			case <-room:
-			case <-look.C:
-			case <-ctx.Done():
-			}
-		}
 		switch {
-		case gone:
+		case s.life.state().over():
 			return ErrDisconnected
-		case empty:
+		case s.QueuedBytes() == 0:
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
+		}
+		select {
+		case <-room:
+		case <-look.C:
+		case <-ctx.Done():
 		}
 	}
 }
@@ -308,28 +305,25 @@ func (s *Socket) waitForRoom(em emission) error {
 	}
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
-	for {
+	for late := false; ; {
+		// What is true now counts, not which of several things has woken it.
 		room := s.waitRoom()
-		over, full := !s.life.state().sends(), s.full()
-		late := false
-		if !over && full {
-			select {
-			case <-room:
-			case <-deadline.C:
-				late = true
-			case <-done:
-			}
-		}
 		switch {
-		case over:
+		case !s.life.state().sends():
 			return ErrDisconnected
-		case !full:
+		case !s.full():
 			return nil
+		case em.ctx != nil && em.ctx.Err() != nil:
+			return em.ctx.Err()
 		case late:
 			s.ns.srv.stats.emitTimeouts.Add(1)
 			return ErrQueueFull
-		case em.ctx != nil && em.ctx.Err() != nil:
-			return em.ctx.Err()
+		}
+		select {
+		case <-room:
+		case <-deadline.C:
+			late = true
+		case <-done:
 		}
 	}
 }

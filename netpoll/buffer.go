@@ -62,9 +62,11 @@ func (b *Buffer) Release() {
 		if size > bytepool.MaxPooled || size < bytepool.Size(0) {
 			return // one huge message does not pin its memory for ever
 		}
-		b.B = b.B[:0]
-		// What append has made of it may lie between two classes.
-		buffers[bytepool.Class(1<<(bits.Len(uint(size))-1))].Put(b)
+		// What append has made of it may lie between two classes; whoever gets it sees
+		// one of a class, so that what is charged for it is no matter of luck.
+		k := bytepool.Class(1 << (bits.Len(uint(size)) - 1))
+		b.B = b.B[:0:bytepool.Size(k)]
+		buffers[k].Put(b)
 	}
 }
 
