@@ -93,7 +93,8 @@ type Config struct {
 	// WriteTimeout is the time in which a peer that an answer waits for must read
 	// MinRate bytes a second of it, on average, as its kernel acknowledges them:
 	// if it does, it is waited for as long as it takes; if not, the connection is
-	// reset. Default 60 s. Negative: none.
+	// reset. Default 60 s. Negative: none; a connection that is being closed is then
+	// reset if its peer reads nothing for CloseTimeout.
 	WriteTimeout time.Duration
 
 	// IdleTimeout bounds how long a connection may wait for a next request once the

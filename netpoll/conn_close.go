@@ -87,7 +87,8 @@ func (c *Conn) discard(n int) {
 	}
 }
 
-// expireClosing: the peer has had CloseTimeout.
+// expireClosing: the peer has had CloseTimeout. Without WriteTimeout it has to read
+// something in each.
 func (c *Conn) expireClosing() {
 	cfg, x := c.loop.cfg, c.x
 	if c.owed() == 0 {

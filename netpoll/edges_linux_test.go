@@ -83,7 +83,11 @@ func TestIdleEndsAfterSlowlyReadAnswer(t *testing.T) {
 // TestLentGivesItsChargeBack: what was charged for a request that had come in pieces
 // is given back however the connection ends at net/http.
 func TestLentGivesItsChargeBack(t *testing.T) {
+	var group atomic.Pointer[netpoll.Group]
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if used := group.Load().Memory().Used(); used < 30_000 {
+			t.Errorf("%s: %d bytes are charged for a request of 30,000", r.URL.Path, used)
+		}
 		if r.URL.Path == "/hijack" {
 			c, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
@@ -96,6 +100,7 @@ func TestLentGivesItsChargeBack(t *testing.T) {
 		_, _ = io.Copy(w, r.Body)
 	})
 	g, addr := listen(t, netpoll.Config{Fallback: h}, &mine{})
+	group.Store(g)
 	for _, path := range []string{"/hijack", "/echo"} {
 		c := dial(t, addr)
 		send(t, c, "POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: 30000\r\n\r\n%s", path, pattern(15_000))
@@ -296,7 +301,10 @@ func TestPauseWhileInflating(t *testing.T) {
 		l.Claim()
 		l.Deliver(false, 1)
 		c.Pause()
-		if n.RunUntil(200*time.Millisecond, func() bool { return len(got) > 0 }) {
+		if !n.RunUntil(10*time.Second, func() bool { return n.Group.Memory().Used() >= 200_000 }) {
+			t.Errorf("%d bytes are charged while 200,000 wait", n.Group.Memory().Used())
+		}
+		if n.Run(); len(got) > 0 {
 			t.Errorf("%q were delivered to a paused connection", got)
 		}
 		want := 2

@@ -25,7 +25,7 @@ type inflating struct {
 type inflateJob struct {
 	c       *Conn
 	payload *bytepool.Buffer // compressed
-	held    int              // what it is charged
+	held    int              // what it is charged: the memory of payload, then of message
 	binary  bool
 	message *bytepool.Buffer
 	err     *ws.Error
@@ -76,7 +76,13 @@ func (j *inflateJob) inflate(g *Group) {
 			j.err = &ws.Error{Code: 1011, Reason: "the message could not be inflated"}
 		}
 	}()
-	j.message, j.err = ws.Inflate(j.payload, j.binary, g.cfg.MaxMessageBytes)
+	j.message, j.err = ws.Inflate(j.payload, j.binary, g.cfg.MaxMessageBytes) // payload is given back
+	held := 0
+	if j.message != nil {
+		held = cap(j.message.B)
+	}
+	g.memory.Add(held - j.held)
+	j.held = held
 }
 
 // inflated goes on with the connection.

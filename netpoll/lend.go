@@ -171,8 +171,9 @@ func (c *Conn) gather(r *http1.Request, b []byte, n int) (whole bool, err *http1
 // and what follows it; its head is b[:n].
 func (c *Conn) lend(r *http1.Request, b []byte, n int) {
 	l := c.loop
-	h := &lentConn{c: c, g: l.group, in: append([]byte(nil), b...)}
+	h := &lentConn{c: c, g: l.group, in: append([]byte(nil), b...), charged: lentBytes + len(b)}
 	h.cond.L = &h.mu
+	h.g.memory.Add(len(b))
 	h.frame.begin(r, n)
 	c.endRequest()
 	c.enter(phaseLent)
@@ -228,10 +229,10 @@ func (ln *lender) take() bool {
 	return true
 }
 
-// give gives it back.
-func (ln *lender) give() {
+// give gives it back, and what its connection has brought along.
+func (ln *lender) give(h *lentConn) {
 	ln.slots.Add(-1)
-	ln.g.memory.Add(-lentBytes)
+	ln.g.memory.Add(-h.charged)
 }
 
 // crowded tells whether slots are too few for connections to wait in.
@@ -249,7 +250,7 @@ func (ln *lender) Accept() (net.Conn, error) {
 				err = net.ErrClosed
 			}
 			if err != nil {
-				ln.give()
+				ln.give(h)
 				h.post(endLent)
 				continue
 			}
@@ -325,7 +326,7 @@ func (ln *lender) cutUnaccepted() {
 	for {
 		select {
 		case h := <-ln.lent:
-			ln.give()
+			ln.give(h)
 			h.post(closeLent)
 		default:
 			return

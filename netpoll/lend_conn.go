@@ -84,6 +84,7 @@ type lentConn struct {
 	net.Conn // the kernel's
 	c        *Conn
 	g        *Group
+	charged  int // to the group's memory, until the slot is given back
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -124,7 +125,7 @@ func (h *lentConn) changed(s http.ConnState) {
 		}
 		h.mu.Unlock()
 		if !closed {
-			h.g.lender.give()
+			h.g.lender.give(h)
 			h.post(hijackedLent)
 		}
 	}
@@ -399,7 +400,7 @@ func (h *lentConn) Close() error {
 		return h.Conn.Close()
 	case lentGone, lentIdle: // the kernel sends what is left
 		err := h.Conn.Close()
-		h.g.lender.give()
+		h.g.lender.give(h)
 		h.post(endLent)
 		return err
 	}
@@ -407,7 +408,7 @@ func (h *lentConn) Close() error {
 		h.failed.Store(true)
 	}
 	fd, err := h.sys().TakeBack(h.Conn)
-	h.g.lender.give()
+	h.g.lender.give(h)
 	switch {
 	case err != nil:
 		h.post(endLent)
