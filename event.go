@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -262,7 +263,7 @@ func (s *Socket) handleEvent(p sio.Packet, data []byte, attachments [][]byte) {
 		name, err = srv.eventName(list, len(attachments), data)
 	}
 	if err != nil {
-		srv.stats.protocolErrors.Add(1)
+		srv.tellViolation(s.session(), err)
 		s.session().Close(ForcedClose)
 		return
 	}
@@ -310,6 +311,9 @@ func (s *Socket) dispatch(e *Event) (seen bool, err error) {
 		return seen || h.raw != nil, h.call(s, e)
 	}
 	s.ns.srv.stats.unhandled.Add(1)
+	if s.ns.srv.log.Debugs() {
+		s.tell("unhandled", "sockeye: an event has no handler", slog.String("event", e.Name()))
+	}
 	unhandled := s.ns.onUnhandled.get()
 	for _, f := range unhandled {
 		if err := (&handler{raw: *f}).call(s, e); err != nil {

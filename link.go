@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/url"
 	"slices"
 	"sync"
@@ -66,13 +67,14 @@ func (l *link) stopTimer() {
 func (t *connectTimer) Expire(*netpoll.Timer) {
 	l := t.l
 	l.stopTimer()
+	l.srv.stats.connectTimeouts.Add(1)
+	l.srv.tell(l.session, "ConnectTimeout", "sockeye: a session is ended, it has joined no namespace within ConnectTimeout")
 	l.session.CloseNow(ForcedServerClose)
 }
 
 // Expire is for the loop's timers only: attachments did not arrive.
 func (p *partial) Expire(*netpoll.Timer) {
-	p.link.srv.stats.protocolErrors.Add(1)
-	p.link.session.CloseNow(ForcedClose)
+	p.link.violated(errAttachmentsMissing)
 }
 
 func linkOf(s *engine.Session) *link { return s.Context.(*link) }
@@ -112,8 +114,7 @@ func (h *sessionHandler) OnMessage(s *engine.Session, data []byte, binary bool) 
 		err = l.handlePacket(data)
 	}
 	if err != nil {
-		h.stats.protocolErrors.Add(1)
-		s.CloseNow(ForcedClose)
+		l.violated(err)
 	}
 }
 
@@ -142,7 +143,9 @@ var (
 	errNotConnected  = errors.New("sockeye: packet for a namespace that is not joined")
 	errConnectTwice  = errors.New("sockeye: namespace joined twice")
 	errUnexpected    = errors.New("sockeye: unexpected packet")
-	errTooManySpaces = errors.New("sockeye: too many namespaces")
+	errTooManySpaces = errors.New("sockeye: more namespaces than MaxNamespaces")
+
+	errAttachmentsMissing = errors.New("sockeye: attachments did not arrive within AttachmentTimeout")
 )
 
 // handlePacket is the one switch over the packets of a peer.
@@ -278,6 +281,7 @@ const shedBytes = 16 << 10
 // Shed is for the group's memory: the session holds most of what is spent.
 func (l *link) Shed() {
 	if l.weigh() >= shedBytes {
+		l.srv.tell(l.session, "MaxMemory", "sockeye: a session is ended, MaxMemory is spent and it holds most")
 		l.session.CloseNow(engine.ForcedClose)
 	} else {
 		l.session.Loop().Rank(l, 0) // or it were the largest again, for ever
@@ -395,6 +399,7 @@ func (l *link) handleConnect(p sio.Packet) error {
 	}
 	if ns == nil {
 		srv.stats.refused.Add(1)
+		srv.tell(l.session, refusal.Message, "sockeye: a connect is refused", slog.Any("why", refusal), slog.String("namespace", string(name)))
 		l.sendConnectError(string(name), refusal)
 		return nil
 	}
@@ -509,6 +514,7 @@ func (l *link) refuse(s *Socket, err error) {
 		return
 	}
 	l.srv.stats.refused.Add(1)
+	s.tell("refused", "sockeye: a connect is refused", slog.Any("why", err))
 	l.sendConnectError(s.ns.name, refusal)
 }
 

@@ -96,11 +96,15 @@ func (s *Socket) push(m mail) {
 	b.mails = append(b.mails, m)
 	b.bytes += m.bytes
 	filled := m.kind == mailEvent && b.fills(1)
-	if filled && !b.full {
+	pauses := filled && !b.full
+	if pauses {
 		b.full = true
-		s.ns.srv.stats.paused.Add(1)
 	}
 	s.mu.Unlock()
+	if pauses {
+		s.ns.srv.stats.paused.Add(1)
+		s.tell("mailbox", "sockeye: a session is not read until its handlers have caught up")
+	}
 	if m.charged {
 		s.ns.srv.group.Memory().Add(m.bytes)
 		linkOf(s.session()).weigh()
@@ -169,6 +173,7 @@ func (b *mailbox) Run() (again bool) {
 
 // take takes the next mail. If there is none the mailbox is given back.
 func (b *mailbox) take() bool {
+	b.check()
 	s := b.socket
 	cfg := &s.ns.srv.cfg
 	s.mu.Lock()
@@ -278,6 +283,7 @@ func (s *Socket) handle(m *mail) {
 		case byServer:
 			m.call.finish(Args{}, ErrDisconnected)
 		case err != nil:
+			s.ns.srv.tellViolation(s.session(), err)
 			s.session().Close(ForcedClose)
 			m.call.finish(Args{}, ErrDisconnected)
 		default:

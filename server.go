@@ -13,6 +13,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/lend"
+	"github.com/sockeye-io/sockeye/internal/ratelog"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -27,6 +28,7 @@ type Server struct {
 	group   *netpoll.Group
 	pool    lend.Pool
 	trimmer *trimmer // nil for none
+	log     *ratelog.Log
 
 	// Guarded by mu.
 	mu         sync.RWMutex
@@ -54,7 +56,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("sockeye: the configuration has faults:\n%w", err)
 	}
 	cfg = cfg.withDefaults()
-	srv := &Server{cfg: cfg, namespaces: map[string]*Namespace{}, closed: make(chan struct{})}
+	srv := &Server{cfg: cfg, log: ratelog.New(cfg.Logger), namespaces: map[string]*Namespace{}, closed: make(chan struct{})}
 	var files *bundle
 	if cfg.Client != nil {
 		files = newBundle(cfg.Client, cfg.Engine.Path, cfg.Net.Fallback, cfg.Logger)
@@ -137,7 +139,7 @@ func (srv *Server) Listen(network, address string) (net.Addr, error) {
 
 type counters struct {
 	events, panics, handlerErrors, decodeErrors, protocolErrors, unhandled, ignored,
-	dropped, paused, refused, emitTimeouts atomic.Uint64
+	dropped, paused, refused, emitTimeouts, connectTimeouts atomic.Uint64
 }
 
 // ErrServerClosed is what ListenAndServe returns after Close.
@@ -239,6 +241,7 @@ type Stats struct {
 	ActiveSockets     int    // sockets whose handlers have something to do, now
 	PausedForMailbox  uint64 // times that a session was not read because a mailbox was full
 	RefusedNamespaces uint64 // connects that were answered with an error
+	ConnectTimeouts   uint64 // sessions ended because they joined no namespace within ConnectTimeout
 }
 
 // Stats reads the counters.
@@ -249,14 +252,15 @@ func (srv *Server) Stats() Stats {
 		DecodeErrors: c.decodeErrors.Load(), ProtocolErrors: c.protocolErrors.Load(), UnhandledEvents: c.unhandled.Load(),
 		VolatileDropped: c.dropped.Load(), Workers: srv.pool.Running(), ActiveSockets: int(srv.active.Load()), PausedForMailbox: c.paused.Load(),
 		RefusedNamespaces: c.refused.Load(), IgnoredPackets: c.ignored.Load(), EmitTimeouts: c.emitTimeouts.Load(),
+		ConnectTimeouts: c.connectTimeouts.Load(),
 	}
 	return s
 }
 
 // OnError adds what is told of events that did not reach their handler, and of
 // handlers that panicked (*PanicError) or returned an error, with the event's name.
-// Without one, they are logged. Panics are logged in any case. What it returns takes
-// it away.
+// Without one, they are logged, a few a second for each event. Panics are logged in
+// any case. What it returns takes it away.
 func (srv *Server) OnError(f func(s *Socket, event string, err error)) (remove func()) {
 	return srv.onError.add(&srv.hooksMu, "OnError", f)
 }

@@ -228,6 +228,7 @@ func disconnectPosted(a, b any) {
 
 // handleConnect asks middlewares and OnConnect. Mailbox-owned.
 func (s *Socket) handleConnect() {
+	s.box.check()
 	v := &verdict{errEnded} // unless it is overwritten
 	s.box.verdict = v
 	defer func() {
@@ -293,6 +294,7 @@ func (s *Socket) enter() bool {
 
 // handleDisconnect is the last mail. Mailbox-owned.
 func (s *Socket) handleDisconnect(m *mail) {
+	s.box.check()
 	if m.step == 0 {
 		s.failAcks()
 	}
@@ -353,10 +355,11 @@ func (s *Socket) report(event string, err error) {
 	p, isPanic := err.(*PanicError) //nolint:errorlint // as it is made
 	if len(hooks) == 0 || isPanic {
 		attrs := []any{"event", event, "socket", s.ID(), "namespace", s.ns.name, "error", err}
+		reason := "error in " + event
 		if isPanic {
-			attrs = append(attrs, "stack", string(p.Stack))
+			attrs, reason = append(attrs, "stack", string(p.Stack)), "panic in "+event
 		}
-		srv.cfg.Logger.Error("sockeye: a handler failed", attrs...)
+		srv.log.Error(reason, "sockeye: a handler failed", attrs...)
 	}
 	for _, f := range hooks {
 		srv.protect("OnError", func() { (*f)(s, event, err) })
@@ -369,7 +372,7 @@ func (srv *Server) protect(name string, f func()) {
 	defer func() {
 		if v := recover(); v != nil {
 			srv.stats.panics.Add(1)
-			srv.cfg.Logger.Error("sockeye: a function of the application's panicked", "function", name, "panic", v, "stack", string(debug.Stack()))
+			srv.log.Error(name, "sockeye: a function of the application's panicked", "function", name, "panic", v, "stack", string(debug.Stack()))
 		}
 	}()
 	f()

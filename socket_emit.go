@@ -2,6 +2,7 @@ package sockeye
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/sockeye-io/sockeye/engine"
@@ -317,6 +318,7 @@ func (s *Socket) waitForRoom(em emission) error {
 			return em.ctx.Err()
 		case late:
 			s.ns.srv.stats.emitTimeouts.Add(1)
+			s.tell("slow", "sockeye: an emit has ended, its peer reads too slowly", slog.Int("queued", s.QueuedBytes()))
 			return ErrQueueFull
 		}
 		select {
