@@ -1,6 +1,6 @@
-// Package engine is Engine.IO, protocol version 4, and 3 for old clients: handshake, sessions, the
-// polling and websocket transports, probe and upgrade, heartbeat, close
-// reasons. It never learns of namespaces or events.
+// Package engine is Engine.IO, protocol version 4, and 3 for old clients
+// (version3.go): handshake, sessions, the polling and websocket transports, probe and
+// upgrade, heartbeat, close reasons. It never learns of namespaces or events.
 //
 // Nouns: an Engine serves one path. A Session is what a peer and this server
 // share, known by its sid, over one or several connections. A Message is
@@ -14,7 +14,7 @@
 //
 // Before anything else is looked at, a request of a page of another origin is refused
 // (origin.go). Each refusal, and each session that is cut, is counted and told
-// (refuse.go).
+// (refuse.go); what the peer is told is in one table (errors.go).
 //
 // # Who owns a session
 //

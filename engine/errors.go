@@ -62,6 +62,41 @@ var (
 	errVersion   = &protocolError{5, http.StatusBadRequest, "Unsupported protocol version", "UNSUPPORTED_PROTOCOL_VERSION"}
 )
 
+// noRoom is a row of the table of handshakes for which there is no room.
+type noRoom struct {
+	status int
+	why    string
+	stays  bool // the connection: it may have sessions that go on
+}
+
+var (
+	noRoomClosing  = &noRoom{status: http.StatusServiceUnavailable, why: "shutting down"}
+	noRoomAddress  = &noRoom{status: http.StatusTooManyRequests, why: "too many handshakes of this address"}
+	noRoomSessions = &noRoom{status: http.StatusServiceUnavailable, why: "too many sessions"}
+	noRoomMemory   = &noRoom{status: http.StatusServiceUnavailable, why: "no memory for a session"}
+	noRoomDeciding = &noRoom{status: http.StatusServiceUnavailable, why: "too many handshakes are under way"}
+	noRoomPending  = &noRoom{status: http.StatusServiceUnavailable, why: "too many sessions of this connection are not established", stays: true}
+)
+
+// Requests of a session that are answered with a status alone, as the reference
+// server does.
+const (
+	statusTwoAtOnce   = http.StatusBadRequest            // a second poll, or a second POST
+	statusBinaryPost  = http.StatusBadRequest            // in version 4
+	statusTooLarge    = http.StatusRequestEntityTooLarge // a POST above MaxPayload
+	statusOtherMethod = http.StatusInternalServerError   // neither GET nor POST
+)
+
+// The types of what is answered.
+const (
+	typePayload = "text/plain; charset=UTF-8"
+	typeBinary  = "application/octet-stream" // a payload of version 3
+	typeScript  = "text/javascript; charset=UTF-8"
+	typeError   = "application/json"
+	typeOK      = "text/html" // as the reference server's
+	typePlain   = "text/plain"
+)
+
 func badRequest(check string) *protocolError {
 	return &protocolError{3, http.StatusBadRequest, "Bad request", check}
 }

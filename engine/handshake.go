@@ -16,19 +16,15 @@ import (
 func (e *Engine) serveHandshake(c *netpoll.Conn, r *http1.Request, q query) {
 	switch {
 	case e.closing.Load():
-		c.CloseAfterResponse()
-		e.refuseSession(c, r, 503, "shutting down")
+		e.refuseSession(c, r, noRoomClosing)
 	case !c.TakeHandshake():
-		c.CloseAfterResponse()
-		e.refuseSession(c, r, 429, "too many handshakes of this address")
+		e.refuseSession(c, r, noRoomAddress)
 	case e.sessions.len() >= e.cfg.MaxSessions:
-		c.CloseAfterResponse()
-		e.refuseSession(c, r, 503, "too many sessions")
+		e.refuseSession(c, r, noRoomSessions)
 	case c.Loop().Group().Memory().Near():
-		c.CloseAfterResponse()
-		e.refuseSession(c, r, 503, "no memory for a session")
+		e.refuseSession(c, r, noRoomMemory)
 	case e.tooManyPending(c, r):
-		e.refuseSession(c, r, 503, "too many sessions of this connection are not established")
+		e.refuseSession(c, r, noRoomPending)
 	case e.cfg.AllowRequest != nil || e.gate != nil:
 		e.decide(c, r)
 	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
@@ -55,78 +51,6 @@ func (e *Engine) abandon(c *netpoll.Conn) {
 		e.log.Debug("gone", "engine: a handshake is not answered", "why", errGone)
 	}
 	c.Abort(errGone)
-}
-
-// refuseSession answers a handshake for which there is no room.
-func (e *Engine) refuseSession(c *netpoll.Conn, r *http1.Request, status int, why string) {
-	e.stats.refusedSessions.Add(1)
-	if e.log.Debugs() {
-		e.log.Debug(why, "engine: there is no room for a handshake", "status", status, "why", why)
-	}
-	if r.UpgradeWebSocket {
-		c.CloseAfterResponse()
-	}
-	e.respond(c, r, status, "text/plain", []byte(why))
-}
-
-// decision is a handshake that waits for Middleware and AllowRequest. The context of
-// the session's request leads to it: what it has of the handshake is not kept.
-type decision struct {
-	e   *Engine
-	c   *netpoll.Conn
-	req *Request
-	r   *http1.Request // a copy
-
-	admitted bool // the middleware has let it through
-	answer   recorder
-	err      error // AllowRequest's
-}
-
-// decide has Middleware and AllowRequest called on a goroutine of its own.
-func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
-	req := newRequest(c, r)
-	if req.gone() {
-		e.abandon(c)
-		return
-	}
-	select {
-	case e.deciding <- struct{}{}:
-	default:
-		c.CloseAfterResponse()
-		e.refuseSession(c, r, 503, "too many handshakes are under way")
-		return
-	}
-	d := &decision{e: e, c: c, req: &req, r: r.Clone()}
-	loop := c.Loop()
-	go func() {
-		defer func() { <-e.deciding }()
-		defer loop.Post(decided, d, nil, 0) // whatever the user's function does
-		d.ask()
-	}()
-}
-
-func decided(a, _ any) {
-	d := a.(*decision)
-	e, c, r := d.e, d.c, d.r
-	switch q := parseQuery(r.RawQuery); {
-	case !c.Open():
-	case e.closing.Load():
-		c.CloseAfterResponse()
-		e.refuseSession(c, r, 503, "shutting down")
-	case !d.admitted:
-		e.respondRecorded(c, r, &d.answer)
-	case d.err != nil:
-		message := d.err.Error()
-		if message == "" {
-			message = errForbidden.message
-		}
-		e.refuseText(c, r, errForbidden, message, "AllowRequest: "+message)
-	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
-		e.refuse(c, r, errVersion)
-	default:
-		e.open(c, r, d.req, q, d.answer.header)
-	}
-	*d = decision{e: e}
 }
 
 // open makes the session and answers its handshake, with header fields of the
@@ -171,8 +95,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 		}
 	}
 	if !e.sessions.reserve(e.cfg.MaxSessions) { // since it was looked at first
-		c.CloseAfterResponse()
-		e.refuseSession(c, r, 503, "too many sessions")
+		e.refuseSession(c, r, noRoomSessions)
 		return
 	}
 	if !e.sessions.add(s) {

@@ -201,21 +201,6 @@ func (m *Message) deflate(cfg *ws.DeflateConfig) *netpoll.Buffer {
 	return b
 }
 
-// sendOn sends m on a WebSocket, compressed if that was agreed and is of use.
-func (m *Message) sendOn(c *netpoll.Conn) {
-	if c.Deflates() && !m.NoCompress {
-		cfg := c.Loop().Group().Config().Deflate
-		size := len(m.B) - messageRoom
-		if size >= cfg.Threshold && size < c.MaxDeflated() && (size <= deflateLater || m.deflated.Load() != nil) {
-			if b := m.deflate(cfg); len(b.B) < len(m.frame) {
-				c.Send(b, b.B)
-				return
-			}
-		}
-	}
-	c.Send(m.buf, m.frame)
-}
-
 // A packet without data, or with the data of a probe, made once.
 func fixedMessage(text string) *Message {
 	m := &Message{}
@@ -232,3 +217,11 @@ var (
 	noopPacket      = fixedMessage("6")
 	probePongPacket = fixedMessage("3probe")
 )
+
+// packet is the message as a packet.
+func (m *Message) packet() eio.Packet {
+	if m.binary {
+		return eio.Packet{Type: eio.Message, Binary: true, Data: m.B[messageRoom:]}
+	}
+	return eio.Packet{Type: eio.PacketType(m.B[messageRoom-1]), Data: m.B[messageRoom:]}
+}

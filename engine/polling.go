@@ -9,6 +9,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/netpoll"
 
+	"github.com/sockeye-io/sockeye/proto/eio"
 	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
@@ -18,7 +19,7 @@ import (
 func (s *Session) handlePoll(c *netpoll.Conn, r *http1.Request, q query) {
 	e := s.engine
 	if s.conn != nil {
-		e.respond(c, r, 400, "", nil)
+		e.respond(c, r, statusTwoAtOnce, "", nil)
 		s.closeFor(TransportError, "two polls at once")
 		return
 	}
@@ -73,10 +74,10 @@ func (s *Session) answerPoll() {
 			respondPosted(&pollAnswer{s, c, contentType, payload, s.pollHeaders(c)}, nil)
 		}
 	case s.compressible(size):
-		s.respondCompressed(c, textPlain, q.appendPayload(make([]byte, 0, size)))
+		s.respondCompressed(c, typePayload, q.appendPayload(make([]byte, 0, size)))
 	default:
 		buf := netpoll.NewBuffer(512 + size)
-		buf.B = appendHead(buf.B, c, 200, textPlain, size, s.pollHeaders(c))
+		buf.B = appendHead(buf.B, c, http.StatusOK, typePayload, size, s.pollHeaders(c))
 		buf.B = q.appendPayload(buf.B)
 		c.Respond(buf)
 		buf.Release()
@@ -89,8 +90,6 @@ func (s *Session) answerPoll() {
 	s.endSlow()
 	s.publish(s.poll.queue.held)
 }
-
-const textPlain = "text/plain; charset=UTF-8"
 
 // pollHeaders are the extra header lines of an answer to a poll. The poll is
 // gone by now; CORS takes the Origin of the handshake: the same page sends both.
@@ -165,7 +164,7 @@ func (s *Session) refusePost(c *netpoll.Conn, r *http1.Request) bool {
 	if p.post == nil && (p.posting == nil || p.posting == c) {
 		return false
 	}
-	s.engine.respond(c, r, 400, "", nil)
+	s.engine.respond(c, r, statusTwoAtOnce, "", nil)
 	s.closeFor(TransportError, "two POSTs at once")
 	return true
 }
@@ -185,7 +184,7 @@ func (s *Session) abandonPost() {
 	}
 	r := s.request.expand() // of the same page
 	c.CloseAfterResponse()
-	s.engine.respond(c, r, errSession.status, "application/json", errSession.body(errSession.message))
+	s.engine.respond(c, r, errSession.status, typeError, errSession.body(errSession.message))
 }
 
 // handlePost handles the packets of a request's body, in order.
@@ -203,12 +202,12 @@ func (s *Session) handlePost(c *netpoll.Conn, r *http1.Request, q query) {
 	case s.refusePost(c, r):
 		return
 	case binary && err != nil:
-		e.respond(c, r, 400, "", nil)
+		e.respond(c, r, statusBinaryPost, "", nil)
 		s.closeFor(TransportError, "a binary POST in version 4")
 		return
 	case r.Oversize, len(r.Body) > e.cfg.MaxPayload:
 		e.tellTooLarge("a POST is larger than MaxPayload")
-		e.respond(c, r, 413, "", nil)
+		e.respond(c, r, statusTooLarge, "", nil)
 		return
 	}
 	s.poll.post = &post{conn: c, req: r, rest: body, binary: binary}
@@ -263,7 +262,7 @@ func (s *Session) endPost() {
 	vacate(p.conn)
 	if p.conn.Open() {
 		buf := netpoll.NewBuffer(256)
-		buf.B = appendHead(buf.B, p.conn, 200, "text/html", len(ok), s.appendHeaders(nil, p.conn, p.req, nil))
+		buf.B = appendHead(buf.B, p.conn, http.StatusOK, typeOK, len(ok), s.appendHeaders(nil, p.conn, p.req, nil))
 		buf.B = append(buf.B, ok...)
 		p.conn.Respond(buf)
 		buf.Release()
@@ -279,4 +278,25 @@ func (s *Session) PostHeaders() http.Header {
 	h := http.Header{}
 	s.poll.post.req.EachHeader(func(name, value []byte) { h.Add(string(name), string(value)) })
 	return h
+}
+
+// body is the payload in a POST, and its form. JSONP wraps it in a form's field.
+func (s *Session) body(r *http1.Request, q query) (payload []byte, binary bool, err error) {
+	binary = bytes.Equal(r.Header("Content-Type"), []byte(typeBinary))
+	switch {
+	case s.poll.legacy != nil && q.jsonp != nil:
+		payload, err = eio.ConsumeJSONP(r.Body)
+		return payload, false, err
+	case binary && s.Version() == 4:
+		return nil, true, errMismatch
+	}
+	return r.Body, binary, nil
+}
+
+// consumePayload reads the first packet of a request's body.
+func (s *Session) consumePayload(b []byte, binary bool) (eio.Packet, int, error) {
+	if s.version == 3 {
+		return consumePayloadV3(b, binary)
+	}
+	return eio.ConsumePayload(b)
 }

@@ -143,26 +143,6 @@ func (q *pollQueue) appendPayload(dst []byte) []byte {
 	return dst
 }
 
-// appendPayloadV3 appends the queue as a payload of version 3.
-func (q *pollQueue) appendPayloadV3(dst []byte, binary bool) []byte {
-	appendPacket := eio.AppendPayloadV3
-	if binary {
-		appendPacket = eio.AppendBinaryPayloadV3
-	}
-	for _, item := range q.items {
-		if item.m != nil {
-			dst = appendPacket(dst, item.m.packet())
-			continue
-		}
-		for rest := item.run.B; len(rest) > 0; {
-			var p eio.Packet
-			p, _, rest = cutRecord(rest)
-			dst = appendPacket(dst, p)
-		}
-	}
-	return dst
-}
-
 // each calls f with each message, of which f has no reference.
 func (q *pollQueue) each(f func(m *Message)) {
 	for _, item := range q.items {

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"runtime/debug"
 
 	"github.com/sockeye-io/sockeye/netpoll"
@@ -32,15 +33,15 @@ func (e *Engine) refuseText(c *netpoll.Conn, r *http1.Request, err *protocolErro
 	}
 	if r.UpgradeWebSocket {
 		// The reference server refuses a WebSocket with 400 and plain text.
-		status := 400
+		status := http.StatusBadRequest
 		if err == errForeign {
 			status = err.status // it has no such refusal
 		}
 		c.CloseAfterResponse()
-		e.respondWith(c, r, status, "text/html", []byte(message), extra)
+		e.respondWith(c, r, status, typeOK, []byte(message), extra)
 		return
 	}
-	e.respondWith(c, r, err.status, "application/json", err.body(message), extra)
+	e.respondWith(c, r, err.status, typeError, err.body(message), extra)
 }
 
 // body is what the protocol has for an error.
@@ -98,4 +99,16 @@ func (e *Engine) panicked(name string, v any) {
 		v = "it has ended its goroutine (runtime.Goexit)"
 	}
 	e.log.Error("panic in "+name, "engine: panic in Config."+name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+}
+
+// refuseSession answers a handshake for which there is no room.
+func (e *Engine) refuseSession(c *netpoll.Conn, r *http1.Request, row *noRoom) {
+	e.stats.refusedSessions.Add(1)
+	if e.log.Debugs() {
+		e.log.Debug(row.why, "engine: there is no room for a handshake", "status", row.status, "why", row.why)
+	}
+	if r.UpgradeWebSocket || !row.stays {
+		c.CloseAfterResponse()
+	}
+	e.respond(c, r, row.status, typePlain, []byte(row.why))
 }

@@ -142,3 +142,15 @@ func (s *Session) Resume() {
 		s.conn.Resume()
 	}
 }
+
+// Version is the version of the protocol that the peer speaks: 4, or 3. Any
+// goroutine.
+func (s *Session) Version() int { return int(s.version) }
+
+// speaks tells whether a request's EIO parameter fits the session.
+func (s *Session) speaks(version []byte) bool {
+	if s.Version() == 3 {
+		return string(version) != "4"
+	}
+	return len(version) == 0 || string(version) == "4"
+}

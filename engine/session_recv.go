@@ -1,31 +1,8 @@
 package engine
 
 import (
-	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/eio"
 )
-
-// handleFrame is given each WebSocket message of the session's connections.
-func (s *Session) handleFrame(c *netpoll.Conn, data []byte, binary bool) {
-	if len(data) > s.engine.cfg.MaxPayload {
-		s.engine.tellTooLarge("a message is larger than MaxPayload")
-		c.CloseWebSocket(1009, "") // engine.io-client expects no reason
-		return
-	}
-	if u := s.probing(); u != nil && u.conn == c {
-		s.handleProbe(data, binary)
-		return
-	}
-	if s.conn != c || s.state != sessionOpen {
-		return
-	}
-	p, err := s.consumeFrame(data, binary)
-	if err != nil {
-		s.parseError(err)
-		return
-	}
-	s.handlePacket(p)
-}
 
 func (s *Session) parseError(err error) {
 	s.engine.stats.parseErrors.Add(1)

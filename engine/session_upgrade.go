@@ -42,7 +42,7 @@ type upgrade struct {
 	conn   *netpoll.Conn
 	probed bool
 	urgent bool          // polls are sent home
-	b64    bool          // see legacy; until the upgrade is complete the polls' counts
+	b64    bool          // becomes legacy.b64 when the upgrade is complete
 	timer  netpoll.Timer // the noop's, then UpgradeTimeout
 	until  time.Duration // when UpgradeTimeout ends, on the loop's clock
 }

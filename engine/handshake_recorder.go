@@ -2,56 +2,12 @@ package engine
 
 import (
 	"bytes"
-	"context"
 	"net/http"
 
 	"github.com/sockeye-io/sockeye/netpoll"
 
 	"github.com/sockeye-io/sockeye/proto/http1"
 )
-
-// decisionKey finds, in the context of the request that Config.Middleware is
-// given, the handshake that is being decided on.
-type decisionKey struct{}
-
-// admit is what Config.Middleware wraps.
-func (e *Engine) admit(_ http.ResponseWriter, r *http.Request) {
-	d, ok := r.Context().Value(decisionKey{}).(*decision)
-	if !ok || d.req == nil {
-		return // the context is replaced, or the decision over: nobody knows whom it admits
-	}
-	d.admitted = true
-	ctx := r.Context()
-	d.req.ctx = &ctx
-	if e.cfg.AllowRequest != nil {
-		d.err = e.cfg.AllowRequest(d.req)
-	}
-}
-
-// ask has the middleware and AllowRequest decide. It is on a goroutine of the
-// handshake's own.
-func (d *decision) ask() {
-	e := d.e
-	completed := false
-	defer func() {
-		if completed {
-			return
-		}
-		// Without a panic, it is runtime.Goexit, as t.Fatal does it.
-		e.panicked("Middleware or Config.AllowRequest", recover())
-		d.admitted, d.err = true, errForbidden
-	}()
-	if e.gate == nil {
-		d.admitted = true
-		d.err = e.cfg.AllowRequest(d.req)
-		completed = true
-		return
-	}
-	ctx := context.WithValue(context.Background(), decisionKey{}, d)
-	d.answer.header = http.Header{}
-	e.gate.ServeHTTP(&d.answer, d.req.HTTP().WithContext(ctx))
-	completed = true
-}
 
 // maxMiddlewareAnswer bounds the body of a middleware's own answer.
 const maxMiddlewareAnswer = 64 << 10

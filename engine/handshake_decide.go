@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/proto/http1"
+)
+
+// decision is a handshake that waits for Middleware and AllowRequest. The context of
+// the session's request leads to it: what it has of the handshake is not kept.
+type decision struct {
+	e   *Engine
+	c   *netpoll.Conn
+	req *Request
+	r   *http1.Request // a copy
+
+	admitted bool // the middleware has let it through
+	answer   recorder
+	err      error // AllowRequest's
+}
+
+// decide has Middleware and AllowRequest called on a goroutine of its own.
+func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
+	req := newRequest(c, r)
+	if req.gone() {
+		e.abandon(c)
+		return
+	}
+	select {
+	case e.deciding <- struct{}{}:
+	default:
+		e.refuseSession(c, r, noRoomDeciding)
+		return
+	}
+	d := &decision{e: e, c: c, req: &req, r: r.Clone()}
+	loop := c.Loop()
+	go func() {
+		defer func() { <-e.deciding }()
+		defer loop.Post(decided, d, nil, 0) // whatever the user's function does
+		d.ask()
+	}()
+}
+
+func decided(a, _ any) {
+	d := a.(*decision)
+	e, c, r := d.e, d.c, d.r
+	switch q := parseQuery(r.RawQuery); {
+	case !c.Open():
+	case e.closing.Load():
+		e.refuseSession(c, r, noRoomClosing)
+	case !d.admitted:
+		e.respondRecorded(c, r, &d.answer)
+	case d.err != nil:
+		message := d.err.Error()
+		if message == "" {
+			message = errForbidden.message
+		}
+		e.refuseText(c, r, errForbidden, message, "AllowRequest: "+message)
+	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
+		e.refuse(c, r, errVersion)
+	default:
+		e.open(c, r, d.req, q, d.answer.header)
+	}
+	*d = decision{e: e}
+}
+
+// decisionKey finds, in the context of the request that Config.Middleware is
+// given, the handshake that is being decided on.
+type decisionKey struct{}
+
+// ask has the middleware and AllowRequest decide. It is on a goroutine of the
+// handshake's own.
+func (d *decision) ask() {
+	e := d.e
+	completed := false
+	defer func() {
+		if completed {
+			return
+		}
+		// Without a panic, it is runtime.Goexit, as t.Fatal does it.
+		e.panicked("Middleware or Config.AllowRequest", recover())
+		d.admitted, d.err = true, errForbidden
+	}()
+	if e.gate == nil {
+		d.admitted = true
+		d.err = e.cfg.AllowRequest(d.req)
+		completed = true
+		return
+	}
+	ctx := context.WithValue(context.Background(), decisionKey{}, d)
+	d.answer.header = http.Header{}
+	e.gate.ServeHTTP(&d.answer, d.req.HTTP().WithContext(ctx))
+	completed = true
+}
+
+// admit is what Config.Middleware wraps.
+func (e *Engine) admit(_ http.ResponseWriter, r *http.Request) {
+	d, ok := r.Context().Value(decisionKey{}).(*decision)
+	if !ok || d.req == nil {
+		return // the context is replaced, or the decision over: nobody knows whom it admits
+	}
+	d.admitted = true
+	ctx := r.Context()
+	d.req.ctx = &ctx
+	if e.cfg.AllowRequest != nil {
+		d.err = e.cfg.AllowRequest(d.req)
+	}
+}
