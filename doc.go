@@ -37,7 +37,7 @@
 //
 // # Memory
 //
-// Every queue has a limit. While netpoll.Config.MaxQueuedBytes wait for a peer, who
-// emits to it waits; a peer that does not read for netpoll.Config.SlowTimeout then is
-// disconnected. What peers hold together is bounded by netpoll.Config.MaxMemory.
+// Every queue has a limit. While Config.MaxQueuedBytes wait for a peer, who
+// emits to it waits; a peer that does not read for Config.SlowTimeout then is
+// disconnected. What peers hold together is bounded by Config.MaxMemory.
 package sockeye

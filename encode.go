@@ -66,7 +66,7 @@ func (srv *Server) encodeJSON(p sio.Packet, namespace, event string, args []any)
 // deflate compresses a large message on the goroutine that emits it.
 func (srv *Server) deflate(msg *engine.Message) {
 	if !msg.NoCompress {
-		msg.Deflate(srv.cfg.Net.Deflate)
+		msg.Deflate(srv.cfg.Deflate)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // Handshake is how a socket's session began: a copy, the caller's own.
 type Handshake struct {
-	Headers http.Header     // of the session's first request, as kept: see engine.Config.MaxKeptHeadBytes
+	Headers http.Header     // of the session's first request, as kept: see Config.MaxKeptHeadBytes
 	Query   url.Values      // ... its query
 	URL     string          // ... its path and query
 	Time    time.Time       // ... when it arrived

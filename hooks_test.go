@@ -13,7 +13,6 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/internal/wire"
-	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // everything calls every public method of a socket, its namespace, its server and
@@ -84,7 +83,7 @@ func TestEverythingFromEveryHook(t *testing.T) {
 				everything(s)
 			}
 			var inRoom, outgoing atomic.Int64 // a few times, not for each of what they do themselves
-			c.Net = netpoll.Config{Loops: 2}
+			c.Loops = 2
 			addr, srv := serve(t, c, func(srv *sockeye.Server) {
 				srv.Use(func(s *sockeye.Socket) error { call("Use", s); return nil })
 				srv.OnConnect(func(s *sockeye.Socket) error { call("OnConnect", s); return nil })

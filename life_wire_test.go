@@ -14,7 +14,6 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/wire"
-	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // TestDisconnectBeforeTheAnswer: whenever this side ends a socket whose CONNECT has
@@ -371,7 +370,7 @@ func TestPredecessorsCalls(t *testing.T) {
 // session's lock keeps no loop, and no other socket, waiting.
 func TestWithSessionBlocksNobody(t *testing.T) {
 	in, out := make(chan struct{}), make(chan struct{})
-	addr, srv := serve(t, sockeye.Config{Net: netpoll.Config{Loops: 1}}, func(srv *sockeye.Server) {
+	addr, srv := serve(t, sockeye.Config{Loops: 1}, func(srv *sockeye.Server) {
 		srv.On("session", func(s *sockeye.Socket) {
 			s.WithSession(func(map[string]any) { close(in); <-out })
 		})
@@ -401,7 +400,7 @@ func TestCloseKeepsItsContext(t *testing.T) {
 		config sockeye.Config
 	}{
 		{"handlers", sockeye.Config{}},
-		{"loops", sockeye.Config{Inline: true, Net: netpoll.Config{Loops: 1, MaxPostedJobs: 1}}},
+		{"loops", sockeye.Config{Inline: true, Loops: 1, MaxPostedJobs: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in, out := make(chan struct{}), make(chan struct{})

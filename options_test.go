@@ -13,7 +13,6 @@ import (
 	sockeye "github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/wire"
-	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // fetch sends a GET and returns what came.
@@ -72,19 +71,20 @@ func TestClientBundle(t *testing.T) {
 func TestClientBundleCORS(t *testing.T) {
 	files := fstest.MapFS{"socket.io.esm.min.js": {Data: []byte("the client")}}
 	for _, c := range []struct {
-		cfg          engine.Config
+		cfg          sockeye.Config
 		origin, want string
 		vary         string
 	}{
-		{engine.Config{}, "https://a.example", "", "Accept-Encoding"},
-		{engine.Config{Origins: []string{"https://a.example"}}, "https://a.example", "https://a.example", "Accept-Encoding, Origin"},
-		{engine.Config{Origins: []string{"https://a.example"}}, "https://b.example", "", "Accept-Encoding, Origin"},
-		{engine.Config{Origins: []string{"*"}}, "https://b.example", "*", "Accept-Encoding"},
-		{engine.Config{AllowOrigin: func(o string, r *engine.Request) bool {
+		{sockeye.Config{}, "https://a.example", "", "Accept-Encoding"},
+		{sockeye.Config{Origins: []string{"https://a.example"}}, "https://a.example", "https://a.example", "Accept-Encoding, Origin"},
+		{sockeye.Config{Origins: []string{"https://a.example"}}, "https://b.example", "", "Accept-Encoding, Origin"},
+		{sockeye.Config{Origins: []string{"*"}}, "https://b.example", "*", "Accept-Encoding"},
+		{sockeye.Config{AllowOrigin: func(o string, r *sockeye.Request) bool {
 			return o == "https://c.example" && r.URL() == "/socket.io/socket.io.esm.min.js" && r.Address() != ""
 		}}, "https://c.example", "https://c.example", "Accept-Encoding, Origin"},
 	} {
-		addr, _ := serve(t, sockeye.Config{Client: files, Engine: c.cfg}, nil)
+		c.cfg.Client = files
+		addr, _ := serve(t, c.cfg, nil)
 		resp, body := fetch(t, "http://"+addr+"/socket.io/socket.io.esm.min.js", "Origin", c.origin)
 		vary := strings.Join(resp.Header.Values("Vary"), ", ")
 		if resp.StatusCode != 200 || body != "the client" || resp.Header.Get("Access-Control-Allow-Origin") != c.want || vary != c.vary {
@@ -97,8 +97,8 @@ func TestClientBundleCORS(t *testing.T) {
 // configuration together with its own.
 func TestFaultsOfAllParts(t *testing.T) {
 	_, err := sockeye.New(sockeye.Config{
-		AckTimeout: 30, Engine: engine.Config{Transports: []string{"carrier pigeon"}, PingInterval: 25, Origins: []string{"example.org"}},
-		Net: netpoll.Config{Loops: -1},
+		AckTimeout: 30, Transports: []string{"carrier pigeon"}, PingInterval: 25, Origins: []string{"example.org"},
+		Loops: -1,
 	})
 	for _, want := range []string{"AckTimeout", "Transports[0]", "PingInterval", "Origins[0]", "Loops"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -109,18 +109,18 @@ func TestFaultsOfAllParts(t *testing.T) {
 
 func TestPaths(t *testing.T) {
 	for _, c := range []struct {
-		cfg    engine.Config
+		cfg    sockeye.Config
 		yes    string
 		no     string
 		listed string
 	}{
-		{engine.Config{}, "/socket.io/?", "/socket.io?", "/socket.io/"},
-		{engine.Config{Path: "chat"}, "/chat/?", "/socket.io/?", "/chat/"},
-		{engine.Config{Path: "/a/b/"}, "/a/b/?", "/a/?", "/a/b/"},
-		{engine.Config{Path: "/x/", NoTrailingSlash: true}, "/x?", "/?", "/x"},
-		{engine.Config{NoTrailingSlash: true}, "/socket.io/?", "/socket?", "/socket.io"},
+		{sockeye.Config{}, "/socket.io/?", "/socket.io?", "/socket.io/"},
+		{sockeye.Config{Path: "chat"}, "/chat/?", "/socket.io/?", "/chat/"},
+		{sockeye.Config{Path: "/a/b/"}, "/a/b/?", "/a/?", "/a/b/"},
+		{sockeye.Config{Path: "/x/", NoTrailingSlash: true}, "/x?", "/?", "/x"},
+		{sockeye.Config{NoTrailingSlash: true}, "/socket.io/?", "/socket?", "/socket.io"},
 	} {
-		addr, srv := serve(t, sockeye.Config{Engine: c.cfg}, nil)
+		addr, srv := serve(t, c.cfg, nil)
 		if srv.Path() != c.listed {
 			t.Errorf("path %q, want %q", srv.Path(), c.listed)
 		}
@@ -137,7 +137,7 @@ func TestPaths(t *testing.T) {
 func TestEngineMiddlewareAndHeaders(t *testing.T) {
 	type key struct{}
 	refused := make(chan string, 10)
-	addr, srv := serve(t, sockeye.Config{Engine: engine.Config{
+	addr, srv := serve(t, sockeye.Config{
 		Middleware: func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				switch user := r.URL.Query().Get("user"); user {
@@ -153,20 +153,20 @@ func TestEngineMiddlewareAndHeaders(t *testing.T) {
 				}
 			})
 		},
-		AllowRequest: func(r *engine.Request) error {
+		AllowRequest: func(r *sockeye.Request) error {
 			if r.Context().Value(key{}) == "mallory" {
 				return errors.New("not you")
 			}
 			return nil
 		},
-		Headers: func(h http.Header, r *engine.Request, initial bool) {
+		Headers: func(h http.Header, r *sockeye.Request, initial bool) {
 			h.Set("X-Initial", fmt.Sprint(initial))
 			h.Set("X-Split", "a\r\nX-Injected: b")
 		},
-		OnRefused: func(r *engine.Request, x engine.Refusal) {
+		OnRefused: func(r *sockeye.Request, x engine.Refusal) {
 			refused <- fmt.Sprint(r.Method(), x.Code, x.Message)
 		},
-	}}, nil)
+	}, nil)
 	url := "http://" + addr + "/socket.io/?EIO=4&transport=polling"
 	if resp, body := fetch(t, url); resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") != "Basic" || !strings.HasPrefix(body, "who are you?") {
 		t.Errorf("%d %v %q", resp.StatusCode, resp.Header, body)
@@ -198,42 +198,42 @@ func TestEngineMiddlewareAndHeaders(t *testing.T) {
 // TestReferenceHandshake: the cases of engine.io/test/server.js about what a
 // handshake's answer says, by option.
 func TestReferenceHandshake(t *testing.T) {
-	cookie := func(c http.Cookie) engine.Config { return engine.Config{Cookie: &c, GenerateID: fixedID} }
+	cookie := func(c http.Cookie) sockeye.Config { return sockeye.Config{Cookie: &c, GenerateID: fixedID} }
 	const polling, websocket = "transport=polling", "transport=websocket"
 	for _, c := range []struct {
 		name   string
-		cfg    engine.Config
+		cfg    sockeye.Config
 		query  string
 		header []string
 		status int
 		want   string // "Name: value" lines of the answer, "-Name" for none, anything else in the body
 	}{
-		{"no cookie", engine.Config{}, polling, nil, 200, "-Set-Cookie"},
+		{"no cookie", sockeye.Config{}, polling, nil, 200, "-Set-Cookie"},
 		{"cookie", cookie(http.Cookie{Name: "io", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}), polling, nil, 200, "Set-Cookie: io=fixed; Path=/; HttpOnly; SameSite=Lax"},
 		{"cookie without path", cookie(http.Cookie{Name: "woot"}), polling, nil, 200, "Set-Cookie: woot=fixed"},
 		{"cookie with path", cookie(http.Cookie{Name: "io", Path: "/custom"}), polling, nil, 200, "Set-Cookie: io=fixed; Path=/custom"},
 		{"cookie, strict", cookie(http.Cookie{Name: "io", SameSite: http.SameSiteStrictMode}), polling, nil, 200, "Set-Cookie: io=fixed; SameSite=Strict"},
-		{"own ID", engine.Config{GenerateID: fixedID}, polling, nil, 200, `"sid":"fixed"`},
-		{"no ID", engine.Config{GenerateID: func(*engine.Request) string { return "" }}, polling, nil, 400, `{"code":3,"message":"Bad request"}`},
-		{"timeouts", engine.Config{PingInterval: 300e6, PingTimeout: 200e6}, polling, nil, 200, `"pingInterval":300,"pingTimeout":200`},
-		{"limit", engine.Config{MaxPayload: 77}, polling, nil, 200, `"maxPayload":77`},
-		{"upgrades", engine.Config{}, polling, nil, 200, `"upgrades":["websocket"]`},
-		{"polling only", engine.Config{Transports: []string{"polling"}}, polling, nil, 200, `"upgrades":[]`},
-		{"no upgrades", engine.Config{NoUpgrades: true}, polling, nil, 200, `"upgrades":[]`},
-		{"websocket only", engine.Config{Transports: []string{"websocket"}}, polling, nil, 400, `{"code":0,"message":"Transport unknown"}`},
-		{"constructor", engine.Config{}, "transport=constructor", nil, 400, `"code":0`},
-		{"__proto__", engine.Config{}, "transport=__proto__", nil, 400, `"code":0`},
-		{"no upgrade header", engine.Config{}, websocket, nil, 400, `"code":3`},
-		{"unknown session", engine.Config{}, polling + "&sid=nope", nil, 400, `{"code":1,"message":"Session ID unknown"}`},
-		{"any data in the query", engine.Config{}, polling + "&a=b&__proto__=x&%F0%9F%91%8B=%20", nil, 200, `0{`},
-		{"cache", engine.Config{}, polling, nil, 200, "Cache-Control: no-store"},
-		{"no CORS", engine.Config{}, polling, []string{"Origin", "https://a.example"}, 403, "-Access-Control-Allow-Origin"},
-		{"CORS", engine.Config{Origins: []string{"https://a.example"}, Credentials: true}, polling, []string{"Origin", "https://a.example"}, 200, "Access-Control-Allow-Origin: https://a.example\nAccess-Control-Allow-Credentials: true\nVary: Origin"},
-		{"CORS, other origin", engine.Config{Origins: []string{"https://a.example"}}, polling, []string{"Origin", "https://b.example"}, 403, "-Access-Control-Allow-Origin\nVary: Origin"},
-		{"CORS, any origin", engine.Config{Origins: []string{"*"}}, polling, []string{"Origin", "https://b.example"}, 200, "Access-Control-Allow-Origin: *"},
+		{"own ID", sockeye.Config{GenerateID: fixedID}, polling, nil, 200, `"sid":"fixed"`},
+		{"no ID", sockeye.Config{GenerateID: func(*sockeye.Request) string { return "" }}, polling, nil, 400, `{"code":3,"message":"Bad request"}`},
+		{"timeouts", sockeye.Config{PingInterval: 300e6, PingTimeout: 200e6}, polling, nil, 200, `"pingInterval":300,"pingTimeout":200`},
+		{"limit", sockeye.Config{MaxPayload: 77}, polling, nil, 200, `"maxPayload":77`},
+		{"upgrades", sockeye.Config{}, polling, nil, 200, `"upgrades":["websocket"]`},
+		{"polling only", sockeye.Config{Transports: []string{"polling"}}, polling, nil, 200, `"upgrades":[]`},
+		{"no upgrades", sockeye.Config{NoUpgrades: true}, polling, nil, 200, `"upgrades":[]`},
+		{"websocket only", sockeye.Config{Transports: []string{"websocket"}}, polling, nil, 400, `{"code":0,"message":"Transport unknown"}`},
+		{"constructor", sockeye.Config{}, "transport=constructor", nil, 400, `"code":0`},
+		{"__proto__", sockeye.Config{}, "transport=__proto__", nil, 400, `"code":0`},
+		{"no upgrade header", sockeye.Config{}, websocket, nil, 400, `"code":3`},
+		{"unknown session", sockeye.Config{}, polling + "&sid=nope", nil, 400, `{"code":1,"message":"Session ID unknown"}`},
+		{"any data in the query", sockeye.Config{}, polling + "&a=b&__proto__=x&%F0%9F%91%8B=%20", nil, 200, `0{`},
+		{"cache", sockeye.Config{}, polling, nil, 200, "Cache-Control: no-store"},
+		{"no CORS", sockeye.Config{}, polling, []string{"Origin", "https://a.example"}, 403, "-Access-Control-Allow-Origin"},
+		{"CORS", sockeye.Config{Origins: []string{"https://a.example"}, Credentials: true}, polling, []string{"Origin", "https://a.example"}, 200, "Access-Control-Allow-Origin: https://a.example\nAccess-Control-Allow-Credentials: true\nVary: Origin"},
+		{"CORS, other origin", sockeye.Config{Origins: []string{"https://a.example"}}, polling, []string{"Origin", "https://b.example"}, 403, "-Access-Control-Allow-Origin\nVary: Origin"},
+		{"CORS, any origin", sockeye.Config{Origins: []string{"*"}}, polling, []string{"Origin", "https://b.example"}, 200, "Access-Control-Allow-Origin: *"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			addr, _ := serve(t, sockeye.Config{Engine: c.cfg}, nil)
+			addr, _ := serve(t, c.cfg, nil)
 			resp, body := fetch(t, "http://"+addr+"/socket.io/?EIO=4&"+c.query, c.header...)
 			if resp.StatusCode != c.status {
 				t.Errorf("%d %q", resp.StatusCode, body)
@@ -257,7 +257,7 @@ func TestReferenceHandshake(t *testing.T) {
 	}
 }
 
-func fixedID(*engine.Request) string { return "fixed" }
+func fixedID(*sockeye.Request) string { return "fixed" }
 
 // TestRemoteAddress: of a poll and of a WebSocket.
 func TestRemoteAddress(t *testing.T) {

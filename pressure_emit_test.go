@@ -9,9 +9,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/wire"
-	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // receiver takes the events of a peer, one after the other.
@@ -102,7 +100,7 @@ func TestBurstArrivesWhole(t *testing.T) {
 func TestEmitWaits(t *testing.T) {
 	sockets := make(chan *sockeye.Socket, 2)
 	addr, srv := serve(t, sockeye.Config{
-		EmitTimeout: 100 * time.Millisecond, Engine: engine.Config{SlowTimeout: -1}, Net: netpoll.Config{SlowTimeout: -1, Loops: 1},
+		EmitTimeout: 100 * time.Millisecond, SlowTimeout: -1, Loops: 1,
 	}, func(srv *sockeye.Server) {
 		srv.OnConnection(func(s *sockeye.Socket) { sockets <- s })
 		srv.On("echo", func(n int) int { return n })

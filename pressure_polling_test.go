@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/heaptest"
 	"github.com/sockeye-io/sockeye/internal/wire"
 )
@@ -26,7 +25,7 @@ func TestSmallAnswersToPolling(t *testing.T) {
 	}
 	events := 5 * each
 	var handled atomic.Int64
-	addr, srv := serve(t, sockeye.Config{Engine: engine.Config{MaxQueuedBytes: limit}}, func(srv *sockeye.Server) {
+	addr, srv := serve(t, sockeye.Config{MaxQueuedBytes: limit}, func(srv *sockeye.Server) {
 		srv.On("ask", func(*sockeye.Socket) string { handled.Add(1); return "a" })
 	})
 	var polls []*wire.Poll

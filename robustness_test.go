@@ -23,7 +23,6 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/wire"
-	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // Each test of this file keeps a connection of its own beside the fault and
@@ -41,7 +40,7 @@ func bystander(t *testing.T, addr string) (stillServed func()) {
 }
 
 func TestMalformedHTTP(t *testing.T) {
-	addr, srv := serve(t, sockeye.Config{Net: netpoll.Config{HeadTimeout: 50 * time.Millisecond, BodyTimeout: 50 * time.Millisecond}}, reference)
+	addr, srv := serve(t, sockeye.Config{HeadTimeout: 50 * time.Millisecond, BodyTimeout: 50 * time.Millisecond}, reference)
 	defer bystander(t, addr)()
 	const get = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\n"
 	const post = "POST /socket.io/?EIO=4&transport=polling&sid=x HTTP/1.1\r\nHost: h\r\n"
@@ -128,7 +127,7 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 }
 
 func TestBadFrames(t *testing.T) {
-	addr, srv := serve(t, sockeye.Config{Engine: engine.Config{MaxPayload: 1000}}, reference)
+	addr, srv := serve(t, sockeye.Config{MaxPayload: 1000}, reference)
 	defer bystander(t, addr)()
 	text := func(b string) []byte { return ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte(b)))) }
 	reserved := text("42[]")
@@ -166,7 +165,7 @@ func TestBadFrames(t *testing.T) {
 }
 
 func TestBodyOverTheLimit(t *testing.T) {
-	addr, _ := serve(t, sockeye.Config{Engine: engine.Config{MaxPayload: 1000}}, reference)
+	addr, _ := serve(t, sockeye.Config{MaxPayload: 1000}, reference)
 	defer bystander(t, addr)()
 	p := wire.ConnectPoll(t, addr)
 	p.Post(`42["message","`+strings.Repeat("a", 1000)+`"]`, 413, "")
@@ -252,7 +251,7 @@ func TestClientsThatVanish(t *testing.T) {
 // TestSlowConsumer: a peer that does not read is cut off; the others get all.
 func TestSlowConsumer(t *testing.T) {
 	const patience = 300 * time.Millisecond
-	addr, srv := serve(t, sockeye.Config{Engine: engine.Config{SlowTimeout: patience}, Net: netpoll.Config{SlowTimeout: patience}}, nil)
+	addr, srv := serve(t, sockeye.Config{SlowTimeout: patience}, nil)
 	slow := wire.Connect(t, addr)
 	_ = wire.ConnectPoll(t, addr) // never polls
 	const others, messages = 20, 400
@@ -284,12 +283,12 @@ func TestPanics(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{
 		Inline:   true,
 		Fallback: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("fallback") }),
-		Engine: engine.Config{AllowRequest: func(r *engine.Request) error {
+		AllowRequest: func(r *engine.Request) error {
 			if r.Query().Get("panic") != "" {
 				panic("allowRequest")
 			}
 			return nil
-		}},
+		},
 	}, func(srv *sockeye.Server) {
 		reference(srv)
 		srv.Of("/middleware").Use(func(*sockeye.Socket) error { panic("middleware") })
@@ -334,7 +333,7 @@ func TestPanics(t *testing.T) {
 }
 
 func TestAllowRequest(t *testing.T) {
-	addr, _ := serve(t, sockeye.Config{Engine: engine.Config{
+	addr, _ := serve(t, sockeye.Config{
 		Origins: []string{"https://a.example"}, Credentials: true,
 		AllowRequest: func(r *engine.Request) error {
 			if r.Header("X-Token") != "secret" {
@@ -343,7 +342,7 @@ func TestAllowRequest(t *testing.T) {
 			return nil
 		},
 		Cookie: &http.Cookie{Name: "io", Path: "/", HttpOnly: true},
-	}}, reference)
+	}, reference)
 	ask := func(method, token string) (*http.Response, string) {
 		t.Helper()
 		req, _ := http.NewRequest(method, "http://"+addr+"/socket.io/?EIO=4&transport=polling", nil)
@@ -439,7 +438,7 @@ func TestFallbackStreams(t *testing.T) {
 }
 
 func TestMaxConns(t *testing.T) {
-	addr, _ := serve(t, sockeye.Config{Net: netpoll.Config{MaxConns: 3}}, reference)
+	addr, _ := serve(t, sockeye.Config{MaxConns: 3}, reference)
 	first := wire.Connect(t, addr)
 	defer bystander(t, addr)()
 	_ = wire.Connect(t, addr)
@@ -506,7 +505,7 @@ func TestOutOfDescriptors(t *testing.T) {
 }
 
 func serveWithFewDescriptors(t *testing.T) {
-	srv, err := sockeye.New(sockeye.Config{Net: netpoll.Config{MaxConns: 1 << 20, Loops: 1}})
+	srv, err := sockeye.New(sockeye.Config{MaxConns: 1 << 20, Loops: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

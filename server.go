@@ -57,26 +57,29 @@ func New(cfg Config) (*Server, error) {
 	}
 	cfg = cfg.withDefaults()
 	srv := &Server{cfg: cfg, log: ratelog.New(cfg.Logger), namespaces: map[string]*Namespace{}, closed: make(chan struct{})}
+	eng, net := cfg.engine(), cfg.net()
 	var files *bundle
 	if cfg.Client != nil {
-		files = newBundle(cfg.Client, cfg.Engine.Path, cfg.Net.Fallback, cfg.Logger)
-		cfg.Net.Fallback, cfg.Engine.Unclaimed = files, append(cfg.Engine.Unclaimed, files.paths()...)
+		files = newBundle(cfg.Client, cfg.Path, cfg.Fallback, cfg.Logger)
+		net.Fallback, eng.Unclaimed = files, files.paths()
 	}
 	var err error
-	if srv.engine, err = engine.New(cfg.Engine, (*sessionHandler)(srv)); err != nil {
+	if srv.engine, err = engine.New(eng, (*sessionHandler)(srv)); err != nil {
 		return nil, fmt.Errorf("sockeye: %w", err)
 	}
 	if files != nil {
 		files.cors = srv.engine.AddCORS
 	}
-	if srv.group, err = engine.Start(cfg.Net, append([]*engine.Engine{srv.engine}, cfg.Engines...)...); err != nil {
+	if srv.group, err = engine.Start(net, append([]*engine.Engine{srv.engine}, cfg.Engines...)...); err != nil {
 		return nil, fmt.Errorf("sockeye: %w", err)
 	}
-	if srv.pool = cfg.Pool; srv.pool == nil {
+	if cfg.Seams != nil && cfg.Seams.Pool != nil {
+		srv.pool = cfg.Seams.Pool
+	} else {
 		srv.pool = lend.NewWorkers(cfg.MaxWorkers)
 	}
 	srv.Namespace = srv.Of("/")
-	if cfg.TrimAfter > 0 && cfg.Net.Systems == nil {
+	if cfg.TrimAfter > 0 && !cfg.driven() {
 		srv.trimmer = startTrimmer(cfg.TrimAfter)
 	}
 	return srv, nil
@@ -178,7 +181,7 @@ func (srv *Server) Close(ctx context.Context) error {
 	if !again {
 		go srv.close(ctx)
 	}
-	if srv.pool.Inside() || netpoll.OnLoop() && srv.cfg.Net.Systems == nil {
+	if srv.pool.Inside() || netpoll.OnLoop() && !srv.cfg.driven() {
 		return nil
 	}
 	select {

@@ -98,7 +98,7 @@ func (s *Socket) WithSession(f func(m map[string]any)) {
 }
 
 // Context is done when the socket has been disconnected. It has the values of the
-// context of the request that opened the session; see engine.Config.Middleware.
+// context of the request that opened the session; see Config.Middleware.
 func (s *Socket) Context() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -23,10 +23,9 @@ import (
 // Argument values of a received event are passed on as they are. What one
 // goroutine emits arrives in that order.
 //
-// While more than engine.Config.MaxQueuedBytes (netpoll.Config's for a WebSocket)
-// wait for this peer Emit waits, for Config.EmitTimeout at most; see WithContext and
-// Timeout. A peer that reads too slowly is disconnected. On an event loop
-// (Config.Inline) it never waits.
+// While more than Config.MaxQueuedBytes wait for this peer Emit waits, for
+// Config.EmitTimeout at most; see WithContext and Timeout. A peer that reads too slowly
+// is disconnected. On an event loop (Config.Inline) it never waits.
 //
 // Its error is ErrReservedEvent, ErrDisconnected, ErrQueueFull, ErrConnecting or the
 // Codec's; the event has not been sent then.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/wire"
-	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // stressTime is 20 s, or what SOCKEYE_STRESS says.
@@ -43,7 +42,7 @@ func TestNoLostWakeUp(t *testing.T) {
 
 func stressWakeUps(t *testing.T, loops int, d time.Duration) {
 	const sockets, emitters = 20, 6
-	addr, srv := serve(t, sockeye.Config{Net: netpoll.Config{Loops: loops}}, nil)
+	addr, srv := serve(t, sockeye.Config{Loops: loops}, nil)
 	all := make([]*wire.WS, sockets)
 	for i := range all {
 		all[i] = wire.Connect(t, addr)

@@ -5,14 +5,13 @@ import (
 	"testing"
 
 	sockeye "github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/wire"
 )
 
 // TestSocketIOv4 is the exchange with clients of Socket.IO 1 and 2.
 func TestSocketIOv4(t *testing.T) {
 	auths := make(chan string, 2)
-	addr, _ := serve(t, sockeye.Config{Engine: engine.Config{AllowEIO3: true}}, func(srv *sockeye.Server) {
+	addr, _ := serve(t, sockeye.Config{AllowEIO3: true}, func(srv *sockeye.Server) {
 		srv.On("echo", func(s *sockeye.Socket, e *sockeye.Event) error { return s.Emit("echo", e.Arguments()...) })
 		srv.On("id", func(s *sockeye.Socket) string { return s.ID() })
 		srv.Of("/a").OnConnect(func(s *sockeye.Socket) error { auths <- string(s.AuthJSON()); return nil })

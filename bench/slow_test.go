@@ -15,7 +15,6 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/wire"
-	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // BenchmarkSlowReaders is a broadcast of 4 kB every 20 ms to 1,000 readers in a
@@ -25,7 +24,7 @@ import (
 func BenchmarkSlowReaders(b *testing.B) {
 	for _, stopped := range []int{0, 100} {
 		b.Run(fmt.Sprint(stopped, "stopped"), func(b *testing.B) {
-			addr, srv := serve(b, sockeye.Config{Net: netpoll.Config{MaxQueuedBytes: 64 << 10}})
+			addr, srv := serve(b, sockeye.Config{MaxQueuedBytes: 64 << 10})
 			cmd := exec.Command(os.Args[0], "-test.run", "^TestSlowReaders$")
 			cmd.Env = append(os.Environ(), "SOCKEYE_SLOW="+addr, "SOCKEYE_SLOW_STOPPED="+strconv.Itoa(stopped))
 			in, err := cmd.StdinPipe()

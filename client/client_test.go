@@ -15,7 +15,6 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/client"
-	"github.com/sockeye-io/sockeye/engine"
 )
 
 const limit = 10 * time.Second
@@ -308,8 +307,7 @@ func TestDisconnectedByServer(t *testing.T) {
 
 func TestRecovery(t *testing.T) {
 	// A session that waits in no poll when it is cut is missed by its pings only.
-	heartbeat := engine.Config{PingInterval: 100 * time.Millisecond, PingTimeout: time.Second}
-	addr, srv := serve(t, sockeye.Config{Engine: heartbeat, Recovery: &sockeye.Recovery{}})
+	addr, srv := serve(t, sockeye.Config{PingInterval: 100 * time.Millisecond, PingTimeout: time.Second, Recovery: &sockeye.Recovery{}})
 	x := newCutter(t, addr)
 	eachMode(t, func(t *testing.T, cfg client.Config) {
 		c := dial(t, "http://"+x.addr, cfg)

@@ -12,8 +12,6 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/client"
-	"github.com/sockeye-io/sockeye/engine"
-	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // soon is how long something may take that does not wait for a peer, on a busy
@@ -339,7 +337,7 @@ func TestReasons(t *testing.T) {
 		"ping timeout":         func(_ *sockeye.Server, x *cutter, _ *client.Client) { x.freeze() },
 	} {
 		t.Run(want, func(t *testing.T) {
-			addr, srv := serve(t, sockeye.Config{Engine: engine.Config{PingInterval: 100 * time.Millisecond, PingTimeout: 400 * time.Millisecond}})
+			addr, srv := serve(t, sockeye.Config{PingInterval: 100 * time.Millisecond, PingTimeout: 400 * time.Millisecond})
 			x := newCutter(t, addr)
 			cfg := quick("websocket")
 			cfg.NoReconnect = true
@@ -385,7 +383,7 @@ func marker(t *testing.T, c *client.Client) {
 // A handler that blocks, a queue that is full: the server's pings are answered all
 // the same, and the end of the namespace is seen.
 func TestBlockedHandler(t *testing.T) {
-	addr, srv := serve(t, sockeye.Config{Engine: engine.Config{PingInterval: 50 * time.Millisecond, PingTimeout: 150 * time.Millisecond}})
+	addr, srv := serve(t, sockeye.Config{PingInterval: 50 * time.Millisecond, PingTimeout: 150 * time.Millisecond})
 	eachMode(t, func(t *testing.T, cfg client.Config) {
 		cfg.MaxQueued, cfg.MaxQueuedBytes = 5, 64<<10
 		c := dial(t, "http://"+addr, cfg)
@@ -441,8 +439,7 @@ func TestBlockedHandler(t *testing.T) {
 // for ever.
 func TestBothSidesEmitMuch(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{
-		Net:    netpoll.Config{MaxQueuedBytes: 64 << 20},
-		Engine: engine.Config{MaxQueuedBytes: 64 << 20},
+		MaxQueuedBytes: 64 << 20,
 	})
 	const n = 300
 	pad := strings.Repeat("x", 64<<10)

@@ -13,7 +13,6 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/client"
 	"github.com/sockeye-io/sockeye/engine"
-	"github.com/sockeye-io/sockeye/netpoll"
 
 	"github.com/sockeye-io/sockeye/proto/ws"
 )
@@ -280,26 +279,24 @@ func Example_life() {
 // compression, handshakes, and other paths.
 func Example_options() {
 	srv, err := sockeye.New(sockeye.Config{
-		Engine: engine.Config{
-			AllowEIO3:    true, // clients of Socket.IO 1 and 2
-			Origins:      []string{"https://example.org"},
-			Credentials:  true,
-			MaxPayload:   100_000,
-			PingInterval: 10 * time.Second,
-			AllowRequest: func(r *engine.Request) error {
-				if r.Header("User-Agent") == "" {
-					return errors.New("who are you?")
-				}
-				return nil
-			},
-			Middleware: func(next http.Handler) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					w.Header().Set("X-Served-By", "sockeye")
-					next.ServeHTTP(w, r)
-				})
-			},
+		AllowEIO3:    true, // clients of Socket.IO 1 and 2
+		Origins:      []string{"https://example.org"},
+		Credentials:  true,
+		MaxPayload:   100_000,
+		PingInterval: 10 * time.Second,
+		AllowRequest: func(r *engine.Request) error {
+			if r.Header("User-Agent") == "" {
+				return errors.New("who are you?")
+			}
+			return nil
 		},
-		Net:      netpoll.Config{Deflate: &ws.DeflateConfig{}},
+		Middleware: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("X-Served-By", "sockeye")
+				next.ServeHTTP(w, r)
+			})
+		},
+		Deflate:  &ws.DeflateConfig{},
 		Fallback: http.FileServer(http.Dir(".")),
 	})
 	if err != nil {

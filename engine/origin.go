@@ -285,7 +285,7 @@ func (e *Engine) warnOrigin(from, host string) {
 	if !ok {
 		return
 	}
-	args := []any{"origin", from, "host", host, "to let it in", fmt.Sprintf("engine.Config{Origins: []string{%q}}", from)}
+	args := []any{"origin", from, "host", host, "to let it in", fmt.Sprintf("Config{Origins: []string{%q}}", from)}
 	if o, ok := cutOrigin(from); ok && defaultPort(o.scheme) != "" {
 		args = append(args, "if it is this server's own", "have the proxy in front pass Host on as it came")
 	}

@@ -226,7 +226,7 @@ func TestOriginWarnings(t *testing.T) {
 	for range 3 {
 		ask(t, e, "Origin: https://my.app:8443\r\n")
 	}
-	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `engine.Config{Origins: []string{\"https://my.app:8443\"}}`) || !strings.Contains(got, "level=WARN") {
+	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `Config{Origins: []string{\"https://my.app:8443\"}}`) || !strings.Contains(got, "level=WARN") {
 		t.Errorf("%s", got)
 	}
 	for i := range 100 {

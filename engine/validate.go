@@ -17,7 +17,7 @@ import (
 func (c Config) Validate() error {
 	var faults []error
 	fault := func(field, format string, args ...any) {
-		faults = append(faults, fmt.Errorf("engine: Config.%s "+format, append([]any{field}, args...)...))
+		faults = append(faults, &netpoll.Fault{Package: "engine", Field: field, Err: fmt.Errorf(format, args...)})
 	}
 	for _, f := range []struct {
 		name string

@@ -177,10 +177,36 @@ func (c Config) withDefaults() Config {
 // maxMessageLimit keeps sums of lengths from overflowing.
 const maxMessageLimit = math.MaxInt32 / 2
 
+// Fault is what is wrong with a field of a Config, this package's or one's above.
+type Fault struct {
+	Package, Field string
+	Err            error // "is 5: it must be ..."
+}
+
+func (f *Fault) Error() string { return f.Package + ": Config." + f.Field + " " + f.Err.Error() }
+
+func (f *Fault) Unwrap() error { return f.Err }
+
+// Faults are the faults that a Validate has joined.
+func Faults(err error) (all []*Fault) {
+	switch err := err.(type) { //nolint:errorlint // they are joined, not wrapped
+	case *Fault:
+		return []*Fault{err}
+	case interface{ Unwrap() []error }:
+		for _, e := range err.Unwrap() {
+			all = append(all, Faults(e)...)
+		}
+	}
+	return all
+}
+
 // Validate tells every fault of the configuration: numbers that mean nothing, times
 // without a unit, limits of which one makes another useless. New does, too.
 func (c Config) Validate() error {
 	var faults []error
+	fault := func(field, format string, args ...any) {
+		faults = append(faults, &Fault{"netpoll", field, fmt.Errorf(format, args...)})
+	}
 	for _, f := range []struct {
 		name     string
 		n        int64
@@ -206,7 +232,7 @@ func (c Config) Validate() error {
 		{"PerAddress.MessagesPerSecond", int64(c.PerAddress.MessagesPerSecond), 1, math.MaxInt32},
 	} {
 		if f.n != 0 && (f.n < f.min || f.n > f.max) {
-			faults = append(faults, fmt.Errorf("netpoll: Config.%s is %d; it must be 0, the default, or from %d to %d", f.name, f.n, f.min, f.max))
+			fault(f.name, "is %d; it must be 0, the default, or from %d to %d", f.n, f.min, f.max)
 		}
 	}
 	for _, f := range []struct {
@@ -221,7 +247,7 @@ func (c Config) Validate() error {
 		{"CloseTimeout", c.CloseTimeout},
 	} {
 		if f.d > 0 && f.d < time.Millisecond {
-			faults = append(faults, fmt.Errorf("netpoll: Config.%s is %d nanoseconds; has a unit been forgotten? Write %d * time.Second", f.name, f.d, f.d))
+			fault(f.name, "is %d nanoseconds; has a unit been forgotten? Write %d * time.Second", f.d, f.d)
 		}
 	}
 	for _, f := range []struct {
@@ -236,7 +262,7 @@ func (c Config) Validate() error {
 		{"MaxMessageBytes", int64(c.MaxMessageBytes), "MaxMemory", c.MaxMemory},
 	} {
 		if f.n > 0 && f.limit > 0 && f.n > f.limit {
-			faults = append(faults, fmt.Errorf("netpoll: Config.%s is %d, more than %s, which is %d: it would never be reached; lower it, or raise %s", f.name, f.n, f.above, f.limit, f.above))
+			fault(f.name, "is %d, more than %s, which is %d: it would never be reached; lower it, or raise %s", f.n, f.above, f.limit, f.above)
 		}
 	}
 	return errors.Join(faults...)

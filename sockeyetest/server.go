@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/internal/seam"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 )
 
@@ -20,12 +21,12 @@ type Server struct {
 	clients []*Client
 }
 
-// NewServer makes a server. It is closed at the end of the test. cfg.Net's loops
-// and listeners do not count.
+// NewServer makes a server. It is closed at the end of the test. cfg.Loops
+// does not count.
 func NewServer(t testing.TB, cfg sockeye.Config) *Server {
 	t.Helper()
 	s := &Server{net: netpolltest.NewNet(2)}
-	cfg.Net.Systems = s.net.Systems()
+	cfg.Seams = &seam.Seams{Systems: s.net.Systems()}
 	var err error
 	s.Server, err = sockeye.New(cfg)
 	if err != nil {

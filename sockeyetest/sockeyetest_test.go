@@ -98,7 +98,7 @@ func TestRefused(t *testing.T) {
 	if _, err := srv.Dial(t, sockeyetest.Options{Namespace: "/none"}); !errors.As(err, &refusal) || refusal.Message != "Invalid namespace" {
 		t.Errorf("%v", err)
 	}
-	closed := sockeyetest.NewServer(t, sockeye.Config{Engine: engine.Config{AllowRequest: func(*engine.Request) error { return errors.New("no") }}})
+	closed := sockeyetest.NewServer(t, sockeye.Config{AllowRequest: func(*engine.Request) error { return errors.New("no") }})
 	if _, err := closed.Dial(t, sockeyetest.Options{}); err == nil {
 		t.Error("connected")
 	}

@@ -30,7 +30,7 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:3000", "`address` to listen on; port 0 lets the kernel choose")
 	var cfg sockeye.Config
 	flag.Func("origin", "an `origin` whose pages may connect besides the chat's own; may be given several times", func(s string) error {
-		cfg.Engine.Origins = append(cfg.Engine.Origins, s)
+		cfg.Origins = append(cfg.Origins, s)
 		return nil
 	})
 	flag.Parse()

@@ -33,12 +33,13 @@ var allowed = map[string][]string{
 	"/internal/idtable":    {},
 	"/internal/lend":       {"/internal/goroutine"},
 	"/internal/ratelog":    {},
+	"/internal/seam":       {"/internal/lend", "/netpoll"},
 	"/engine":              {"/internal/idtable", "/internal/ratelog", "/proto/eio", "/proto/http1", "/proto/ws", "/netpoll"},
 	"/broadcast":           {"/engine", "/internal/goroutine", "/internal/idtable", "/proto/sio", "/netpoll"},
 	"/docs":                {},
 	"/client":              {"/internal/binary", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
-	"/sockeyetest":         {"", "/internal/binary", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
-	"":                     {"/broadcast", "/engine", "/internal/goroutine", "/internal/lend", "/internal/ratelog", "/proto/sio", "/netpoll", "github.com/valyala/bytebufferpool"},
+	"/sockeyetest":         {"", "/internal/seam", "/internal/binary", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
+	"":                     {"/broadcast", "/engine", "/internal/goroutine", "/internal/lend", "/internal/ratelog", "/internal/seam", "/proto/sio", "/proto/ws", "/netpoll", "github.com/valyala/bytebufferpool"},
 }
 
 func TestLayering(t *testing.T) {

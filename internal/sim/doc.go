@@ -19,5 +19,5 @@
 //
 // It does not see: what happens between two instructions of the server without a
 // call of the application's in between, other kernels' errors, net/http behind
-// netpoll.Config.Fallback, clients of version 3.
+// Config.Fallback, clients of version 3.
 package sim

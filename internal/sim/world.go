@@ -22,8 +22,8 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/internal/seam"
 	"github.com/sockeye-io/sockeye/internal/sim/yield"
-	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // Result is what a seed has led to.
@@ -114,17 +114,15 @@ func (p *plan) config(w *world) sockeye.Config {
 	rng := w.rng
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	cfg := sockeye.Config{
-		Engine: engine.Config{
-			PingInterval: 2*time.Second + time.Duration(rng.Int64N(int64(2*time.Second))), PingTimeout: 2 * time.Second,
-			UpgradeTimeout: 3 * time.Second, CloseTimeout: 3 * time.Second,
-		},
-		Net:            netpoll.Config{Systems: w.kernel.systems(), MaxMemory: p.maxMemory, CloseTimeout: time.Second, IdleTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, HeadTimeout: 5 * time.Second, BodyTimeout: 5 * time.Second},
+		PingInterval: 2*time.Second + time.Duration(rng.Int64N(int64(2*time.Second))), PingTimeout: 2 * time.Second,
+		UpgradeTimeout: 3 * time.Second, PollCloseTimeout: 3 * time.Second,
+		MaxMemory: p.maxMemory, CloseTimeout: time.Second, IdleTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, HeadTimeout: 5 * time.Second, BodyTimeout: 5 * time.Second,
 		ConnectTimeout: 5 * time.Second, AckTimeout: p.ackTimeout, EmitTimeout: p.emitTimeout, AttachmentTimeout: 3 * time.Second,
-		Pool: w.schedule, Inline: p.inline, Recovery: p.recovery, Codec: codec{w}, Logger: quiet,
+		Seams: &seam.Seams{Systems: w.kernel.systems(), Pool: w.schedule}, Inline: p.inline, Recovery: p.recovery, Codec: codec{w}, Logger: quiet,
 		CleanupEmptyChildNamespaces: rng.IntN(2) == 0,
 	}
 	if p.decides {
-		cfg.Engine.AllowRequest = func(r *engine.Request) error {
+		cfg.AllowRequest = func(r *engine.Request) error {
 			_, port, _ := strings.Cut(r.RemoteAddr(), ":")
 			number, _ := strconv.Atoi(port)
 			defer w.schedule.adopt(-number)()
@@ -137,23 +135,23 @@ func (p *plan) config(w *world) sockeye.Config {
 		}
 	}
 	if p.tight {
-		cfg.Engine.MaxPayload = 12_000
+		cfg.MaxPayload = 12_000
 	}
 	if rng.IntN(3) == 0 {
 		cfg.MailboxEvents, cfg.MailboxBytes = 2+rng.IntN(6), 1000+rng.IntN(4000)
 	}
 	if rng.IntN(3) == 0 && queuesAreTrue {
-		cfg.Engine.MaxQueuedBytes, cfg.Net.MaxQueuedBytes = 8_000+rng.IntN(30_000), 8_000+rng.IntN(30_000)
+		cfg.MaxQueuedBytes = 8_000 + rng.IntN(30_000)
 	}
 	if rng.IntN(3) == 0 {
-		cfg.Net.MaxPostedJobs, cfg.Net.MaxPostedBytes = 2+rng.IntN(10), 1000+rng.IntN(10_000)
+		cfg.MaxPostedJobs, cfg.MaxPostedBytes = 2+rng.IntN(10), 1000+rng.IntN(10_000)
 	}
 	if rng.IntN(4) == 0 {
 		cfg.MaxPendingAcks = 1 + rng.IntN(3)
 	}
 	w.cleanup = cfg.CleanupEmptyChildNamespaces
 	if p.early {
-		cfg.Engine.GenerateID = w.newSID
+		cfg.GenerateID = w.newSID
 	}
 	return cfg
 }

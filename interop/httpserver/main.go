@@ -23,7 +23,6 @@ import (
 	"time"
 
 	sockeye "github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/engine"
 )
 
 func main() {
@@ -61,7 +60,7 @@ func serveNetHTTP(ctx context.Context, addr string) error {
 
 func serveSockeye(ctx context.Context, addr string) error {
 	// The suite opens a session for each case, over few connections, and joins nothing.
-	srv, err := sockeye.New(sockeye.Config{Fallback: handler(), Engine: engine.Config{MaxPendingSessions: -1}})
+	srv, err := sockeye.New(sockeye.Config{Fallback: handler(), MaxPendingSessions: -1})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -27,14 +27,13 @@ import (
 
 func main() {
 	var cfg sockeye.Config
-	e := &cfg.Engine
 	addr := flag.String("addr", "127.0.0.1:0", "`address` to listen on; port 0 lets the kernel choose")
-	flag.StringVar(&e.Path, "path", "/socket.io/", "path of Socket.IO")
-	flag.DurationVar(&e.PingInterval, "ping-interval", 0, "time between pings (default 25s)")
-	flag.DurationVar(&e.PingTimeout, "ping-timeout", 0, "time to answer a ping (default 20s)")
+	flag.StringVar(&cfg.Path, "path", "/socket.io/", "path of Socket.IO")
+	flag.DurationVar(&cfg.PingInterval, "ping-interval", 0, "time between pings (default 25s)")
+	flag.DurationVar(&cfg.PingTimeout, "ping-timeout", 0, "time to answer a ping (default 20s)")
 	flag.DurationVar(&cfg.ConnectTimeout, "connect-timeout", 0, "time to join a namespace (default 45s)")
-	flag.IntVar(&e.MaxPayload, "max-payload", 0, "largest request body or message, in `bytes` (default 1000000)")
-	flag.BoolVar(&e.AllowEIO3, "eio3", false, "serve clients of Socket.IO 1 and 2 as well")
+	flag.IntVar(&cfg.MaxPayload, "max-payload", 0, "largest request body or message, in `bytes` (default 1000000)")
+	flag.BoolVar(&cfg.AllowEIO3, "eio3", false, "serve clients of Socket.IO 1 and 2 as well")
 	flag.BoolVar(&cfg.Inline, "inline", false, "run handlers on the event loops")
 	deflate := flag.Bool("deflate", false, "compress all WebSocket messages of peers that can")
 	eioPath := flag.String("eio-path", "", "if set, a bare Engine.IO echo is served on this `path`")
@@ -51,7 +50,7 @@ func main() {
 		defer pprof.StopCPUProfile()
 	}
 	if *deflate {
-		cfg.Net.Deflate = &ws.DeflateConfig{Threshold: -1}
+		cfg.Deflate = &ws.DeflateConfig{Threshold: -1}
 	}
 	if err := run(*addr, *eioPath, cfg); err != nil {
 		log.Print(err)
@@ -61,10 +60,12 @@ func main() {
 func run(addr, eioPath string, cfg sockeye.Config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	cfg.Engine.Origins = []string{"*"}
+	cfg.Origins = []string{"*"}
 	if eioPath != "" {
-		bare := cfg.Engine
-		bare.Path = eioPath
+		bare := engine.Config{
+			Path: eioPath, PingInterval: cfg.PingInterval, PingTimeout: cfg.PingTimeout, MaxPayload: cfg.MaxPayload, AllowEIO3: cfg.AllowEIO3,
+			Origins: cfg.Origins,
+		}
 		e, err := engine.New(bare, echo{})
 		if err != nil {
 			return err

@@ -30,12 +30,10 @@ func run(addr string, eio3 bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	srv, err := sockeye.New(sockeye.Config{
-		Engine: engine.Config{
-			PingInterval: 2 * time.Second,
-			AllowEIO3:    eio3,
-			AllowRequest: func(*engine.Request) error { time.Sleep(10 * time.Millisecond); return nil },
-		},
-		Recovery: &sockeye.Recovery{},
+		PingInterval: 2 * time.Second,
+		AllowEIO3:    eio3,
+		AllowRequest: func(*engine.Request) error { time.Sleep(10 * time.Millisecond); return nil },
+		Recovery:     &sockeye.Recovery{},
 	})
 	if err != nil {
 		log.Fatal(err)
