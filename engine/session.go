@@ -121,6 +121,9 @@ func (s *Session) Pause() {
 	}
 }
 
+// Paused tells whether messages are not delivered. Loop-owned.
+func (s *Session) Paused() bool { return s.paused }
+
 // Resume ends Pause. Loop-owned.
 func (s *Session) Resume() {
 	s.loop.Check()
@@ -136,6 +139,7 @@ func (s *Session) Resume() {
 		return
 	}
 	if u := s.probing(); u != nil {
+		u.anew()
 		u.conn.Resume()
 	}
 	if s.transport == transportWebSocket && s.conn != nil {

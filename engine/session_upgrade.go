@@ -24,6 +24,8 @@ import (
 //	            any other message, binary      WebSocket closed; polling goes on       polling
 //	            ones and malformed ones too
 //	            upgradeTimeout                 WebSocket closed; polling goes on       polling
+//	            ... while the session is paused, and is not read
+//	                                           another upgradeTimeout                  (same)
 //	            WebSocket lost                 polling goes on                         polling
 //	            session closed                 WebSocket closed                        -
 //	            another WebSocket request      101, and closed                         (same)
@@ -69,13 +71,26 @@ func (s *Session) handleUpgrade(c *netpoll.Conn, r *http1.Request, q query) {
 
 // Expire is for the loop's timers only.
 func (u *upgrade) Expire(*netpoll.Timer) {
-	if !u.probed || u.urgent {
-		u.s.abandonUpgrade("it was not complete within UpgradeTimeout")
-		return
+	s := u.s
+	switch {
+	case u.probed && !u.urgent:
+		u.urgent = true
+		s.loop.Arm(&u.timer, u, u.until-s.loop.Now())
+		s.answerPollWithNoop()
+	case s.paused:
+		u.anew()
+	default:
+		s.abandonUpgrade("it was not complete within UpgradeTimeout")
 	}
-	u.urgent = true
-	u.s.loop.Arm(&u.timer, u, u.until-u.s.loop.Now())
-	u.s.answerPollWithNoop()
+}
+
+// anew gives the peer all of UpgradeTimeout again: what it has sent has not been read.
+func (u *upgrade) anew() {
+	d := u.s.engine.cfg.UpgradeTimeout
+	u.until = u.s.loop.Now() + d
+	if !u.probed || u.urgent {
+		u.s.loop.Arm(&u.timer, u, d)
+	}
 }
 
 // handleProbe is given what arrives on the probing WebSocket.
