@@ -40,6 +40,11 @@ type partial struct {
 	charged     int // of attachments, to the group's memory
 }
 
+// await gives the attachments all of their time.
+func (p *partial) await() {
+	p.link.session.Loop().Arm(&p.timer, p, p.link.srv.cfg.AttachmentTimeout)
+}
+
 // connectTimer is the deadline by which a namespace has to be joined, from a
 // pool: an idle session has none.
 type connectTimer struct {
@@ -72,8 +77,13 @@ func (t *connectTimer) Expire(*netpoll.Timer) {
 	l.session.CloseNow(ForcedServerClose)
 }
 
-// Expire is for the loop's timers only: attachments did not arrive.
+// Expire is for the loop's timers only: attachments did not arrive, or have not been
+// read.
 func (p *partial) Expire(*netpoll.Timer) {
+	if p.link.session.Paused() {
+		p.await()
+		return
+	}
 	p.link.violated(errAttachmentsMissing)
 }
 
@@ -203,7 +213,7 @@ func (l *link) handlePacket(data []byte) error {
 		b := &partial{link: l, packet: p, socket: s, payload: copyOf(p.Data), bytes: len(data)}
 		l.partial = b
 		b.payload.Charge(l.srv.group.Memory())
-		l.session.Loop().Arm(&b.timer, b, cfg.AttachmentTimeout)
+		b.await()
 	default:
 		return errUnexpected
 	}
@@ -346,9 +356,12 @@ func (l *link) pace() {
 	}
 	if pause && (!asking || over) {
 		l.session.Pause()
-	} else {
-		l.session.Resume()
+		return
 	}
+	if l.session.Paused() && l.partial != nil {
+		l.partial.await()
+	}
+	l.session.Resume()
 }
 
 // pacePosted follows when a mailbox has room again, or somebody asks.
