@@ -193,7 +193,7 @@ func (l *link) handlePacket(data []byte) error {
 		switch {
 		case s == nil || s.life.state().byServer():
 			l.srv.stats.ignored.Add(1)
-		case cfg.Inline && s.idle():
+		case cfg.Inline: // no mailbox runs: the verdict came when it was empty
 			s.handleEvent(p, p.Data, nil) // where it lies
 			if l.session.Full() {
 				l.pace()

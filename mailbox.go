@@ -248,13 +248,6 @@ func (b *mailbox) free() {
 	mailboxes.Put(b)
 }
 
-// idle tells whether no handler runs, and nothing waits for one. Loop-owned.
-func (s *Socket) idle() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.box == nil
-}
-
 // mailboxFull tells whether the session may not be read on for this socket.
 func (s *Socket) mailboxFull() bool {
 	s.mu.Lock()
