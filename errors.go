@@ -17,7 +17,7 @@ const (
 	PingTimeout               = engine.PingTimeout        // the peer did not answer a ping in time
 	ParseError                = engine.ParseError         // the peer sent what is no packet
 	ForcedClose               = engine.ForcedClose        // the peer broke the protocol
-	ServerShuttingDown        = engine.ServerShuttingDown // Server.Close
+	ServerShuttingDown        = engine.ServerShuttingDown // Server.Shutdown
 	ForcedServerClose         = Reason("forced server close")
 	ClientNamespaceDisconnect = Reason("client namespace disconnect") // the peer left the namespace
 	ServerNamespaceDisconnect = Reason("server namespace disconnect") // Socket.Disconnect

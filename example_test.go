@@ -24,14 +24,14 @@ func Example() {
 		log.Fatal(err)
 	}
 	fmt.Println("serving on", addr.Network())
-	fmt.Println(srv.Close(context.Background()))
+	fmt.Println(srv.Shutdown(context.Background()))
 	// Output:
 	// serving on tcp
 	// <nil>
 }
 
 // A middleware decides who may connect, and files are served beside.
-func ExampleHandlers_Use() {
+func ExampleNamespace_Use() {
 	srv, err := sockeye.New(sockeye.Config{
 		Fallback: http.FileServer(http.Dir("public")), // requests for other paths than /socket.io/
 	})
@@ -53,13 +53,13 @@ func ExampleHandlers_Use() {
 		return s.To(room).Emit("say", s.ID(), text) // everyone in the room but s
 	})
 	srv.OnDisconnect(func(s *sockeye.Socket, reason sockeye.Reason) { log.Println(s.ID(), reason) })
-	fmt.Println(srv.Close(context.Background()))
+	fmt.Println(srv.Shutdown(context.Background()))
 	// Output: <nil>
 }
 
 // The undecoded form has no reflection: arguments are views, passed on as they
 // are.
-func ExampleHandlers_On_undecoded() {
+func ExampleNamespace_On_undecoded() {
 	srv, err := sockeye.New(sockeye.Config{})
 	if err != nil {
 		log.Fatal(err)
@@ -70,17 +70,17 @@ func ExampleHandlers_On_undecoded() {
 		}
 		return s.Emit("echo", e.Arguments()...)
 	})
-	fmt.Println(srv.Close(context.Background()))
+	fmt.Println(srv.Shutdown(context.Background()))
 	// Output: <nil>
 }
 
 // A wrong signature is refused when it is registered.
-func ExampleHandlers_On_refused() {
+func ExampleNamespace_On_refused() {
 	srv, err := sockeye.New(sockeye.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer srv.Close(context.Background())
+	defer srv.Shutdown(context.Background())
 	defer func() { fmt.Println(recover()) }()
 	srv.On("sum", func(a int, s *sockeye.Socket) int { return a })
 	// Output: sockeye: On("sum"): parameter 1, a *sockeye.Socket, must come first; a handler is func([ctx context.Context,] [s *Socket,] args...) (results..., error) or func(*Socket, *Event) error, not func(int, *sockeye.Socket) int
@@ -103,6 +103,6 @@ func ExampleSocket_Call() {
 		}
 		return s.To("kitchen").Emit("order", dish)
 	})
-	fmt.Println(srv.Close(context.Background()))
+	fmt.Println(srv.Shutdown(context.Background()))
 	// Output: <nil>
 }

@@ -705,7 +705,7 @@ func TestEmitWhileAway(t *testing.T) {
 	}
 	w.Expect(`42["by the old one",2,*`)
 	back := srv.Socket(sid)
-	back.Disconnect(false)
+	back.Disconnect()
 	w.Expect("41")
 	if err := back.Emit("late"); !errors.Is(err, sockeye.ErrDisconnected) {
 		t.Errorf("after Disconnect: %v", err)

@@ -7,18 +7,16 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
-// Handlers are the functions that a namespace calls: for its sockets' lives, and
+// handlers are the functions that a namespace calls: for its sockets' lives, and
 // for their events. Those of a parent namespace are its children's, too. All
 // methods may be called from any goroutine, at any time; what is registered
 // counts for events that come after it.
 //
 // For one socket they are called one after the other, in the order in which
 // things happened, and may block (but see Config.Inline).
-type Handlers struct {
+type handlers struct {
 	// Any goroutine (atomic).
 	onConnect       hooks[func(s *Socket) error]
 	onConnection    hooks[func(s *Socket)]
@@ -31,7 +29,6 @@ type Handlers struct {
 	onAny           hooks[func(s *Socket, e *Event)]
 	onAnyOutgoing   hooks[func(s *Socket, event string, args []any)]
 	events          callback[map[string]*handler]
-	serverEvents    callback[map[string]func(args Args)]
 
 	// Guarded by mu: who registers.
 	mu sync.Mutex
@@ -75,7 +72,7 @@ func (h *hooks[T]) add(mu *sync.Mutex, name string, f T) (remove func()) {
 // Use adds a middleware: it is called for each connection in the order of
 // registration, and an error refuses it; see OnConnect. The socket is in no room
 // yet. What a middleware emits arrives before the peer's connect event.
-func (h *Handlers) Use(middleware func(s *Socket) error) (remove func()) {
+func (h *handlers) Use(middleware func(s *Socket) error) (remove func()) {
 	return h.middlewares.add(&h.mu, "Use", middleware)
 }
 
@@ -84,51 +81,51 @@ func (h *Handlers) Use(middleware func(s *Socket) error) (remove func()) {
 // and "internal error" for any other, which is told to OnError. What f emits
 // arrives after the peer's connect event; it cannot ask the peer, nor send more
 // than its queue takes: see OnConnection.
-func (h *Handlers) OnConnect(f func(s *Socket) error) (remove func()) {
+func (h *handlers) OnConnect(f func(s *Socket) error) (remove func()) {
 	return h.onConnect.add(&h.mu, "OnConnect", f)
 }
 
 // OnConnection adds what is called when a socket that OnConnect has let in has been
 // told so, before its first event: the reference's "connection".
-func (h *Handlers) OnConnection(f func(s *Socket)) (remove func()) {
+func (h *handlers) OnConnection(f func(s *Socket)) (remove func()) {
 	return h.onConnection.add(&h.mu, "OnConnection", f)
 }
 
 // OnDisconnecting adds what is called before OnDisconnect's functions: Socket.Rooms
 // still has the rooms that the socket was in.
-func (h *Handlers) OnDisconnecting(f func(s *Socket, reason Reason)) (remove func()) {
+func (h *handlers) OnDisconnecting(f func(s *Socket, reason Reason)) (remove func()) {
 	return h.onDisconnecting.add(&h.mu, "OnDisconnecting", f)
 }
 
 // OnDisconnect adds what is called, once, when a socket is gone that all of
 // OnConnect's functions have let in, after its last event. Its rooms are empty by
 // then.
-func (h *Handlers) OnDisconnect(f func(s *Socket, reason Reason)) (remove func()) {
+func (h *handlers) OnDisconnect(f func(s *Socket, reason Reason)) (remove func()) {
 	return h.onDisconnect.add(&h.mu, "OnDisconnect", f)
 }
 
 // OnUpgrade adds what is called when a socket's session has gone over from
 // long-polling to WebSocket.
-func (h *Handlers) OnUpgrade(f func(s *Socket)) (remove func()) {
+func (h *handlers) OnUpgrade(f func(s *Socket)) (remove func()) {
 	return h.onUpgrade.add(&h.mu, "OnUpgrade", f)
 }
 
 // OnUnhandled adds what is called for events that have no handler. Without one they
 // are counted, and not answered, as by the reference.
-func (h *Handlers) OnUnhandled(f func(s *Socket, e *Event) error) (remove func()) {
+func (h *handlers) OnUnhandled(f func(s *Socket, e *Event) error) (remove func()) {
 	return h.onUnhandled.add(&h.mu, "OnUnhandled", f)
 }
 
 // OnAny adds what is called for every event of a socket, before middlewares and
 // handlers.
-func (h *Handlers) OnAny(f func(s *Socket, e *Event)) (remove func()) {
+func (h *handlers) OnAny(f func(s *Socket, e *Event)) (remove func()) {
 	return h.onAny.add(&h.mu, "OnAny", f)
 }
 
 // OnAnyOutgoing adds what is called for every event that is emitted, with its
 // arguments, which it must not change: once for each call of Emit, with a nil
 // socket for a broadcast.
-func (h *Handlers) OnAnyOutgoing(f func(s *Socket, event string, args []any)) (remove func()) {
+func (h *handlers) OnAnyOutgoing(f func(s *Socket, event string, args []any)) (remove func()) {
 	return h.onAnyOutgoing.add(&h.mu, "OnAnyOutgoing", f)
 }
 
@@ -136,7 +133,7 @@ func (h *Handlers) OnAnyOutgoing(f func(s *Socket, event string, args []any)) (r
 // handler, in the order of registration, and an error keeps the event from it.
 // The peer's acknowledgement, if it asked for one, gets the error as a handler's
 // would be.
-func (h *Handlers) UseEvents(middleware func(s *Socket, e *Event) error) (remove func()) {
+func (h *handlers) UseEvents(middleware func(s *Socket, e *Event) error) (remove func()) {
 	return h.filters.add(&h.mu, "UseEvents", middleware)
 }
 
@@ -158,18 +155,18 @@ func (h *Handlers) UseEvents(middleware func(s *Socket, e *Event) error) (remove
 //
 // On panics if handler is neither, if the event can have none (see OnConnect, OnAny and OnUnhandled),
 // or has one already.
-func (h *Handlers) On(event string, handler any) (remove func()) {
+func (h *handlers) On(event string, handler any) (remove func()) {
 	return h.register(event, handler, false)
 }
 
 // Once is On for a handler that is taken away when it has been called once, for
 // whichever socket.
-func (h *Handlers) Once(event string, handler any) (remove func()) {
+func (h *handlers) Once(event string, handler any) (remove func()) {
 	return h.register(event, handler, true)
 }
 
 // Off takes the handler of an event away.
-func (h *Handlers) Off(event string) {
+func (h *handlers) Off(event string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	m := maps.Clone(h.events.get())
@@ -177,7 +174,7 @@ func (h *Handlers) Off(event string) {
 	h.events.set(m)
 }
 
-func (h *Handlers) register(event string, f any, once bool) (remove func()) {
+func (h *handlers) register(event string, f any, once bool) (remove func()) {
 	compiled, err := compileHandler(event, f)
 	if err != nil {
 		panic(err.Error())
@@ -198,7 +195,7 @@ func (h *Handlers) register(event string, f any, once bool) (remove func()) {
 }
 
 // drop takes a handler away, if it is still there.
-func (h *Handlers) drop(event string, registered *handler) {
+func (h *handlers) drop(event string, registered *handler) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if m := h.events.get(); m[event] == registered {
@@ -209,7 +206,7 @@ func (h *Handlers) drop(event string, registered *handler) {
 }
 
 // find returns the handler of an event, and uses up one that is for once.
-func (h *Handlers) find(event []byte) *handler {
+func (h *handlers) find(event []byte) *handler {
 	found := h.events.get()[string(event)]
 	if found == nil || !found.once {
 		return found
@@ -219,20 +216,4 @@ func (h *Handlers) find(event []byte) *handler {
 	}
 	h.drop(string(event), found)
 	return found
-}
-
-// OnServerSide registers what is called for an event that another server of the
-// cluster has emitted with ServerSideEmit.
-func (h *Handlers) OnServerSide(event string, f func(args Args)) {
-	if sio.IsReserved([]byte(event)) {
-		panic(fmt.Errorf("sockeye: OnServerSide(%q): the name is the protocol's own", event))
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	m := maps.Clone(h.serverEvents.get())
-	if m == nil {
-		m = map[string]func(Args){}
-	}
-	m[event] = f
-	h.serverEvents.set(m)
 }

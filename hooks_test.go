@@ -46,7 +46,7 @@ func everything(s *sockeye.Socket) {
 	_, _ = s.Call(done, "ask")
 	for _, op := range []sockeye.Operator{
 		s.To(room), s.In(room), s.Except(room), s.Broadcast(), ns.To(room), ns.In(room), ns.Except(room), ns.All(), ns.Volatile(),
-		srv.To(s.ID()), srv.All().Local().Compress(false).Timeout(time.Millisecond),
+		srv.To(s.ID()), srv.All().Compress(false).Timeout(time.Millisecond),
 	} {
 		_ = op.Emit("e", 1)
 		_ = op.Send("m")
@@ -57,10 +57,9 @@ func everything(s *sockeye.Socket) {
 		op.Leave("x")
 	}
 	nobody := ns.To("nobody")
-	nobody.Disconnect(true)
+	nobody.CloseSession()
 	_ = ns.Emit("e")
 	_ = ns.Send("m")
-	_ = ns.ServerSideEmit("e")
 	_, _, _, _, _ = ns.Len(), ns.Sockets(), ns.Socket(s.ID()), ns.Name(), ns.RecoveryStats()
 	ns.CloseRoom(room)
 	_, _ = srv.Stats(), srv.Path()
@@ -117,7 +116,7 @@ func TestEverythingFromEveryHook(t *testing.T) {
 				srv.On("ask", func(s *sockeye.Socket) {
 					_ = s.EmitWithAck(func(sockeye.Args, error) { call("EmitWithAck", s) }, "question")
 				})
-				srv.On("leave", func(s *sockeye.Socket) { s.Disconnect(false); everything(s); s.Disconnect(true) })
+				srv.On("leave", func(s *sockeye.Socket) { s.Disconnect(); everything(s); s.CloseSession() })
 			})
 			var done sync.WaitGroup
 			for range peers {

@@ -16,6 +16,19 @@ import (
 	"github.com/sockeye-io/sockeye/internal/wire"
 )
 
+// disconnect calls Disconnect, or CloseSession.
+func disconnect(who interface {
+	Disconnect()
+	CloseSession()
+}, closeSession bool,
+) {
+	if closeSession {
+		who.CloseSession()
+	} else {
+		who.Disconnect()
+	}
+}
+
 // TestDisconnectBeforeTheAnswer: whenever this side ends a socket whose CONNECT has
 // not been answered, the peer is answered first, as by the reference.
 func TestDisconnectBeforeTheAnswer(t *testing.T) {
@@ -37,8 +50,8 @@ func TestDisconnectBeforeTheAnswer(t *testing.T) {
 			ns.OnConnect(func(s *sockeye.Socket) error {
 				note(s, "connect")
 				err := s.Emit("before")
-				s.Disconnect(closes)
-				s.Disconnect(!closes)
+				disconnect(s, closes)
+				disconnect(s, !closes)
 				if again := s.Emit("after"); !errors.Is(again, sockeye.ErrDisconnected) {
 					t.Errorf("Emit after Disconnect: %v", again)
 				}
@@ -49,7 +62,7 @@ func TestDisconnectBeforeTheAnswer(t *testing.T) {
 			ns.OnConnect(func(s *sockeye.Socket) error {
 				note(s, "connect")
 				done := make(chan struct{})
-				go func() { s.Namespace().All().Disconnect(closes); close(done) }()
+				go func() { disconnect(s.Namespace().All(), closes); close(done) }()
 				<-done
 				return nil
 			})
@@ -57,14 +70,14 @@ func TestDisconnectBeforeTheAnswer(t *testing.T) {
 			watch(ns)
 			ns.OnConnect(func(s *sockeye.Socket) error {
 				note(s, "connect")
-				s.Disconnect(closes)
+				disconnect(s, closes)
 				ids <- s.ID()
 				return errors.New("too late")
 			})
 			ns = srv.Of(fmt.Sprintf("/middleware-error-%v", closes))
-			ns.Use(func(s *sockeye.Socket) error { s.Disconnect(closes); return &sockeye.ConnectError{Message: "no"} })
+			ns.Use(func(s *sockeye.Socket) error { disconnect(s, closes); return &sockeye.ConnectError{Message: "no"} })
 			ns = srv.Of(fmt.Sprintf("/middleware-%v", closes))
-			ns.Use(func(s *sockeye.Socket) error { s.Disconnect(closes); return nil })
+			ns.Use(func(s *sockeye.Socket) error { disconnect(s, closes); return nil })
 		}
 	}
 	addr, srv := serve(t, sockeye.Config{}, setup)
@@ -116,7 +129,7 @@ func TestNoEventAfterDisconnect(t *testing.T) {
 			addr, _ := serve(t, sockeye.Config{Inline: inline}, func(srv *sockeye.Server) {
 				srv.On("one", func(s *sockeye.Socket) {
 					handled.Add(1)
-					s.Disconnect(false)
+					s.Disconnect()
 					if err := s.Join("room"); !errors.Is(err, sockeye.ErrDisconnected) {
 						t.Errorf("Join: %v", err)
 					}
@@ -143,7 +156,7 @@ func TestNoEventAfterDisconnect(t *testing.T) {
 func TestPacketsThatCrossADisconnection(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
 		srv.On("echo", func(n int) int { return n })
-		srv.Of("/custom").On("kick", func(s *sockeye.Socket) { s.Disconnect(false) })
+		srv.Of("/custom").On("kick", func(s *sockeye.Socket) { s.Disconnect() })
 		srv.Of("/refuses").OnConnect(func(*sockeye.Socket) error { return &sockeye.ConnectError{Message: "no"} })
 	})
 	w := wire.Connect(t, addr)
@@ -354,8 +367,8 @@ func TestPredecessorsCalls(t *testing.T) {
 	w.Write("40")
 	w.Expect("40{*")
 	second := within(t, sockets)
-	first.Disconnect(true)
-	first.Disconnect(false)
+	first.CloseSession()
+	first.Disconnect()
 	first.Leave("room")
 	_ = first.Join("room")
 	first.SetData("x")
@@ -413,7 +426,7 @@ func TestCloseKeepsItsContext(t *testing.T) {
 			within(t, in)
 			for range 2 { // the second is after the first, and has its error
 				begun := time.Now()
-				if err := srv.Close(soon()); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > 5*time.Second {
+				if err := srv.Shutdown(soon()); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > 5*time.Second {
 					t.Errorf("Close: %v after %v", err, time.Since(begun))
 				}
 			}
@@ -424,8 +437,8 @@ func TestCloseKeepsItsContext(t *testing.T) {
 			closed := make(chan error, 2)
 			addr, srv := serve(t, sockeye.Config{Inline: inline}, func(srv *sockeye.Server) {
 				srv.On("close", func() {
-					closed <- srv.Close(context.Background())
-					closed <- srv.Close(context.Background())
+					closed <- srv.Shutdown(context.Background())
+					closed <- srv.Shutdown(context.Background())
 				})
 			})
 			w := wire.Connect(t, addr)
@@ -435,7 +448,7 @@ func TestCloseKeepsItsContext(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if err := srv.Close(t.Context()); err != nil {
+			if err := srv.Shutdown(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}

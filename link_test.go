@@ -21,7 +21,7 @@ func TestAttachmentsOfPausedSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		go srv.Close(t.Context())
+		go srv.Shutdown(t.Context())
 		net.RunUntil(time.Second, func() bool { return srv.Stats().Net.Open == 0 })
 	}()
 	var got []string

@@ -151,5 +151,5 @@ func TestSlowPeerIsTold(t *testing.T) {
 	if n := log.count("reads too slowly", "queued="); n != 1 || srv.Stats().EmitTimeouts != 1 {
 		t.Errorf("%d lines, %d counted:\n%s", n, srv.Stats().EmitTimeouts, log.text.String())
 	}
-	_ = srv.Close(context.Background())
+	_ = srv.Shutdown(context.Background())
 }

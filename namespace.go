@@ -10,9 +10,9 @@ import (
 // Namespace is a part of the server with sockets, rooms and handlers of its
 // own. Its methods may be called from any goroutine.
 type Namespace struct {
-	// Handlers are what the namespace calls. A child of a ParentNamespace shares
+	// What the namespace calls. A child of a ParentNamespace shares
 	// its parent's.
-	*Handlers
+	*handlers
 
 	// Immutable after newNamespace.
 	srv     *Server
@@ -29,8 +29,8 @@ type Namespace struct {
 
 func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace {
 	ns := &Namespace{srv: srv, name: name, parent: parent}
-	if ns.Handlers = new(Handlers); parent != nil {
-		ns.Handlers = &parent.Handlers
+	if ns.handlers = new(handlers); parent != nil {
+		ns.handlers = &parent.handlers
 	}
 	ns.rooms = broadcast.New(srv.group, ns.deliver)
 	ns.adapter = ns.rooms
@@ -109,15 +109,4 @@ func (ns *Namespace) Len() int { return ns.rooms.Len() }
 // sockets that connect after it.
 func (ns *Namespace) OnRoom(f func(e broadcast.RoomEvent)) {
 	ns.rooms.Observe(func(e broadcast.RoomEvent) { ns.srv.protect("OnRoom", func() { f(e) }) })
-}
-
-// ServerSideEmit sends an event to the other servers of the cluster, whose
-// OnServerSide functions get it. With the in-memory adapter there are none.
-func (ns *Namespace) ServerSideEmit(event string, args ...any) error {
-	msg, err := ns.srv.encodeEvent(ns.name, event, args, noAck)
-	if err != nil {
-		return err
-	}
-	msg.Release()
-	return nil
 }

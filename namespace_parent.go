@@ -10,8 +10,8 @@ import (
 // ParentNamespace makes namespaces as peers ask for them. Its handlers are
 // those of all its children. Its methods may be called from any goroutine.
 type ParentNamespace struct {
-	// Handlers are what the children call.
-	Handlers
+	// What the children call.
+	handlers
 
 	// Immutable after Server.OfFunc.
 	srv    *Server

@@ -43,12 +43,6 @@ func (op Operator) Volatile() Operator {
 	return op
 }
 
-// Local keeps messages on this server.
-func (op Operator) Local() Operator {
-	op.o.Local = true
-	return op
-}
-
 // Compress tells whether transports may compress the messages; they may by
 // default.
 func (op Operator) Compress(on bool) Operator {
@@ -147,9 +141,16 @@ func (op Operator) Leave(rooms ...string) {
 	}
 }
 
-// Disconnect disconnects the sockets addressed; see Socket.Disconnect.
-func (op Operator) Disconnect(closeSession bool) {
+// Disconnect disconnects the sockets addressed; see [Socket.Disconnect].
+func (op Operator) Disconnect() {
 	for _, s := range op.Sockets() {
-		s.Disconnect(closeSession)
+		s.Disconnect()
+	}
+}
+
+// CloseSession ends the sessions of the sockets addressed; see [Socket.CloseSession].
+func (op Operator) CloseSession() {
+	for _, s := range op.Sockets() {
+		s.CloseSession()
 	}
 }

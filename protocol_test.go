@@ -79,7 +79,13 @@ func TestDisconnectionFromANamespace(t *testing.T) {
 	addr, _ := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
 		reference(srv)
 		srv.OnDisconnect(func(_ *sockeye.Socket, r sockeye.Reason) { reasons <- r })
-		srv.On("kick", func(s *sockeye.Socket, closeSession bool) { s.Disconnect(closeSession) })
+		srv.On("kick", func(s *sockeye.Socket, closeSession bool) {
+			if closeSession {
+				s.CloseSession()
+			} else {
+				s.Disconnect()
+			}
+		})
 	})
 	t.Run("by the client", func(t *testing.T) {
 		w := wire.Connect(t, addr)

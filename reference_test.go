@@ -456,7 +456,7 @@ func TestReferenceSocketEnds(t *testing.T) {
 	})
 	t.Run("packets after the end are not handled", func(t *testing.T) {
 		srv, connect := inMemory(t, sockeye.Config{})
-		srv.On("end", func(s *sockeye.Socket) { s.Disconnect(false) })
+		srv.On("end", func(s *sockeye.Socket) { s.Disconnect() })
 		srv.On("test", func() { t.Error("called") })
 		c := connect()
 		c.Emit("end")
@@ -469,7 +469,7 @@ func TestReferenceSocketEnds(t *testing.T) {
 			w.Write("40" + name + ",")
 			w.Expect("40" + name + `,{"sid":"*`)
 		}
-		srv.Of("/a").Sockets()[0].Disconnect(true)
+		srv.Of("/a").Sockets()[0].CloseSession()
 		w.ExpectClosed()
 		eventually(t, func() bool { return srv.Len()+srv.Of("/a").Len()+srv.Of("/b").Len() == 0 })
 	})

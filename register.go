@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// EventNames may be implemented by what is given to Handlers.Register, to name
+// EventNames may be implemented by what is given to Register, to name
 // the events of methods otherwise than by their names.
 type EventNames interface {
 	// EventNames returns the event of each method that it has one for.
@@ -17,14 +17,14 @@ type EventNames interface {
 
 // Register registers the methods of a value, as a class-based namespace of
 // Flask-SocketIO does: OnConnect, OnConnection, OnDisconnecting, OnDisconnect, OnUpgrade,
-// OnUnhandled, OnAny, Use and UseEvents as what the Handlers' methods of the
+// OnUnhandled, OnAny, Use and UseEvents as what the methods of the
 // same names take, and every other On<Event> as the handler of an event: the
 // name behind On with its first letter in lower case, unless EventNames says
 // otherwise. Methods with other names are left alone.
 //
 // Register panics if a method's signature is wrong, if there is none, or if an event
 // has a handler already. What it returns takes all of them away again.
-func (h *Handlers) Register(v any) (remove func()) {
+func (h *handlers) Register(v any) (remove func()) {
 	t := reflect.TypeOf(v)
 	if t == nil {
 		panic("sockeye: Register: the value is nil")
@@ -61,7 +61,7 @@ func (h *Handlers) Register(v any) (remove func()) {
 }
 
 // registerLife registers a method that is no event's handler.
-func (h *Handlers) registerLife(name string, m any, keep func(remove func())) bool {
+func (h *handlers) registerLife(name string, m any, keep func(remove func())) bool {
 	ok := true
 	switch name {
 	case "OnConnect":
@@ -86,7 +86,7 @@ func (h *Handlers) registerLife(name string, m any, keep func(remove func())) bo
 		return false
 	}
 	if !ok {
-		panic(fmt.Sprintf("sockeye: Register: %s is a %T; see Handlers.%s for what it must be", name, m, name))
+		panic(fmt.Sprintf("sockeye: Register: %s is a %T; see Namespace.%s for what it must be", name, m, name))
 	}
 	return true
 }

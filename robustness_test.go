@@ -384,7 +384,7 @@ func TestUnixSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer srv.Close(context.Background())
+	defer srv.Shutdown(context.Background())
 	path := t.TempDir() + "/socket"
 	if _, err := srv.Listen("unix", path); err != nil {
 		t.Fatal(err)

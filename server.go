@@ -17,9 +17,24 @@ import (
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
-// Server is a Socket.IO server. Its methods may be called from any goroutine.
+// Server is a Socket.IO server. Its methods may be called from any goroutine. Those of
+// its default namespace, "/", are its own, too. The calls of every day:
+//
+//	srv, err := sockeye.New(cfg)             // see Config
+//	srv.Use(func(s *Socket) error)           // who may connect; see Namespace.Use
+//	srv.OnConnection(func(s *Socket))        // a peer is in
+//	srv.On("event", handler)                 // what peers send; see Namespace.On
+//	srv.OnDisconnect(func(s *Socket, reason Reason))
+//	srv.Emit("event", args...)               // to all
+//	srv.To("room").Emit("event", args...)    // to a room; see Operator
+//	srv.Of("/chat")                          // another namespace
+//	srv.ListenAndServe("127.0.0.1:3000")
+//	srv.Shutdown(ctx)
+//
+// With a socket: [Socket.Emit], [Socket.Join], [Socket.To], [Socket.Call],
+// [Socket.Disconnect].
 type Server struct {
-	// Namespace is the default namespace, "/": its methods are the server's, too.
+	// Namespace is the default namespace, "/".
 	*Namespace
 
 	// Immutable after New.
@@ -35,9 +50,9 @@ type Server struct {
 	namespaces map[string]*Namespace
 	parents    []*ParentNamespace // replaced as a whole
 	dynamic    int                // namespaces that have a parent
-	closed     chan struct{}      // closed by Close
+	closed     chan struct{}      // closed when Shutdown has ended
 	closing    bool
-	closeErr   error // what Close has returned, once closed is closed
+	closeErr   error // what Shutdown has returned, once closed is closed
 
 	// Guarded by hooksMu: who registers.
 	hooksMu sync.Mutex
@@ -145,11 +160,11 @@ type counters struct {
 	dropped, paused, refused, emitTimeouts, connectTimeouts atomic.Uint64
 }
 
-// ErrServerClosed is what ListenAndServe returns after Close.
+// ErrServerClosed is what ListenAndServe returns after Shutdown or Close.
 var ErrServerClosed = errors.New("sockeye: server closed")
 
-// ListenAndServe listens on a TCP address and serves it until Close. Its error is
-// ErrServerClosed then, or why the server cannot go on.
+// ListenAndServe listens on a TCP address and serves it until Shutdown or Close. Its
+// error is ErrServerClosed then, or why the server cannot go on.
 func (srv *Server) ListenAndServe(address string) error {
 	if _, err := srv.Listen("tcp", address); err != nil {
 		return err
@@ -165,15 +180,15 @@ func (srv *Server) ListenAndServe(address string) error {
 	return ErrServerClosed
 }
 
-// Close ends the server: it stops listening, disconnects every socket with
+// Shutdown ends the server: it stops listening, disconnects every socket with
 // ServerShuttingDown, sends what is queued, and waits for connections and
 // handlers to end. When ctx is done first, what is left is cut and ctx's error
 // returned; handlers that still run are left alone. A second call waits with the
 // first, until its own ctx is done, and returns the same.
 //
-// A handler, or an event loop, cannot wait for itself: there Close begins, returns
+// A handler, or an event loop, cannot wait for itself: there Shutdown begins, returns
 // nil, and goes on without the caller.
-func (srv *Server) Close(ctx context.Context) error {
+func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.mu.Lock()
 	again := srv.closing
 	srv.closing = true
@@ -194,6 +209,16 @@ func (srv *Server) Close(ctx context.Context) error {
 	}
 	<-srv.closed // the parts end with ctx
 	return srv.closeErr
+}
+
+// Close ends the server at once: as Shutdown whose time is over.
+func (srv *Server) Close() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := srv.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
 
 func (srv *Server) close(ctx context.Context) {

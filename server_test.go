@@ -28,7 +28,7 @@ func serve(t testing.TB, cfg sockeye.Config, setup func(srv *sockeye.Server)) (a
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
-		_ = srv.Close(ctx) // peers that are still there are cut
+		_ = srv.Shutdown(ctx) // peers that are still there are cut
 	})
 	return a.String(), srv
 }

@@ -192,8 +192,7 @@ func (s *Socket) Broadcast() Operator {
 }
 
 // Disconnect takes the socket out of its namespace; the session and its other
-// namespaces live on, unless closeSession ends it as a whole, and takes out all of
-// its sockets. What was emitted before still arrives. From the call on no event
+// namespaces live on. What was emitted before still arrives. From the call on no event
 // reaches a handler, and nothing more can be emitted.
 //
 // The peer is told, and does not come back by itself. One that OnConnect has not
@@ -202,7 +201,13 @@ func (s *Socket) Broadcast() Operator {
 // does it when the socket has gone, or the second time.
 //
 // Socket.IO v5, "Disconnection from a namespace".
-func (s *Socket) Disconnect(closeSession bool) {
+func (s *Socket) Disconnect() { s.dismiss(false) }
+
+// CloseSession is Disconnect for all sockets of the peer's session, in every namespace;
+// it ends the session, and so the connection.
+func (s *Socket) CloseSession() { s.dismiss(true) }
+
+func (s *Socket) dismiss(closeSession bool) {
 	if _, ok := s.life.change(dismissal); ok {
 		s.session().Loop().Post(disconnectPosted, s, closeSession, 0)
 	}

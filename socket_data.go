@@ -8,7 +8,7 @@ import (
 
 // socketExtras is what few sockets have: made when it is first needed.
 type socketExtras struct {
-	handlers *Handlers // of this socket alone
+	handlers *handlers // of this socket alone
 	acks     map[uint64]*pendingAck
 	refused  bool          // OnConnect has not let it in, and no longer may
 	calls    int           // of acks: who waits in Call
@@ -126,7 +126,7 @@ func (s *Socket) endContext() {
 }
 
 // On registers a handler for this socket alone, in place of which the namespace's is
-// not called. See Handlers.On.
+// not called. See Namespace.On.
 func (s *Socket) On(event string, handler any) (remove func()) { return s.own().On(event, handler) }
 
 // Once is On for a handler that is taken away when it has been called once.
@@ -136,19 +136,19 @@ func (s *Socket) Once(event string, handler any) (remove func()) { return s.own(
 func (s *Socket) Off(event string) { s.own().Off(event) }
 
 // own are the socket's own handlers.
-func (s *Socket) own() *Handlers {
+func (s *Socket) own() *handlers {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.extra()
 	if x.handlers == nil {
-		x.handlers = new(Handlers)
+		x.handlers = new(handlers)
 	}
 	return x.handlers
 }
 
 // findHandler finds the handler of an event: the socket's, or the namespace's.
 func (s *Socket) findHandler(event []byte) *handler {
-	var own *Handlers
+	var own *handlers
 	s.mu.Lock()
 	if s.extras != nil {
 		own = s.extras.handlers

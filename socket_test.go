@@ -74,7 +74,7 @@ func TestOnRefusesWrongSignatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer srv.Close(context.Background())
+	defer srv.Shutdown(context.Background())
 	for name, h := range map[string]any{
 		"not a function":   1,
 		"socket is late":   func(string, *sockeye.Socket) {},
@@ -217,7 +217,7 @@ func TestRooms(t *testing.T) {
 	b.Expect(`42["e",13]`)
 	c.Expect(`42["e",13]`)
 	sync()
-	srv.To("y").Disconnect(false)
+	srv.To("y").Disconnect()
 	a.Expect("41")
 	b.Expect("41")
 	if got := s.Rooms(); got != nil || s.Connected() {
@@ -508,7 +508,7 @@ func TestLeaveAndDisconnectDuringBroadcast(t *testing.T) {
 		m.Leave("room")
 	}
 	for _, m := range members {
-		m.Disconnect(false)
+		m.Disconnect()
 	}
 	_ = srv.To("room").Emit("never")
 	for _, w := range all {
@@ -615,7 +615,7 @@ func TestClose(t *testing.T) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), wire.Limit)
 		defer cancel()
-		closed <- srv.Close(ctx)
+		closed <- srv.Shutdown(ctx)
 	}()
 	w.ExpectClosed()
 	w.Conn.Close()

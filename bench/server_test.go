@@ -28,7 +28,7 @@ func serve(b testing.TB, cfg sockeye.Config) (addr string, srv *sockeye.Server) 
 	b.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_ = srv.Close(ctx)
+		_ = srv.Shutdown(ctx)
 	})
 	return a.String(), srv
 }

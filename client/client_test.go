@@ -53,7 +53,13 @@ func serve(t *testing.T, cfg sockeye.Config) (addr string, srv *sockeye.Server) 
 				_ = s.Emit("answered", text, fmt.Sprint(err))
 			}, "question", 7)
 		})
-		ns.On("kick", func(s *sockeye.Socket, all bool) { s.Disconnect(all) })
+		ns.On("kick", func(s *sockeye.Socket, all bool) {
+			if all {
+				s.CloseSession()
+			} else {
+				s.Disconnect()
+			}
+		})
 	}
 	srv.Of("/members").Use(func(s *sockeye.Socket) error {
 		var auth struct{ Token string }
@@ -73,7 +79,7 @@ func serve(t *testing.T, cfg sockeye.Config) (addr string, srv *sockeye.Server) 
 func stop(srv *sockeye.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	_ = srv.Close(ctx)
+	_ = srv.Shutdown(ctx)
 }
 
 func within(t *testing.T) context.Context {
@@ -532,6 +538,6 @@ func Example() {
 	var sum int
 	fmt.Println(answer.Decode(&sum), sum, err)
 	_ = c.Close()
-	_ = srv.Close(ctx)
+	_ = srv.Shutdown(ctx)
 	// Output: <nil> 3 <nil>
 }

@@ -173,7 +173,7 @@ func TestCallEndsWithItsConnection(t *testing.T) {
 	x := newCutter(t, addr)
 	for name, end := range map[string]func(c *client.Client){
 		"cut":        func(*client.Client) { x.hold(); x.open() },
-		"kicked":     func(c *client.Client) { srv.Socket(c.ID()).Disconnect(false) },
+		"kicked":     func(c *client.Client) { srv.Socket(c.ID()).Disconnect() },
 		"Disconnect": func(c *client.Client) { c.Disconnect() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -332,7 +332,7 @@ func TestDialDeadline(t *testing.T) {
 func TestReasons(t *testing.T) {
 	for want, end := range map[string]func(srv *sockeye.Server, x *cutter, c *client.Client){
 		"io client disconnect": func(_ *sockeye.Server, _ *cutter, c *client.Client) { c.Disconnect() },
-		"io server disconnect": func(srv *sockeye.Server, _ *cutter, c *client.Client) { srv.Socket(c.ID()).Disconnect(false) },
+		"io server disconnect": func(srv *sockeye.Server, _ *cutter, c *client.Client) { srv.Socket(c.ID()).Disconnect() },
 		"transport close":      func(_ *sockeye.Server, x *cutter, _ *client.Client) { x.hold() },
 		"ping timeout":         func(_ *sockeye.Server, x *cutter, _ *client.Client) { x.freeze() },
 	} {
@@ -423,7 +423,7 @@ func TestBlockedHandler(t *testing.T) {
 			_ = s.Emit("x")
 		}
 		next(t, blocked)
-		s.Disconnect(false)
+		s.Disconnect()
 		eventually(t, func() bool { return !c.Connected() })
 		if got.Load() != 1 {
 			t.Error("the handler does not block")

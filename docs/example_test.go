@@ -55,7 +55,7 @@ func Example_events() {
 	if err != nil {
 		panic(err)
 	}
-	defer srv.Close(ctx)
+	defer srv.Shutdown(ctx)
 	type message struct {
 		Text string   `json:"text"`
 		Tags []string `json:"tags"`
@@ -90,7 +90,7 @@ func Example_binary() {
 	if err != nil {
 		panic(err)
 	}
-	defer srv.Close(ctx)
+	defer srv.Shutdown(ctx)
 	srv.On("head", func(file map[string]any) []byte { return file["data"].([]byte)[:3] })
 	c := dial(listen(srv), client.Config{})
 	answer, _ := c.Call(ctx, "head", map[string]any{"name": "x", "data": []byte{1, 2, 3, 4}})
@@ -105,7 +105,7 @@ func Example_rooms() {
 	if err != nil {
 		panic(err)
 	}
-	defer srv.Close(ctx)
+	defer srv.Shutdown(ctx)
 	srv.On("join", func(s *sockeye.Socket, room string) error { return s.Join(room) })
 	url := listen(srv)
 	ann, bob := dial(url, client.Config{}), dial(url, client.Config{})
@@ -131,7 +131,7 @@ func Example_acknowledgements() {
 	if err != nil {
 		panic(err)
 	}
-	defer srv.Close(ctx)
+	defer srv.Shutdown(ctx)
 	url := listen(srv)
 	for i := range 3 {
 		c := dial(url, client.Config{})
@@ -156,7 +156,7 @@ func Example_middleware() {
 	if err != nil {
 		panic(err)
 	}
-	defer srv.Close(ctx)
+	defer srv.Shutdown(ctx)
 	srv.Use(func(s *sockeye.Socket) error {
 		var auth struct{ Name string }
 		if err := s.Auth(&auth); err != nil || auth.Name == "" {
@@ -193,7 +193,7 @@ func Example_namespaces() {
 	if err != nil {
 		panic(err)
 	}
-	defer srv.Close(ctx)
+	defer srv.Shutdown(ctx)
 	games := srv.OfPattern(regexp.MustCompile(`/game-\d+`))
 	games.On("where", func(s *sockeye.Socket) string { return s.Namespace().Name() })
 	srv.OfFunc(func(name string, auth json.RawMessage) bool { return name == "/vip" && len(auth) > 0 })
@@ -220,7 +220,7 @@ func Example_classBased() {
 	if err != nil {
 		panic(err)
 	}
-	defer srv.Close(ctx)
+	defer srv.Shutdown(ctx)
 	srv.Of("/lobby").Register(lobby{})
 	c := dial(listen(srv)+"/lobby", client.Config{})
 	_, _ = c.Call(ctx, "rename", "ann")
@@ -237,7 +237,7 @@ func Example_recovery() {
 	if err != nil {
 		panic(err)
 	}
-	defer srv.Close(ctx)
+	defer srv.Shutdown(ctx)
 	srv.OnConnect(func(s *sockeye.Socket) error {
 		if !s.Recovered() {
 			return s.Join("news")
@@ -255,7 +255,7 @@ func Example_life() {
 	if err != nil {
 		panic(err)
 	}
-	defer srv.Close(ctx)
+	defer srv.Shutdown(ctx)
 	gone := make(chan struct{})
 	srv.OnAny(func(s *sockeye.Socket, e *sockeye.Event) { fmt.Println("event", e.Name(), e.Len()) })
 	srv.OnUnhandled(func(s *sockeye.Socket, e *sockeye.Event) error { return e.Ack("nobody listens") })
@@ -302,7 +302,7 @@ func Example_options() {
 	if err != nil {
 		panic(err)
 	}
-	defer srv.Close(ctx)
+	defer srv.Shutdown(ctx)
 	resp, err := http.Get(listen(srv) + "/socket.io/?EIO=4&transport=polling")
 	fmt.Println(resp.Status, resp.Header.Get("X-Served-By"), err)
 	_ = resp.Body.Close()

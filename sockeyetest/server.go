@@ -45,7 +45,7 @@ func (s *Server) close() {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), Patience)
 		defer cancel()
-		_ = s.Close(ctx)
+		_ = s.Shutdown(ctx)
 		close(done)
 	}()
 	s.net.RunUntil(Patience, func() bool {

@@ -42,7 +42,7 @@ func newChat(t *testing.T) *sockeyetest.Server {
 			_ = s.Emit("answered", text, fmt.Sprint(err))
 		}, "question", 1)
 	})
-	srv.On("kick", func(s *sockeye.Socket) { s.Disconnect(true) })
+	srv.On("kick", func(s *sockeye.Socket) { s.CloseSession() })
 	return srv
 }
 

@@ -56,7 +56,7 @@ func main() {
 	<-ctx.Done()
 	ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if err := srv.Close(ending); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if err := srv.Shutdown(ending); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		log.Fatal(err)
 	}
 }

@@ -357,7 +357,11 @@ func (l *life) disconnect(session, own bool) {
 		w.ledger.leaving(l.peer, all)
 		w.excuse(l, session)
 	}
-	l.s.Disconnect(session)
+	if session {
+		l.s.CloseSession()
+	} else {
+		l.s.Disconnect()
+	}
 	if connected {
 		if Deep && !own {
 			l.passes.Add(1) // an event may be on its way to its handler at this moment

@@ -653,7 +653,7 @@ func (w *world) close(done chan error) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 		defer cancel()
-		done <- w.srv.Close(ctx)
+		done <- w.srv.Shutdown(ctx)
 	}()
 }
 

@@ -105,7 +105,13 @@ func registerAcks(ns *sockeye.Namespace) {
 }
 
 func registerFaults(ns *sockeye.Namespace) {
-	ns.On("kick", func(s *sockeye.Socket, closeSession bool) { s.Disconnect(closeSession) })
+	ns.On("kick", func(s *sockeye.Socket, closeSession bool) {
+		if closeSession {
+			s.CloseSession()
+		} else {
+			s.Disconnect()
+		}
+	})
 	ns.On("panic", func(*sockeye.Socket, *sockeye.Event) error { panic("as the test asked") })
 }
 

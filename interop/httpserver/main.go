@@ -72,7 +72,7 @@ func serveSockeye(ctx context.Context, addr string) error {
 	<-ctx.Done()
 	ending, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err = srv.Close(ending)
+	err = srv.Shutdown(ending)
 	stats, _ := json.Marshal(srv.Stats()) // numbers only: cannot fail
 	fmt.Printf("stats %s\n", stats)
 	return err

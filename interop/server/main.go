@@ -89,7 +89,7 @@ func run(addr, eioPath string, cfg sockeye.Config) error {
 	<-ctx.Done()
 	ending, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err = srv.Close(ending)
+	err = srv.Shutdown(ending)
 	stats, _ := json.Marshal(srv.Stats()) // numbers only: cannot fail
 	fmt.Printf("stats %s\n", stats)
 	return err

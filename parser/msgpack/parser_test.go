@@ -213,6 +213,6 @@ func Example() {
 	}
 	srv.On("thumbnail", func(s *sockeye.Socket, image []byte) []byte { return image[:1] }) // binary needs no attachment
 	addr, err := srv.Listen("tcp", "127.0.0.1:0")
-	fmt.Println(addr.Network(), err, srv.Close(context.Background()))
+	fmt.Println(addr.Network(), err, srv.Shutdown(context.Background()))
 	// Output: tcp <nil> <nil>
 }

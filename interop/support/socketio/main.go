@@ -48,7 +48,7 @@ func run(addr string, eio3 bool) error {
 	<-ctx.Done()
 	ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	return srv.Close(ending)
+	return srv.Shutdown(ending)
 }
 
 // namespaces are the ones that clients join.
