@@ -38,7 +38,7 @@ func TestAttachmentsOfPausedSession(t *testing.T) {
 	if !net.RunUntil(10*time.Second, func() bool { return srv.Len() == 1 && srv.Stats().ActiveSockets == 0 }) {
 		t.Fatal("not connected")
 	}
-	session := srv.Sockets()[0].session()
+	session := srv.Sockets()[0].engineSession()
 	for i, step := range []struct {
 		paused, before time.Duration // until the attachment comes
 		arrives        bool

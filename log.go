@@ -35,5 +35,5 @@ func (srv *Server) tell(s *engine.Session, reason, message string, attrs ...slog
 
 // tell tells the log at Debug what a socket's peer has brought about.
 func (s *Socket) tell(reason, message string, attrs ...slog.Attr) {
-	s.ns.srv.tell(s.session(), reason, message, append(attrs, slog.String("namespace", s.ns.name), slog.String("socket", s.ID()))...)
+	s.ns.srv.tell(s.engineSession(), reason, message, append(attrs, slog.String("namespace", s.ns.name), slog.String("socket", s.ID()))...)
 }

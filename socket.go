@@ -53,7 +53,7 @@ func (s *Socket) who() *identity {
 	return s.identity
 }
 
-func (s *Socket) session() *engine.Session { return s.member.Session }
+func (s *Socket) engineSession() *engine.Session { return s.member.Session }
 
 func newSocket(ns *Namespace, session *engine.Session, auth []byte) *Socket {
 	s := &Socket{ns: ns}
@@ -92,10 +92,10 @@ func (s *Socket) Server() *Server { return s.ns.srv }
 func (s *Socket) Connected() bool { return s.life.state().entered() }
 
 // Transport is "polling" or "websocket", at present.
-func (s *Socket) Transport() string { return s.session().Transport() }
+func (s *Socket) Transport() string { return s.engineSession().Transport() }
 
 // Request is the request that opened the session: headers, query, address.
-func (s *Socket) Request() *engine.Request { return s.session().Request() }
+func (s *Socket) Request() *engine.Request { return s.engineSession().Request() }
 
 // Auth decodes what the peer gave for its auth option into v. Without one, v
 // is left as it is.
@@ -209,7 +209,7 @@ func (s *Socket) CloseSession() { s.dismiss(true) }
 
 func (s *Socket) dismiss(closeSession bool) {
 	if _, ok := s.life.change(dismissal); ok {
-		s.session().Loop().Post(disconnectPosted, s, closeSession, 0)
+		s.engineSession().Loop().Post(disconnectPosted, s, closeSession, 0)
 	}
 }
 
@@ -218,7 +218,7 @@ func disconnectPosted(a, b any) {
 	if s.life.state().over() {
 		return
 	}
-	l := linkOf(s.session())
+	l := linkOf(s.engineSession())
 	if !b.(bool) {
 		l.disconnect(s)
 		return
@@ -228,7 +228,7 @@ func disconnectPosted(a, b any) {
 		x.life.change(dismissal)
 		l.disconnect(x)
 	}
-	s.session().CloseNow(ForcedServerClose)
+	s.engineSession().CloseNow(ForcedServerClose)
 }
 
 // handleConnect asks middlewares and OnConnect. Mailbox-owned.

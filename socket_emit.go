@@ -86,7 +86,7 @@ func (s *Socket) post(msg *engine.Message, em emission) {
 		run = sendPostedVolatile
 	}
 	s.unsent.Add(units(msg))
-	if !s.session().Loop().Post(run, s, msg, msg.Size()) {
+	if !s.engineSession().Loop().Post(run, s, msg, msg.Size()) {
 		s.unsent.Add(-units(msg))
 		msg.Release()
 	}
@@ -95,7 +95,7 @@ func (s *Socket) post(msg *engine.Message, em emission) {
 func sendPostedEarly(a, b any) {
 	s, msg := a.(*Socket), b.(*engine.Message)
 	if !s.life.state().over() {
-		s.session().Send(msg)
+		s.engineSession().Send(msg)
 	}
 	s.handedOn(msg)
 	msg.Release()
@@ -147,7 +147,7 @@ func (s *Socket) deliver(msg *engine.Message, volatile bool) (holds bool) {
 		return true
 	case !volatile:
 		s.hand(msg)
-	case !s.session().SendVolatile(msg):
+	case !s.engineSession().SendVolatile(msg):
 		s.ns.srv.stats.dropped.Add(1)
 	}
 	return false
@@ -158,7 +158,7 @@ func (s *Socket) hand(msg *engine.Message) {
 	if msg.Tag != 0 && s.identity != nil {
 		s.identity.last = msg.Tag
 	}
-	s.session().Send(msg)
+	s.engineSession().Send(msg)
 }
 
 // held is what waits for the answer to the peer's CONNECT, and, paced, for room in
@@ -179,7 +179,7 @@ func (s *Socket) hold(msg *engine.Message) {
 	h.messages = append(h.messages, msg.Retain())
 	h.bytes += msg.Memory()
 	msg.Charge(s.ns.srv.group.Memory())
-	linkOf(s.session()).weigh()
+	linkOf(s.engineSession()).weigh()
 }
 
 // pump hands on what is held, as far as the session has room; all of it if the
@@ -189,7 +189,7 @@ func (s *Socket) pump(all bool) {
 	if h == nil || !s.life.state().answered() && !all {
 		return
 	}
-	for s.held == h && len(h.missed)+len(h.messages) > 0 && (all || !s.session().Full()) {
+	for s.held == h && len(h.missed)+len(h.messages) > 0 && (all || !s.engineSession().Full()) {
 		if len(h.missed) > 0 {
 			msg := h.missed[0].message()
 			h.missed = h.missed[1:]
@@ -214,7 +214,7 @@ func (s *Socket) pump(all bool) {
 		if len(h.missed)+len(h.messages) == 0 {
 			s.held = nil
 		}
-		linkOf(s.session()).weigh()
+		linkOf(s.engineSession()).weigh()
 	}
 }
 
@@ -234,12 +234,12 @@ func (s *Socket) dropHeld() {
 // QueuedBytes is what waits for the peer to read: memory, on the way to its session
 // and there, without what the kernel has taken.
 func (s *Socket) QueuedBytes() int {
-	return int(s.unsent.Load())*unsentUnit + s.session().QueuedBytes()
+	return int(s.unsent.Load())*unsentUnit + s.engineSession().QueuedBytes()
 }
 
 // full tells whether Emit waits. Any goroutine.
 func (s *Socket) full() bool {
-	return s.session().Full() || s.unsent.Load() > s.maxUnsent()
+	return s.engineSession().Full() || s.unsent.Load() > s.maxUnsent()
 }
 
 // Flush waits until what was emitted to the socket before has been given to the

@@ -54,7 +54,7 @@ var (
 func (w *world) register() {
 	srv := w.srv
 	pattern := srv.OfPattern(regexp.MustCompile(`/d\d`))
-	for _, h := range []*sockeye.Handlers{srv.Handlers, srv.Of("/a").Handlers, &pattern.Handlers} {
+	for _, h := range []registry{srv, srv.Of("/a"), pattern} {
 		w.handle(h)
 	}
 	w.parent = pattern
@@ -84,7 +84,22 @@ func (w *world) register() {
 	}
 }
 
-func (w *world) handle(h *sockeye.Handlers) {
+// A registry takes hooks and handlers: a Server, a Namespace or a ParentNamespace.
+type registry interface {
+	Use(func(*sockeye.Socket) error) func()
+	UseEvents(func(*sockeye.Socket, *sockeye.Event) error) func()
+	OnConnect(func(*sockeye.Socket) error) func()
+	OnConnection(func(*sockeye.Socket)) func()
+	OnDisconnecting(func(*sockeye.Socket, sockeye.Reason)) func()
+	OnDisconnect(func(*sockeye.Socket, sockeye.Reason)) func()
+	OnUpgrade(func(*sockeye.Socket)) func()
+	OnAny(func(*sockeye.Socket, *sockeye.Event)) func()
+	OnAnyOutgoing(func(*sockeye.Socket, string, []any)) func()
+	OnUnhandled(func(*sockeye.Socket, *sockeye.Event) error) func()
+	On(string, any) func()
+}
+
+func (w *world) handle(h registry) {
 	h.Use(w.middleware)
 	h.OnConnect(w.onConnect)
 	h.OnConnection(w.onConnection)

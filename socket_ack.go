@@ -3,11 +3,8 @@ package sockeye
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -89,7 +86,7 @@ func (s *Socket) Call(ctx context.Context, event string, args ...any) (Args, err
 			a := <-waits
 			return a.args, a.err
 		}
-		s.session().Loop().Post(stopAck, p, nil, 0)
+		s.engineSession().Loop().Post(stopAck, p, nil, 0)
 		return Args{}, ctx.Err()
 	}
 }
@@ -120,14 +117,14 @@ func startAck(a, b any) {
 		return
 	}
 	if p.timeout > 0 {
-		s.session().Loop().Arm(&p.timer, p, p.timeout)
+		s.engineSession().Loop().Arm(&p.timer, p, p.timeout)
 	}
-	linkOf(s.session()).pace()
+	linkOf(s.engineSession()).pace()
 }
 
 func stopAck(a, _ any) {
 	p := a.(*pendingAck)
-	p.s.session().Loop().Stop(&p.timer)
+	p.s.engineSession().Loop().Stop(&p.timer)
 }
 
 func (srv *Server) ackTimeout(d time.Duration) time.Duration {
@@ -155,7 +152,7 @@ func (s *Socket) emitAsking(p *pendingAck, em emission, event string, args []any
 		return err
 	}
 	s.post(msg, em)
-	s.session().Loop().Post(startAck, s, p, 0)
+	s.engineSession().Loop().Post(startAck, s, p, 0)
 	return nil
 }
 
@@ -211,7 +208,7 @@ func (s *Socket) endCalls() {
 	var calls []*pendingAck
 	for _, id := range slices.Sorted(maps.Keys(s.acks())) { // in the order in which they were asked
 		p := s.extras.acks[id]
-		s.session().Loop().Stop(&p.timer)
+		s.engineSession().Loop().Stop(&p.timer)
 		if p.now {
 			calls = append(calls, p)
 			delete(s.extras.acks, id)
@@ -238,162 +235,4 @@ func (s *Socket) failAcks() {
 	for _, id := range slices.Sorted(maps.Keys(acks)) {
 		acks[id].finish(Args{}, ErrDisconnected)
 	}
-}
-
-// Answer is what one of several sockets has acknowledged.
-type Answer struct {
-	SocketID string
-	Args     Args // may be kept
-}
-
-// answers gathers those of a broadcast.
-type answers struct {
-	// Guarded by mu.
-	mu   sync.Mutex
-	list []Answer
-	left int           // that have not answered
-	lost int           // that have gone without an answer
-	all  chan struct{} // closed when none is left
-
-	asked []*pendingAck // by the one who asks
-}
-
-// Call sends an event to the sockets addressed and waits for their answers,
-// until ctx is done or, if it has no deadline, for Config.AckTimeout. It returns
-// those that came, and ErrAckTimeout, with ctx's error if that is why, if others
-// did not, or if their sockets have gone. The event is encoded once.
-//
-// The socket of the handler that calls is not waited for if its peer has not been
-// told yet that it is in: in OnConnect it counts as one that has not answered. On an event loop Call returns ErrWouldBlock.
-func (op Operator) Call(ctx context.Context, event string, args ...any) ([]Answer, error) {
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case netpoll.OnLoop() && len(op.Sockets()) > 0:
-		return nil, ErrWouldBlock
-	}
-	a, err := op.ask(event, args)
-	if err != nil {
-		return nil, err
-	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, op.server().cfg.AckTimeout, ErrAckTimeout)
-		defer cancel()
-	}
-	return a.wait(ctx)
-}
-
-// ask sends the event. What it returns must be waited for.
-func (op Operator) ask(event string, args []any) (*answers, error) {
-	a := &answers{all: make(chan struct{}), left: 1} // one until all have been asked
-	for _, ns := range op.namespaces() {
-		ns.tellOutgoing(nil, event, args)
-		id := ns.ackID.Add(1) - 1
-		msg, err := ns.srv.encodeEvent(ns.name, event, args, int64(id))
-		if err != nil {
-			a.forget()
-			return nil, err
-		}
-		for _, m := range ns.rooms.Members(op.o) {
-			s := m.Owner.(*Socket)
-			a.mu.Lock()
-			a.left++
-			a.mu.Unlock()
-			p := &pendingAck{s: s, id: id, now: true, then: func(args Args, err error) { a.add(s, args, err) }}
-			err := s.addAck(p)
-			if err == nil && !s.life.state().answered() && s.inHandler() {
-				s.takeAck(id)
-				err = ErrConnecting
-			}
-			if err != nil {
-				p.finish(Args{}, err)
-				continue
-			}
-			a.asked = append(a.asked, p)
-			if s.mailboxFull() {
-				s.session().Loop().Post(pacePosted, s, nil, 0)
-			}
-		}
-		if err := op.send(ns, msg); err != nil {
-			a.forget()
-			return nil, err
-		}
-	}
-	a.add(nil, Args{}, nil)
-	return a, nil
-}
-
-// forget gives up those that have not answered.
-func (a *answers) forget() {
-	for _, p := range a.asked {
-		p.s.takeAck(p.id)
-	}
-}
-
-func (a *answers) wait(ctx context.Context) ([]Answer, error) {
-	var err error
-	select {
-	case <-a.all:
-	case <-ctx.Done():
-		select {
-		case <-a.all: // at the same time
-			return a.result(nil)
-		default:
-		}
-		if err = ErrAckTimeout; !errors.Is(context.Cause(ctx), ErrAckTimeout) {
-			err = fmt.Errorf("%w: %w", ErrAckTimeout, ctx.Err())
-		}
-		a.forget()
-	}
-	return a.result(err)
-}
-
-func (a *answers) result(err error) ([]Answer, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.lost > 0 && err == nil {
-		err = ErrAckTimeout
-	}
-	return a.list, err
-}
-
-func (a *answers) add(s *Socket, args Args, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch {
-	case s == nil:
-	case err != nil:
-		a.lost++
-	default:
-		a.list = append(a.list, Answer{s.ID(), args})
-	}
-	if a.left--; a.left == 0 {
-		close(a.all)
-	}
-}
-
-// EmitWithAck is Call with a function that gets its results, on a goroutine of
-// its own, after Timeout at the latest. The event has been sent when it returns; if
-// it returns an error then is not called.
-func (op Operator) EmitWithAck(then func(answers []Answer, err error), event string, args ...any) error {
-	srv := op.server()
-	a, err := op.ask(event, args)
-	if err != nil {
-		return err
-	}
-	go func() {
-		ctx, cancel := context.WithTimeoutCause(context.Background(), srv.ackTimeout(op.timeout), ErrAckTimeout)
-		defer cancel()
-		answers, err := a.wait(ctx)
-		srv.protect(event, func() { then(answers, err) })
-	}()
-	return nil
-}
-
-func (op Operator) server() *Server {
-	if op.parent != nil {
-		return op.parent.srv
-	}
-	return op.ns.srv
 }

@@ -22,7 +22,7 @@ type Handshake struct {
 // Handshake tells how the socket's session began. Behind a proxy, Address is
 // the proxy's; see Headers for what it says.
 func (s *Socket) Handshake() Handshake {
-	r := s.session().Request()
+	r := s.engineSession().Request()
 	h := Handshake{
 		Headers: r.Headers(), Query: r.Query(), URL: r.URL(), Time: r.Time(),
 		Address: r.Address(), Secure: r.Secure(), Auth: append(json.RawMessage(nil), s.who().auth...),

@@ -558,7 +558,7 @@ func (h *history) enter(s *Socket) {
 	who.rights = who.saved.rights
 	s.ns.rooms.JoinNow(&s.member, who.saved.rooms...)
 	if !h.collect(who.saved) { // MaxBytes have been sent while middlewares were asked
-		s.session().Close(ForcedClose)
+		s.engineSession().Close(ForcedClose)
 	}
 }
 

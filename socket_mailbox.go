@@ -75,7 +75,7 @@ const (
 
 // push adds a mail. Loop-owned.
 func (s *Socket) push(m mail) {
-	s.session().Loop().Check()
+	s.engineSession().Loop().Check()
 	cfg := &s.ns.srv.cfg
 	m.bytes = m.memory()
 	s.mu.Lock()
@@ -107,14 +107,14 @@ func (s *Socket) push(m mail) {
 	}
 	if m.charged {
 		s.ns.srv.group.Memory().Add(m.bytes)
-		linkOf(s.session()).weigh()
+		linkOf(s.engineSession()).weigh()
 	}
 	if start {
 		s.ns.srv.active.Add(1)
 		s.ns.srv.pool.Lend(b)
 	}
 	if filled {
-		linkOf(s.session()).pace()
+		linkOf(s.engineSession()).pace()
 	}
 }
 
@@ -184,7 +184,7 @@ func (b *mailbox) take() bool {
 		b.free()
 		s.ns.srv.active.Add(-1)
 		if v != nil { // now: with Config.Inline no handler may run beside those of the loop
-			s.session().Loop().Post(verdictPosted, s, v, 0)
+			s.engineSession().Loop().Post(verdictPosted, s, v, 0)
 		}
 		return false
 	}
@@ -203,7 +203,7 @@ func (b *mailbox) take() bool {
 	}
 	s.mu.Unlock()
 	if resume {
-		s.session().Loop().Post(pacePosted, s, nil, 0)
+		s.engineSession().Loop().Post(pacePosted, s, nil, 0)
 	}
 	return true
 }
@@ -276,8 +276,8 @@ func (s *Socket) handle(m *mail) {
 		case byServer:
 			m.call.finish(Args{}, ErrDisconnected)
 		case err != nil:
-			s.ns.srv.tellViolation(s.session(), err)
-			s.session().Close(ForcedClose)
+			s.ns.srv.tellViolation(s.engineSession(), err)
+			s.engineSession().Close(ForcedClose)
 			m.call.finish(Args{}, ErrDisconnected)
 		default:
 			m.call.finish(newArgs(s.ns.srv, args, m.attachments), nil)

@@ -1,0 +1,189 @@
+package sockeye
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/sockeye-io/sockeye/proto/sio"
+)
+
+// Argument is one argument of a received event or answer, undecoded. Given to
+// Emit, it is passed on as it is, binary included. It is valid until the
+// handler returns; see Args.Clone.
+type Argument struct {
+	// JSON is the argument's JSON text, in which a placeholder object stands
+	// for each binary attachment. With a Parser it is in that one's form.
+	JSON []byte
+
+	attachments [][]byte
+}
+
+// Args are the arguments of a received event or answer, undecoded. They are
+// valid until the handler returns.
+type Args struct {
+	srv         *Server
+	list        [][]byte
+	attachments [][]byte
+}
+
+func newArgs(srv *Server, list, attachments [][]byte) Args {
+	return Args{srv, list, attachments}
+}
+
+// Len is the number of arguments.
+func (a *Args) Len() int { return len(a.list) }
+
+// Argument is argument i, from 0.
+func (a *Args) Argument(i int) Argument { return Argument{a.list[i], a.attachments} }
+
+// Arguments are all arguments, ready to be given to Emit or Ack.
+func (a *Args) Arguments() []any {
+	all := make([]any, len(a.list))
+	for i := range a.list {
+		all[i] = a.Argument(i)
+	}
+	return all
+}
+
+// Decode decodes the first arguments into what dst point to. A *[]byte takes
+// binary, at the top and in structs; in a *any, *[]any or *map[string]any binary
+// is []byte at any depth. The error is ErrMissingArgument or the Codec's.
+func (a *Args) Decode(dst ...any) error {
+	for i, p := range dst {
+		if i >= len(a.list) {
+			return ErrMissingArgument
+		}
+		if err := a.decode(i, p); err != nil {
+			return fmt.Errorf("sockeye: argument %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (a *Args) decode(i int, dst any) error {
+	arg := a.list[i]
+	if a.srv.cfg.Parser != nil {
+		if p, ok := dst.(*Argument); ok {
+			*p = Argument{JSON: bytes.Clone(arg)}
+			return nil
+		}
+		return a.srv.cfg.Parser.Unmarshal(arg, dst)
+	}
+	switch p := dst.(type) {
+	case *[]byte:
+		if num, ok := sio.IsPlaceholder(arg); ok {
+			if num < 0 || num >= len(a.attachments) {
+				return sio.ErrPlaceholder
+			}
+			*p = a.attachments[num] // the attachment is the event's own memory: no copy is needed
+			return nil
+		}
+	case *string:
+		if text, ok := a.plain(i); ok {
+			*p = text
+			return nil
+		}
+	case *Argument:
+		*p = Argument{bytes.Clone(arg), a.attachments}
+		return nil
+	}
+	if len(a.attachments) > 0 && untyped(dst) {
+		err := a.srv.cfg.Codec.Unmarshal(arg, dst)
+		restoreBinary(dst, a.attachments)
+		return err
+	}
+	if len(a.attachments) > 0 {
+		resolved, err := sio.AppendResolved(nil, arg, a.attachments)
+		if err != nil {
+			return err
+		}
+		arg = resolved
+	}
+	return a.srv.cfg.Codec.Unmarshal(arg, dst)
+}
+
+// plain is argument i if it is a string that stands in the JSON as it is.
+func (a *Args) plain(i int) (text string, ok bool) {
+	arg := a.list[i]
+	if n := len(arg); n >= 2 && arg[0] == '"' && a.srv.cfg.Parser == nil && bytes.IndexByte(arg, '\\') < 0 {
+		return string(arg[1 : n-1]), true
+	}
+	return "", false
+}
+
+// untyped tells whether dst takes values of any kind: []byte for binary, then.
+func untyped(dst any) bool {
+	switch dst.(type) {
+	case *any, *[]any, *map[string]any:
+		return true
+	}
+	return false
+}
+
+// restoreBinary puts attachments in the place of placeholders, which have been
+// checked.
+func restoreBinary(dst any, attachments [][]byte) {
+	binary := func(v any) (b []byte, ok bool) {
+		m, isMap := v.(map[string]any)
+		if !isMap || m["_placeholder"] != true {
+			return nil, false
+		}
+		num, isNumber := m["num"].(float64)
+		if i := int(num); isNumber && i >= 0 && i < len(attachments) {
+			return attachments[i], true
+		}
+		return nil, false
+	}
+	var open []any // containers to be looked into; no recursion over what a peer has nested
+	look := func(v any) {
+		switch v.(type) {
+		case []any, map[string]any:
+			open = append(open, v)
+		}
+	}
+	switch dst := dst.(type) {
+	case *any:
+		if b, ok := binary(*dst); ok {
+			*dst = b
+		}
+		look(*dst)
+	case *[]any:
+		look(*dst)
+	case *map[string]any:
+		look(*dst)
+	}
+	for len(open) > 0 {
+		v := open[len(open)-1]
+		open = open[:len(open)-1]
+		switch v := v.(type) {
+		case []any:
+			for i, x := range v {
+				if b, ok := binary(x); ok {
+					v[i] = b
+				} else {
+					look(x)
+				}
+			}
+		case map[string]any:
+			for k, x := range v {
+				if b, ok := binary(x); ok {
+					v[k] = b
+				} else {
+					look(x)
+				}
+			}
+		}
+	}
+}
+
+// Clone copies the arguments, so that they may be kept.
+func (a *Args) Clone() Args { return a.clone() }
+
+func (a Args) clone() Args {
+	list := make([][]byte, len(a.list))
+	for i, b := range a.list {
+		list[i] = bytes.Clone(b)
+	}
+	a.list = list // attachments are never reused
+	return a
+}

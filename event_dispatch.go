@@ -1,0 +1,144 @@
+package sockeye
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/sockeye-io/sockeye/proto/sio"
+)
+
+// argumentRoom is for Args.list.
+type argumentRoom [8][]byte
+
+var argumentRooms = sync.Pool{New: func() any { return new(argumentRoom) }}
+
+// handleEvent gives an event to its handler. data is borrowed until return.
+func (s *Socket) handleEvent(p sio.Packet, data []byte, attachments [][]byte) {
+	srv := s.ns.srv
+	room := argumentRooms.Get().(*argumentRoom)
+	defer func() {
+		clear(room[:])
+		argumentRooms.Put(room)
+	}()
+	list, err := srv.split(data, room[:0])
+	var name []byte
+	if err == nil {
+		name, err = srv.eventName(list, len(attachments), data)
+	}
+	if err != nil {
+		srv.tellViolation(s.engineSession(), err)
+		s.engineSession().Close(ForcedClose)
+		return
+	}
+	srv.stats.events.Add(1)
+	e := events.Get().(*Event)
+	e.Args, e.name, e.socket, e.id, e.hasID = newArgs(srv, list[1:], attachments), name, s, p.ID, p.HasID
+	seen, err := s.dispatch(e)
+	if err != nil {
+		s.failed(e, err)
+	}
+	if !seen {
+		*e = Event{}
+		events.Put(e)
+	}
+}
+
+// dispatch asks middlewares and calls an event's handler. seen tells whether any
+// of them was given e itself.
+func (s *Socket) dispatch(e *Event) (seen bool, err error) {
+	watchers, filters := s.ns.onAny.get(), s.ns.filters.get()
+	seen = len(watchers)+len(filters) > 0
+	for _, f := range watchers {
+		_ = s.guard(e.Name(), func() error { (*f)(s, e); return nil })
+	}
+	for _, f := range filters {
+		if err := (&handler{raw: *f}).call(s, e); err != nil {
+			return seen, err
+		}
+	}
+	if h := s.findHandler(e.name); h != nil {
+		return seen || h.raw != nil, h.call(s, e)
+	}
+	s.ns.srv.stats.unhandled.Add(1)
+	if s.ns.srv.log.Debugs() {
+		s.tell("unhandled", "sockeye: an event has no handler", slog.String("event", e.Name()))
+	}
+	unhandled := s.ns.onUnhandled.get()
+	for _, f := range unhandled {
+		if err := (&handler{raw: *f}).call(s, e); err != nil {
+			return true, err
+		}
+	}
+	return seen || len(unhandled) > 0, nil
+}
+
+// failed answers and reports an error of a handler, or of an event middleware.
+func (s *Socket) failed(e *Event, err error) {
+	e.ackError(err)
+	reported := (*PanicError)(nil)
+	if errors.As(err, &reported) {
+		return
+	}
+	s.ns.srv.stats.handlerErrors.Add(1)
+	if public := (*AckError)(nil); errors.As(err, &public) && len(s.ns.srv.onError.get()) == 0 {
+		return // it is for the peer
+	}
+	s.report(e.Name(), err)
+}
+
+// ackError answers the acknowledgement, if it is still open, with an error. Strangers
+// see the text of those alone that are meant for them.
+func (e *Event) ackError(err error) {
+	answer := map[string]any{"error": internalMessage}
+	var public *AckError
+	var argument *ArgumentError
+	switch {
+	case errors.As(err, &public):
+		answer["error"] = public.Message
+		if public.Data != nil {
+			answer["data"] = public.Data
+		}
+	case errors.As(err, &argument) && errors.Is(err, ErrMissingArgument):
+		answer["error"] = fmt.Sprintf("argument %d is missing", argument.Index)
+	case errors.As(err, &argument):
+		answer["error"] = fmt.Sprintf("argument %d does not fit", argument.Index)
+	}
+	if e.Ack(answer) != nil && public != nil { // data that cannot be encoded
+		_ = e.Ack(map[string]any{"error": public.Message})
+	}
+}
+
+// checkBinary checks a packet whose attachments have not come yet.
+func (srv *Server) checkBinary(p sio.Packet) error {
+	list, err := srv.split(p.Data, nil)
+	if err == nil && p.Type == sio.BinaryEvent {
+		_, err = srv.eventName(list, p.Attachments, p.Data)
+	}
+	return err
+}
+
+// eventName checks an event as a whole and returns its name.
+//
+// Socket.IO v5, "Sending and receiving data": the payload is a non-empty array
+// that begins with the name, and the reserved names are the protocol's own.
+func (srv *Server) eventName(list [][]byte, attachments int, payload []byte) (name []byte, err error) {
+	switch {
+	case len(list) == 0:
+		return nil, errUnexpected
+	case srv.cfg.Parser != nil:
+		name, err = srv.cfg.Parser.EventName(list[0])
+	default:
+		name, err = sio.EventName(list[0])
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case sio.IsReserved(name):
+		return nil, ErrReservedEvent
+	case attachments > 0:
+		return name, sio.CheckPlaceholders(payload, attachments)
+	}
+	return name, nil
+}
