@@ -7,10 +7,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/seam"
-	"github.com/sockeye-io/sockeye/netpoll"
-	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // Config configures a Server. The zero value is ready to use: in each field 0, "" or nil
@@ -264,7 +261,7 @@ type Config struct {
 
 	// Engines are further Engine.IO endpoints on the same listeners, each on its own
 	// path.
-	Engines []*engine.Engine
+	Engines []*Engine
 
 	// Loops is the number of event loops. Default: GOMAXPROCS.
 	Loops int
@@ -332,21 +329,6 @@ type Config struct {
 	// Seams is for package sockeyetest.
 	Seams *seam.Seams
 }
-
-// What a Config is made of besides; see there.
-type (
-	// Request is the request that opened a session, as far as it is kept.
-	Request = engine.Request
-
-	// Refusal is a request that was answered with an error of the protocol.
-	Refusal = engine.Refusal
-
-	// DeflateConfig is how WebSocket messages are compressed.
-	DeflateConfig = ws.DeflateConfig
-
-	// AddressLimits are the limits of one address, or of one /64 of IPv6.
-	AddressLimits = netpoll.AddressLimits
-)
 
 // Codec turns arguments into JSON and back. Its methods are called from any
 // goroutine.

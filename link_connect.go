@@ -132,8 +132,8 @@ type connectAnswer struct {
 	PID string `json:"pid,omitempty"`
 }
 
-// verdictPosted lets a socket in, or not.
-func verdictPosted(a, b any) {
+// verdictOnLoop lets a socket in, or not.
+func verdictOnLoop(a, b any) {
 	s := a.(*Socket)
 	if err := b.(*verdict).err; err != nil {
 		linkOf(s.engineSession()).refuse(s, err)

@@ -107,6 +107,6 @@ func (ns *Namespace) Len() int { return ns.rooms.Len() }
 // a socket joins or leaves one; a socket's own room is left out. f must not
 // block: it is called by whoever joins or leaves, and by loops. It counts for
 // sockets that connect after it.
-func (ns *Namespace) OnRoom(f func(e broadcast.RoomEvent)) {
-	ns.rooms.Observe(func(e broadcast.RoomEvent) { ns.srv.protect("OnRoom", func() { f(e) }) })
+func (ns *Namespace) OnRoom(f func(e RoomEvent)) {
+	ns.rooms.Observe(func(e RoomEvent) { ns.srv.protect("OnRoom", func() { f(e) }) })
 }

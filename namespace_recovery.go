@@ -2,6 +2,7 @@ package sockeye
 
 import (
 	"bytes"
+	"cmp"
 	"container/list"
 	"crypto/rand"
 	"encoding/base64"
@@ -39,15 +40,9 @@ type Recovery struct {
 func (r *Recovery) skipMiddlewares() bool { return r != nil && !r.AskMiddlewares }
 
 func (r Recovery) withDefaults() *Recovery {
-	if r.MaxDisconnection == 0 {
-		r.MaxDisconnection = 2 * time.Minute
-	}
-	if r.MaxBytes == 0 {
-		r.MaxBytes = 16 << 20
-	}
-	if r.MaxSockets == 0 {
-		r.MaxSockets = 100_000
-	}
+	r.MaxDisconnection = cmp.Or(r.MaxDisconnection, 2*time.Minute)
+	r.MaxBytes = cmp.Or(r.MaxBytes, 16<<20)
+	r.MaxSockets = cmp.Or(r.MaxSockets, 100_000)
 	return &r
 }
 
@@ -216,7 +211,7 @@ func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) er
 	if err != nil {
 		return err
 	}
-	if err := ns.rooms.WaitForRoom(op.o); err != nil {
+	if err := ns.rooms.WaitForSpace(op.o); err != nil {
 		msg.Release()
 		return err
 	}
@@ -311,7 +306,7 @@ func (h *history) record(msg *engine.Message, o broadcast.Options) {
 	h.trim(e.at)
 }
 
-// logTo has e entered in the log of a name.
+// logTo enters e in the log of a name.
 func (h *history) logTo(e *pastEvent, in map[string]*log, name string) {
 	l := in[name]
 	if l == nil {

@@ -95,7 +95,7 @@ func (s *Socket) Connected() bool { return s.life.state().entered() }
 func (s *Socket) Transport() string { return s.engineSession().Transport() }
 
 // Request is the request that opened the session: headers, query, address.
-func (s *Socket) Request() *engine.Request { return s.engineSession().Request() }
+func (s *Socket) Request() *Request { return s.engineSession().Request() }
 
 // Auth decodes what the peer gave for its auth option into v. Without one, v
 // is left as it is.
@@ -209,11 +209,11 @@ func (s *Socket) CloseSession() { s.dismiss(true) }
 
 func (s *Socket) dismiss(closeSession bool) {
 	if _, ok := s.life.change(dismissal); ok {
-		s.engineSession().Loop().Post(disconnectPosted, s, closeSession, 0)
+		s.engineSession().Loop().Post(disconnectOnLoop, s, closeSession, 0)
 	}
 }
 
-func disconnectPosted(a, b any) {
+func disconnectOnLoop(a, b any) {
 	s := a.(*Socket)
 	if s.life.state().over() {
 		return

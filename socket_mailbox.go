@@ -27,7 +27,7 @@ type mailbox struct {
 	mails  []mail // mails[next:] are waiting
 	next   int
 	bytes  int
-	full   bool    // the session is not read until there is room
+	full   bool    // the session is not read until there is space
 	runner uintptr // the goroutine that runs it; 0 for none
 }
 
@@ -184,7 +184,7 @@ func (b *mailbox) take() bool {
 		b.free()
 		s.ns.srv.active.Add(-1)
 		if v != nil { // now: with Config.Inline no handler may run beside those of the loop
-			s.engineSession().Loop().Post(verdictPosted, s, v, 0)
+			s.engineSession().Loop().Post(verdictOnLoop, s, v, 0)
 		}
 		return false
 	}
@@ -203,7 +203,7 @@ func (b *mailbox) take() bool {
 	}
 	s.mu.Unlock()
 	if resume {
-		s.engineSession().Loop().Post(pacePosted, s, nil, 0)
+		s.engineSession().Loop().Post(paceOnLoop, s, nil, 0)
 	}
 	return true
 }
@@ -219,7 +219,7 @@ func (b *mailbox) finish() {
 	}
 }
 
-// goOn has the mailbox run on when a handler has ended its goroutine
+// goOn lends the mailbox another goroutine when a handler has ended its goroutine
 // (runtime.Goexit), as a failed test's does: what was handled is closed as after a
 // panic, and the hooks that have not been called for it are called.
 func (b *mailbox) goOn() {

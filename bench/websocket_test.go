@@ -109,9 +109,9 @@ func BenchmarkWebSocketFrameHeader(b *testing.B) {
 	}{{"100B", 100}, {"1KiB", 1 << 10}, {"64KiB", 1 << 16}} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
-			message := make([]byte, ws.FrameRoom+c.size)
+			message := make([]byte, ws.FrameHeadroom+c.size)
 			for b.Loop() {
-				if ws.PutFrameHeader(message, ws.FrameRoom, false) > 8 {
+				if ws.PutFrameHeader(message, ws.FrameHeadroom, false) > 8 {
 					b.Fatal("no room was used")
 				}
 			}

@@ -263,7 +263,7 @@ func (c *Client) happen(e lifeEvent, x happening) bool {
 		return false
 	}
 	c.life = to
-	m.room.wake()
+	m.space.wake()
 	m.changed.wake()
 
 	switch from {

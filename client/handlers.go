@@ -115,7 +115,7 @@ type job struct {
 // attempt to connect, a CONNECT.
 const maxHooks = 64
 
-// tell has hooks called after what waits already. m.mu is held.
+// tell queues a call of hooks behind what waits already. m.mu is held.
 func tell[F any](c *Client, list hooks[F], call func(f F)) {
 	for _, h := range list {
 		c.hooksQueued++

@@ -31,7 +31,7 @@ func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
 	select {
 	case e.deciding <- struct{}{}:
 	default:
-		e.refuseSession(c, r, noRoomDeciding)
+		e.refuseSession(c, r, noPlaceDeciding)
 		return
 	}
 	d := &decision{e: e, c: c, req: &req, r: r.Clone()}
@@ -49,7 +49,7 @@ func decided(a, _ any) {
 	switch q := parseQuery(r.RawQuery); {
 	case !c.Open():
 	case e.closing.Load():
-		e.refuseSession(c, r, noRoomClosing)
+		e.refuseSession(c, r, noPlaceClosing)
 	case !d.admitted:
 		e.respondRecorded(c, r, &d.answer)
 	case d.err != nil:

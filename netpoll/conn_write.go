@@ -19,7 +19,7 @@ type outQueue struct {
 	head  int     // segs[:head] are written
 	bytes int     // that wait
 	held  int     // memory that waits, once the kernel takes no more
-	tail  *Buffer // of the last segment, if it is this queue's own and has room
+	tail  *Buffer // of the last segment, if it is this queue's own with space left
 	pong  *Buffer // the answer to the latest ping, once the kernel takes more
 }
 
@@ -48,7 +48,7 @@ const (
 	// its neighbours; larger ones go out by writev.
 	joinBytes = 16 << 10
 
-	// keepSegs is how many segments an empty queue keeps room for.
+	// keepSegs is how many segments an empty queue keeps space for.
 	keepSegs = 16
 
 	// copyBytes is the largest segment that a blocked queue copies: it would hold

@@ -392,7 +392,7 @@ func (l *Loop) stop() {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
-	l.room.Broadcast()
+	l.space.Broadcast()
 	l.armed.Store(true) // nobody wakes it any more
 	// A connection may be on its way to this loop, and is this loop's to close.
 	l.runPosted()

@@ -65,13 +65,13 @@ func (echo) HandleRequest(c *netpoll.Conn, r *http1.Request) {
 }
 
 func (echo) HandleMessage(c *netpoll.Conn, data []byte, binary bool) {
-	buf := netpoll.NewBuffer(ws.FrameRoom + len(data))
+	buf := netpoll.NewBuffer(ws.FrameHeadroom + len(data))
 	if c.Deflates() {
 		buf.B = ws.AppendDeflatedFrame(buf.B, data, binary, 0)
 		c.Send(buf, buf.B)
 	} else {
-		buf.B = append(buf.B[:ws.FrameRoom], data...)
-		c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameRoom, binary):])
+		buf.B = append(buf.B[:ws.FrameHeadroom], data...)
+		c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameHeadroom, binary):])
 	}
 	buf.Release()
 }
