@@ -37,9 +37,10 @@ var allowed = map[string][]string{
 	"/engine":              {"/internal/idtable", "/internal/ratelog", "/proto/eio", "/proto/http1", "/proto/ws", "/netpoll"},
 	"/broadcast":           {"/engine", "/internal/goroutine", "/internal/idtable", "/proto/sio", "/netpoll"},
 	"/docs":                {},
-	"/client":              {"/internal/binary", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
-	"/sockeyetest":         {"", "/internal/seam", "/internal/binary", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
-	"":                     {"/broadcast", "/engine", "/internal/goroutine", "/internal/lend", "/internal/ratelog", "/internal/seam", "/proto/sio", "/proto/ws", "/netpoll", "github.com/valyala/bytebufferpool"},
+	"/client":              {"/internal/arguments", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
+	"/sockeyetest":         {"", "/internal/seam", "/internal/arguments", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
+	"/internal/arguments":  {"/proto/sio"},
+	"":                     {"/broadcast", "/engine", "/internal/arguments", "/internal/goroutine", "/internal/lend", "/internal/ratelog", "/internal/seam", "/proto/sio", "/proto/ws", "/netpoll", "github.com/valyala/bytebufferpool"},
 }
 
 func TestLayering(t *testing.T) {
