@@ -287,8 +287,9 @@ func (srv *Server) Stats() Stats {
 
 // OnError adds what is told of events that did not reach their handler, and of
 // handlers that panicked (*PanicError) or returned an error, with the event's name.
-// Without one, they are logged, a few a second for each event. Panics are logged in
-// any case. What it returns takes it away.
+// Without one, they are logged, a few a second for each event: at Debug what a peer has
+// brought about (ErrDisconnected, ErrQueueFull, ErrAckTimeout), else at Error. Panics
+// are logged in any case. What it returns takes it away.
 func (srv *Server) OnError(f func(s *Socket, event string, err error)) (remove func()) {
 	return srv.onError.add(&srv.hooksMu, "OnError", f)
 }
