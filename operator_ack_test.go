@@ -58,3 +58,30 @@ func TestCallWithoutTime(t *testing.T) {
 	_ = s.Emit("next")
 	w.Expect(`42["next"]`)
 }
+
+// TestCallOfAllBesideABusyHandler: an operator's Call does not wait for a socket whose
+// peer has gone, though its handler is still at work.
+func TestCallOfAllBesideABusyHandler(t *testing.T) {
+	busy, goOn := make(chan struct{}), make(chan struct{})
+	addr, srv := serve(t, sockeye.Config{AckTimeout: time.Hour}, func(srv *sockeye.Server) {
+		srv.On("busy", func() { close(busy); <-goOn })
+	})
+	defer close(goOn)
+	w, other := wire.Connect(t, addr), wire.Connect(t, addr)
+	w.Write(`42["busy"]`)
+	within(t, busy)
+	done := make(chan error, 1)
+	go func() {
+		answers, err := srv.All().Call(context.Background(), "question")
+		if len(answers) != 1 {
+			t.Errorf("%d answers", len(answers))
+		}
+		done <- err
+	}()
+	w.Expect(`42*`)
+	_ = w.Conn.Close()
+	other.Write("43" + ackID(t, other.Expect(`42*`)) + "[]")
+	if err := within(t, done); !errors.Is(err, sockeye.ErrAckTimeout) {
+		t.Errorf("Call: %v", err)
+	}
+}

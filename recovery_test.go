@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/internal/wire"
 )
 
 // TestMuchMissed: who comes back gets all that it has missed by one connection, though
@@ -101,5 +102,52 @@ func TestOffsetOfASessionBefore(t *testing.T) {
 	}
 	if again != sid || len(before) != 1 || !strings.HasPrefix(before[0], `42["missed",`) {
 		t.Errorf("recovered %v, missed %q", again == sid, before)
+	}
+}
+
+// TestEveryEventHasAnOffset that asks for no answer: clients take any text at the end of
+// one for an offset, and could not come back with another.
+func TestEveryEventHasAnOffset(t *testing.T) {
+	addr, srv := serve(t, sockeye.Config{Recovery: &sockeye.Recovery{}}, func(srv *sockeye.Server) {
+		srv.Use(func(s *sockeye.Socket) error { return s.Emit("in a middleware", "text") })
+		srv.OnConnect(func(s *sockeye.Socket) error { return s.Emit("in OnConnect", "text") })
+		srv.OnConnection(func(s *sockeye.Socket) {
+			for _, emit := range []func(string, ...any) error{
+				s.Emit, s.Volatile().Emit, s.Compress(false).Emit, srv.Emit, srv.Volatile().Emit, srv.To(s.ID()).Emit,
+				srv.To(s.ID()).Volatile().Emit,
+			} {
+				if err := emit("e", "text"); err != nil {
+					t.Error(err)
+				}
+			}
+			_ = s.Send("text")
+			_ = s.EmitWithAck(func(sockeye.Args, error) {}, "asks", "text")
+		})
+	})
+	w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+	w.Expect("0{*")
+	w.Write("40")
+	last := ""
+	next := func(event string) {
+		t.Helper()
+		got := w.Expect(fmt.Sprintf(`42["%s","text",*`, event))
+		if offset := offsetOf(t, got); len(offset) != 12 || offset < last {
+			t.Errorf("%s: the offset is %q, after %q", event, offset, last)
+		} else {
+			last = offset
+		}
+	}
+	next("in a middleware")
+	w.Expect("40{*")
+	next("in OnConnect")
+	for range 7 {
+		next("e")
+	}
+	next("message")
+	if got := w.Expect("42*"); !strings.HasSuffix(got, `["asks","text"]`) {
+		t.Errorf("a question is %s", got)
+	}
+	if srv.RecoveryStats().Bytes == 0 {
+		t.Error("nothing is kept")
 	}
 }

@@ -55,6 +55,12 @@ func TestShutdownEndsBroadcasters(t *testing.T) {
 		}
 	}
 	// What begins later ends at once.
+	if _, err := srv.Listen("tcp", "127.0.0.1:0"); !errors.Is(err, sockeye.ErrServerClosed) {
+		t.Errorf("Listen after Shutdown: %v", err)
+	}
+	if err := srv.ListenAndServe("127.0.0.1:0"); !errors.Is(err, sockeye.ErrServerClosed) {
+		t.Errorf("ListenAndServe after Shutdown: %v", err)
+	}
 	if err := srv.To("nobody").Emit("x"); !errors.Is(err, sockeye.ErrServerClosed) {
 		t.Errorf("Emit after Shutdown: %v", err)
 	}
