@@ -60,8 +60,8 @@ func (ns *Namespace) Emit(event string, args ...any) error {
 // Send emits the "message" event to every socket of the namespace.
 func (ns *Namespace) Send(args ...any) error { return ns.Emit("message", args...) }
 
-// To addresses the sockets of rooms, each socket once. A socket's ID is a room
-// of its own.
+// To addresses the sockets of rooms, each socket once; without rooms, as in To(list...)
+// with an empty list, those of the whole namespace. A socket's ID is a room of its own.
 func (ns *Namespace) To(rooms ...string) Operator { return Operator{ns: ns}.To(rooms...) }
 
 // In is To.
