@@ -1,6 +1,10 @@
 package sockeye
 
-import "runtime/debug"
+import (
+	"errors"
+	"log/slog"
+	"runtime/debug"
+)
 
 // guard calls a function of the application's. If it panics, or ends its goroutine,
 // that is reported, and costs what it was called for only.
@@ -27,12 +31,17 @@ func (s *Socket) panicked(event string, v any) error {
 }
 
 // report tells OnError's functions, or else the log, of a fault in the
-// application's part.
+// application's part. What a handler returns because a peer has gone, or does not
+// read or answer, is none.
 func (s *Socket) report(event string, err error) {
 	srv := s.ns.srv
 	hooks := srv.onError.get()
 	p, isPanic := err.(*PanicError) //nolint:errorlint // as it is made
-	if len(hooks) == 0 || isPanic {
+	switch {
+	case len(hooks) > 0 && !isPanic:
+	case !isPanic && ofPeer(err):
+		s.tell("peer in "+event, "sockeye: a handler could not go on, for a peer's sake", slog.String("event", event), slog.Any("why", err))
+	default:
 		attrs := []any{"event", event, "socket", s.ID(), "namespace", s.ns.name, "error", err}
 		reason := "error in " + event
 		if isPanic {
@@ -43,6 +52,11 @@ func (s *Socket) report(event string, err error) {
 	for _, f := range hooks {
 		srv.protect("OnError", func() { (*f)(s, event, err) })
 	}
+}
+
+// ofPeer tells whether an error is what a peer has brought about.
+func ofPeer(err error) bool {
+	return errors.Is(err, ErrDisconnected) || errors.Is(err, ErrQueueFull) || errors.Is(err, ErrAckTimeout)
 }
 
 // protect calls a function of the application's that belongs to no event; a panic

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -17,6 +18,9 @@ type hook[F any] struct {
 type hooks[F any] []*hook[F]
 
 func register[F any](c *Client, list *hooks[F], f F) (remove func()) {
+	if reflect.ValueOf(f).IsNil() {
+		panic("client: the function is nil")
+	}
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
 	h := &hook[F]{f: f}
