@@ -222,25 +222,32 @@ func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) er
 	if op.o.Volatile {
 		h.setOffset(msg, h.end()-1)
 	} else {
-		h.record(msg, op.o)
+		h.record(msg, &op.o)
 	}
 	return op.send(ns, msg)
 }
 
-// emitRecorded is Socket.emit, likewise.
+// emitRecorded is Socket.emit, likewise. It is posted as without recovery; what a
+// middleware emits is not remembered.
 func (s *Socket) emitRecorded(event string, args []any, em emission) error {
 	h := s.ns.history
-	if s.life.state() != asking {
-		op := Operator{ns: s.ns, noCompress: em.noCompress, o: broadcast.Options{Member: &s.member, Volatile: em.volatile, Context: em.ctx}}
-		return s.ns.broadcastRecorded(op, event, args)
-	}
 	msg, err := h.encode(event, args)
 	if err != nil {
 		return err
 	}
+	if err := s.engineSession().Loop().WaitForSpace(em.context()); err != nil {
+		msg.Release()
+		return err
+	}
+	em.noWait = true
+	msg.NoCompress = em.noCompress
 	h.mu.Lock()
-	h.setOffset(msg, h.end()-1)
-	h.mu.Unlock()
+	defer h.mu.Unlock()
+	if em.volatile || s.life.state() == asking {
+		h.setOffset(msg, h.end()-1)
+	} else {
+		h.record(msg, &broadcast.Options{Member: &s.member})
+	}
 	s.post(msg, em)
 	return nil
 }
@@ -264,12 +271,12 @@ func (s *Socket) emitAway(event string, args []any, em emission) error {
 	if h.saved[s.who().pid] == nil {
 		return ErrDisconnected
 	}
-	h.record(msg, broadcast.Options{Member: &s.member})
+	h.record(msg, &broadcast.Options{Member: &s.member})
 	return nil
 }
 
 // record gives msg its offset and keeps a copy. mu is held.
-func (h *history) record(msg *engine.Message, o broadcast.Options) {
+func (h *history) record(msg *engine.Message, o *broadcast.Options) {
 	offset := h.end()
 	h.setOffset(msg, offset)
 	msg.Tag = offset
@@ -537,10 +544,8 @@ func (h *history) collect(s *savedSocket) (complete bool) {
 
 // enter puts a socket into the namespace's index. One that has come back gets
 // its rooms, and what was sent to them meanwhile, at one moment: everything
-// later is delivered as usual.
+// later is delivered as usual. mu is held, since before the socket was admitted.
 func (h *history) enter(s *Socket) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	s.ns.adapter.Add(&s.member)
 	if !s.recovers() { // an old client
 		return

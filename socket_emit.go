@@ -86,7 +86,8 @@ func (s *Socket) post(msg *engine.Message, em emission) {
 		run = sendVolatileOnLoop
 	}
 	s.unsent.Add(units(msg))
-	if !s.engineSession().Loop().Post(run, s, msg, msg.Size()) {
+	loop, size := s.engineSession().Loop(), msg.Size()
+	if posted := em.noWait && loop.PostNow(run, s, msg, size) || !em.noWait && loop.Post(run, s, msg, size); !posted {
 		s.unsent.Add(-units(msg))
 		msg.Release()
 	}
@@ -357,6 +358,14 @@ type emission struct {
 	noCompress bool
 	timeout    time.Duration
 	ctx        context.Context //nolint:containedctx // of one call
+	noWait     bool            // for the loop: a lock is held, and it has been waited for
+}
+
+func (em *emission) context() context.Context {
+	if em.ctx == nil {
+		return context.Background()
+	}
+	return em.ctx
 }
 
 // Emitter emits to one socket with other than the default options. It is
