@@ -76,6 +76,7 @@ type history struct {
 	first   uint64            // the offset of the first of events
 	bytes   int               // of memory
 	chunk   []byte            // the last small events' bytes are in it
+	blank   []pastEvent       // for the next small ones
 	logs    map[string]*log   // by the name that was addressed: a room, or an ID
 	direct  map[string]*log   // by the ID of the only one addressed
 	toAll   log
@@ -95,24 +96,31 @@ type log struct {
 
 // pastEvent is an event as it was sent: an exact copy, which nobody changes.
 type pastEvent struct {
-	offset   uint64
-	at       time.Duration // since the process began
-	data     []byte        // of the message
-	parts    [][]byte      // its attachments
-	log      *log          // of the name that was addressed
-	more     []*log        // of further ones
+	offset uint64
+	at     time.Duration // since the process began
+	data   []byte        // of the message
+	log    *log          // of the name that was addressed
+	more   *pastMore     // nil for most
+	takes  int           // bytes of memory
+	binary bool          // data is: a Parser's
+	plain  bool          // not to be compressed
+}
+
+// pastMore is what few events have.
+type pastMore struct {
+	parts    [][]byte // attachments
+	logs     []*log   // of further names that were addressed
 	except   []string
 	exceptID string
-	binary   bool // data is: a Parser's
-	plain    bool // not to be compressed
-	takes    int  // bytes of memory
 }
 
 const (
-	chunkBytes = 64 << 10
-	ownBytes   = 4 << 10 // an event as large as this has memory of its own
-	eventBytes = 224     // a pastEvent, its place in events and in a log
-	savedBytes = 512     // of a savedSocket
+	chunkBytes  = 64 << 10
+	ownBytes    = 4 << 10 // an event as large as this has memory of its own
+	blankEvents = 32      // small ones that are made together
+	eventBytes  = 128     // a pastEvent, its place in events and in a log
+	moreBytes   = 112     // a pastMore
+	savedBytes  = 512     // of a savedSocket
 )
 
 // deque is a queue in an array.
@@ -179,7 +187,11 @@ func (h *history) setOffset(msg *engine.Message, n uint64) {
 	var text [len(noOffset)]byte
 	copy(text[:], h.epoch)
 	base64.RawURLEncoding.Encode(text[len(h.epoch):], b[2:])
-	copy(msg.B[bytes.LastIndex(msg.B, []byte(noOffset)):], text[:])
+	at := len(msg.B) - len(noOffset+`"]`) // in JSON
+	if at < 0 || string(msg.B[at:at+len(noOffset)]) != noOffset {
+		at = bytes.LastIndex(msg.B, []byte(noOffset))
+	}
+	copy(msg.B[at:], text[:])
 }
 
 // parseOffset reads an offset of this history.
@@ -200,7 +212,16 @@ func (h *history) end() uint64 { return h.first + uint64(h.events.len()) }
 // encode encodes an event with room for its offset, which every event has that
 // asks for no answer: peers take any text at an event's end for one.
 func (h *history) encode(event string, args []any) (*engine.Message, error) {
-	return h.ns.srv.encodeEvent(h.ns.name, event, append(slices.Clip(args), noOffset), noAck)
+	srv := h.ns.srv
+	if srv.cfg.Parser != nil {
+		return srv.encodeEvent(h.ns.name, event, append(slices.Clip(args), noOffset), noAck)
+	}
+	msg, err := srv.encodeEvent(h.ns.name, event, args, noAck)
+	if err != nil {
+		return nil, err
+	}
+	msg.B = append(msg.B[:len(msg.B)-len("]")], `,"`+noOffset+`"]`...)
+	return msg.Seal(), nil
 }
 
 // broadcastRecorded is broadcast, with an offset, and remembered unless it is
@@ -280,52 +301,72 @@ func (h *history) record(msg *engine.Message, o *broadcast.Options) {
 	offset := h.end()
 	h.setOffset(msg, offset)
 	msg.Tag = offset
-	e := &pastEvent{offset: offset, at: time.Since(started), except: slices.Clone(o.Except), plain: msg.NoCompress, takes: eventBytes}
-	e.data, e.parts, e.binary = msg.Copy(h.copy)
+	e := h.newEvent(msg.Size())
+	e.offset, e.at, e.plain, e.takes = offset, time.Since(started), msg.NoCompress, eventBytes
+	var more pastMore
+	e.data, more.parts, e.binary = msg.Copy(h.copy)
 	e.takes += len(e.data)
-	for _, p := range e.parts {
+	for _, p := range more.parts {
 		e.takes += len(p) + 24
 	}
-	for _, x := range e.except {
+	more.except = slices.Clone(o.Except)
+	for _, x := range more.except {
 		e.takes += len(x) + 16
 	}
 	if m := o.ExceptMember; m != nil {
-		e.exceptID = m.ID
+		more.exceptID = m.ID
 	}
 	switch {
 	case o.Member != nil:
-		h.logTo(e, h.direct, o.Member.ID)
+		e.log = h.logOf(e, h.direct, o.Member.ID)
 	case len(o.Rooms) == 0:
 		e.log = &h.toAll
 	default:
-		for _, name := range o.Rooms {
-			h.logTo(e, h.logs, name)
+		e.log = h.logOf(e, h.logs, o.Rooms[0])
+		for _, name := range o.Rooms[1:] {
+			if l := h.logOf(e, h.logs, name); l != e.log && !slices.Contains(more.logs, l) {
+				more.logs = append(more.logs, l)
+			}
 		}
 	}
-	if e.log.offsets.push(offset); len(e.more) > 0 {
-		e.takes += 16 * len(e.more)
-		for _, l := range e.more {
-			l.offsets.push(offset)
-		}
+	e.log.offsets.push(offset)
+	for _, l := range more.logs {
+		e.takes += 16
+		l.offsets.push(offset)
+	}
+	if more.parts != nil || more.logs != nil || more.except != nil || more.exceptID != "" {
+		e.more = new(pastMore)
+		*e.more = more
+		e.takes += moreBytes
 	}
 	h.events.push(e)
 	h.bytes += e.takes
 	h.trim(e.at)
 }
 
-// logTo enters e in the log of a name.
-func (h *history) logTo(e *pastEvent, in map[string]*log, name string) {
+// newEvent makes an event. Small ones are made together: whoever keeps one keeps what
+// its neighbours have. mu is held.
+func (h *history) newEvent(size int) *pastEvent {
+	if size >= ownBytes {
+		return new(pastEvent)
+	}
+	if len(h.blank) == 0 {
+		h.blank = make([]pastEvent, blankEvents)
+	}
+	e := &h.blank[0]
+	h.blank = h.blank[1:]
+	return e
+}
+
+// logOf is the log of a name; e pays for a new one.
+func (h *history) logOf(e *pastEvent, in map[string]*log, name string) *log {
 	l := in[name]
 	if l == nil {
 		l = &log{in: in, name: name}
 		in[name] = l
 		e.takes += 2*len(name) + 128
 	}
-	if e.log == nil {
-		e.log = l
-	} else if e.log != l && !slices.Contains(e.more, l) {
-		e.more = append(e.more, l)
-	}
+	return l
 }
 
 // copy copies an event's bytes: small ones share a chunk. mu is held.
@@ -346,10 +387,12 @@ func (e *pastEvent) message() *engine.Message {
 	msg := engine.NewMessage(e.binary)
 	msg.B = append(msg.B, e.data...)
 	msg.NoCompress, msg.Tag = e.plain, e.offset
-	for _, p := range e.parts {
-		part := engine.NewMessage(true)
-		part.B = append(part.B, p...)
-		msg.Attach(part)
+	if e.more != nil {
+		for _, p := range e.more.parts {
+			part := engine.NewMessage(true)
+			part.B = append(part.B, p...)
+			msg.Attach(part)
+		}
 	}
 	return msg.Seal()
 }
@@ -391,8 +434,10 @@ func (h *history) drop() {
 	e := h.events.at(0)
 	h.bytes -= e.takes
 	e.log.drop()
-	for _, l := range e.more {
-		l.drop()
+	if e.more != nil {
+		for _, l := range e.more.logs {
+			l.drop()
+		}
 	}
 	h.events.pop()
 	h.first++
@@ -470,10 +515,13 @@ func (h *history) own(s *savedSocket, from uint64, f func(offset uint64) (more b
 
 // mayHave tells whether s is not excepted from an event that was sent to it.
 func (s *savedSocket) mayHave(e *pastEvent) bool {
-	if e.exceptID == s.id {
+	if e.more == nil {
+		return true
+	}
+	if e.more.exceptID == s.id {
 		return false
 	}
-	for _, name := range e.except {
+	for _, name := range e.more.except {
 		if name == s.id {
 			return false
 		}
@@ -605,7 +653,7 @@ func (h *history) close() {
 		h.forget(h.order.Front().Value.(*savedSocket))
 	}
 	h.ns.srv.group.Memory().Add(-h.charged)
-	h.charged, h.bytes, h.chunk = 0, 0, nil
+	h.charged, h.bytes, h.chunk, h.blank = 0, 0, nil, nil
 }
 
 // RecoveryStats reads the namespace's counters of connection state recovery.
