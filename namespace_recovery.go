@@ -72,13 +72,12 @@ type history struct {
 	// every socket gets events in the order of their offsets. Nobody waits, and no
 	// function of the application's runs, while it is held.
 	mu      sync.Mutex
-	events  deque[*pastEvent] // by offset, without gaps
-	first   uint64            // the offset of the first of events
-	bytes   int               // of memory
-	chunk   []byte            // the last small events' bytes are in it
-	blank   []pastEvent       // for the next small ones
-	logs    map[string]*log   // by the name that was addressed: a room, or an ID
-	direct  map[string]*log   // by the ID of the only one addressed
+	events  pastEvents      // by offset, without gaps
+	first   uint64          // the offset of the first of events
+	bytes   int             // of memory
+	chunk   []byte          // the last small events' bytes are in it
+	logs    map[string]*log // by the name that was addressed: a room, or an ID
+	direct  map[string]*log // by the ID of the only one addressed
 	toAll   log
 	saved   map[string]*savedSocket // by pid
 	order   list.List               // of *savedSocket, by the time of leaving
@@ -115,12 +114,11 @@ type pastMore struct {
 }
 
 const (
-	chunkBytes  = 64 << 10
-	ownBytes    = 4 << 10 // an event as large as this has memory of its own
-	blankEvents = 32      // small ones that are made together
-	eventBytes  = 128     // a pastEvent, its place in events and in a log
-	moreBytes   = 112     // a pastMore
-	savedBytes  = 512     // of a savedSocket
+	chunkBytes = 64 << 10
+	ownBytes   = 4 << 10 // an event as large as this has memory of its own
+	eventBytes = 128     // a pastEvent, its place in events and in a log
+	moreBytes  = 112     // a pastMore
+	savedBytes = 512     // of a savedSocket
 )
 
 // deque is a queue in an array.
@@ -141,6 +139,48 @@ func (d *deque[T]) pop() {
 	}
 }
 
+// pastEvents is a queue of events, in blocks: one costs no memory of its own, and
+// none is moved when there are more.
+type pastEvents struct {
+	blocks deque[*eventBlock]
+	from   int // the first, in the first block
+	n      int
+	spare  *eventBlock // nil for none
+}
+
+type eventBlock [64]pastEvent
+
+func (q *pastEvents) len() int { return q.n }
+
+// at is valid until the event is dropped.
+func (q *pastEvents) at(i int) *pastEvent {
+	i += q.from
+	return &q.blocks.at(i / len(eventBlock{}))[i%len(eventBlock{})]
+}
+
+// push adds one that is to be filled in.
+func (q *pastEvents) push() *pastEvent {
+	if q.from+q.n == q.blocks.len()*len(eventBlock{}) {
+		if q.spare == nil {
+			q.spare = new(eventBlock)
+		}
+		q.blocks.push(q.spare)
+		q.spare = nil
+	}
+	q.n++
+	return q.at(q.n - 1)
+}
+
+func (q *pastEvents) pop() {
+	*q.at(0) = pastEvent{}
+	q.n--
+	if q.from++; q.from == len(eventBlock{}) {
+		q.spare = q.blocks.at(0)
+		q.blocks.pop()
+		q.from = 0
+	}
+}
+
 // savedSocket is a socket that may come back, or has.
 type savedSocket struct {
 	id, pid string
@@ -152,7 +192,7 @@ type savedSocket struct {
 	owed    uint64        // the first event that was for it and has not been handed to its session
 	place   *list.Element // in order
 
-	missed []*pastEvent // once it is back: the events up to next
+	missed []pastEvent // once it is back: the events up to next
 	next   uint64
 }
 
@@ -180,13 +220,17 @@ func newHistory(ns *Namespace, cfg *Recovery) *history {
 // noOffset stands in an encoded event for its offset, which is as long.
 const noOffset = "\u2042offset\u2042"
 
+// offsetDigits are base64url's.
+const offsetDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
 // setOffset gives an encoded event its offset.
 func (h *history) setOffset(msg *engine.Message, n uint64) {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], n)
 	var text [len(noOffset)]byte
 	copy(text[:], h.epoch)
-	base64.RawURLEncoding.Encode(text[len(h.epoch):], b[2:])
+	for i := len(text) - 1; i >= len(h.epoch); i-- {
+		text[i] = offsetDigits[n%64]
+		n /= 64
+	}
 	at := len(msg.B) - len(noOffset+`"]`) // in JSON
 	if at < 0 || string(msg.B[at:at+len(noOffset)]) != noOffset {
 		at = bytes.LastIndex(msg.B, []byte(noOffset))
@@ -301,7 +345,7 @@ func (h *history) record(msg *engine.Message, o *broadcast.Options) {
 	offset := h.end()
 	h.setOffset(msg, offset)
 	msg.Tag = offset
-	e := h.newEvent(msg.Size())
+	e := h.events.push()
 	e.offset, e.at, e.plain, e.takes = offset, time.Since(started), msg.NoCompress, eventBytes
 	var more pastMore
 	e.data, more.parts, e.binary = msg.Copy(h.copy)
@@ -339,23 +383,8 @@ func (h *history) record(msg *engine.Message, o *broadcast.Options) {
 		*e.more = more
 		e.takes += moreBytes
 	}
-	h.events.push(e)
 	h.bytes += e.takes
 	h.trim(e.at)
-}
-
-// newEvent makes an event. Small ones are made together: whoever keeps one keeps what
-// its neighbours have. mu is held.
-func (h *history) newEvent(size int) *pastEvent {
-	if size >= ownBytes {
-		return new(pastEvent)
-	}
-	if len(h.blank) == 0 {
-		h.blank = make([]pastEvent, blankEvents)
-	}
-	e := &h.blank[0]
-	h.blank = h.blank[1:]
-	return e
 }
 
 // logOf is the log of a name; e pays for a new one.
@@ -584,7 +613,7 @@ func (h *history) collect(s *savedSocket) (complete bool) {
 	})
 	slices.Sort(offsets)
 	for _, offset := range slices.Compact(offsets) {
-		s.missed = append(s.missed, h.events.at(int(offset-h.first)))
+		s.missed = append(s.missed, *h.events.at(int(offset - h.first)))
 	}
 	s.next = h.end()
 	return true
@@ -653,7 +682,7 @@ func (h *history) close() {
 		h.forget(h.order.Front().Value.(*savedSocket))
 	}
 	h.ns.srv.group.Memory().Add(-h.charged)
-	h.charged, h.bytes, h.chunk, h.blank = 0, 0, nil, nil
+	h.charged, h.bytes, h.chunk, h.events = 0, 0, nil, pastEvents{}
 }
 
 // RecoveryStats reads the namespace's counters of connection state recovery.

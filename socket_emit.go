@@ -165,7 +165,7 @@ func (s *Socket) hand(msg *engine.Message) {
 // held is what waits for the answer to the peer's CONNECT, and, paced, for space in
 // the session's queue. Loop-owned.
 type held struct {
-	missed   []*pastEvent // of a socket that has come back: they are first
+	missed   []pastEvent // of a socket that has come back: they are first
 	messages []*engine.Message
 	answer   *engine.Message // the one among them that tells the peer that it is in
 	bytes    int             // of memory
@@ -193,6 +193,7 @@ func (s *Socket) pump(all bool) {
 	for s.held == h && len(h.missed)+len(h.messages) > 0 && (all || !s.engineSession().Full()) {
 		if len(h.missed) > 0 {
 			msg := h.missed[0].message()
+			h.missed[0] = pastEvent{}
 			h.missed = h.missed[1:]
 			s.hand(msg)
 			msg.Release()
