@@ -3,7 +3,6 @@ package sockeye
 import (
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -23,15 +22,15 @@ import (
 // its emitter; and nothing is left when all have gone. SOCKEYE_CUTS=full has 500
 // clients and 10,000 cuts.
 func TestRecoveryCuts(t *testing.T) {
-	clients, cuts := 50, 500
+	clients, cuts, ping := 50, 500, 100*time.Millisecond
 	switch {
 	case os.Getenv("SOCKEYE_CUTS") == "full":
-		clients, cuts = 500, 10_000
+		clients, cuts, ping = 500, 10_000, 300*time.Millisecond
 	case testing.Short():
 		clients, cuts = 20, 60
 	}
 	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors()
-	w := newCutWorld(t, clients)
+	w := newCutWorld(t, clients, ping)
 	begun := time.Now()
 	w.run(cuts)
 	stats := w.srv.RecoveryStats()
@@ -77,8 +76,8 @@ type cutPeer struct {
 	index  int
 	client *client.Client
 	ln     net.Listener
-	in     chan struct{}  // the client is connected
-	pipes  sync.WaitGroup // connections to the server that may not have ended there
+	in     chan struct{} // the client is connected
+	pipes  sync.WaitGroup
 	next   [cutEmitters]int64
 
 	mu     sync.Mutex
@@ -90,16 +89,17 @@ type cutPeer struct {
 	reset  bool // how it will be
 	cut    chan struct{}
 	links  map[*cutLink]struct{}
+	ending int // links that were cut, and that the server may not have seen the end of
 }
 
 // cutLink is one connection through the proxy.
 type cutLink struct{ client, server *net.TCPConn }
 
-func newCutWorld(t *testing.T, clients int) *cutWorld {
+func newCutWorld(t *testing.T, clients int, ping time.Duration) *cutWorld {
 	w := &cutWorld{t: t, why: map[Reason]int{}}
 	var err error
 	w.srv, err = New(Config{
-		PingInterval: 400 * time.Millisecond, PingTimeout: 1600 * time.Millisecond,
+		PingInterval: ping, PingTimeout: 4 * ping, // a session between two polls is missed by that alone
 		Recovery: &Recovery{MaxBytes: 256 << 20},
 	})
 	if err != nil {
@@ -367,7 +367,7 @@ func (w *cutWorld) newPeer(i int) *cutPeer {
 	w.t.Cleanup(func() { _ = p.ln.Close() })
 	go p.accept()
 	cfg := client.Config{
-		Transports: []string{[]string{"websocket", "polling"}[i%2]}, Auth: map[string]int{"n": i},
+		Transports: []string{[]string{"websocket", "polling"}[i%2]}, Auth: p.auth,
 		ReconnectDelay: time.Millisecond, ReconnectDelayMax: 5 * time.Millisecond,
 	}
 	if p.client, err = client.New("http://"+p.ln.Addr().String(), cfg); err != nil {
@@ -500,6 +500,7 @@ func (p *cutPeer) cutNow() {
 		} else {
 			_ = l.server.CloseWrite()
 		}
+		p.ending++
 		_ = l.client.Close()
 		delete(p.links, l)
 	}
@@ -512,14 +513,6 @@ func (p *cutPeer) accept() {
 		c, err := p.ln.Accept()
 		if err != nil {
 			return
-		}
-		// Who is still here for the server cannot come back.
-		for deadline := time.Now().Add(20 * time.Second); !p.mayConnect(); time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				p.w.t.Errorf("client %d: the server does not notice the cut", p.index)
-				_ = c.Close()
-				return
-			}
 		}
 		s, err := net.Dial("tcp", p.w.addr)
 		if err != nil {
@@ -536,19 +529,25 @@ func (p *cutPeer) accept() {
 	}
 }
 
-// mayConnect tells whether a connection belongs to what there is, or the server has
-// seen the end of what was there.
+// auth is the client's. It waits until the server has seen the end of what was there
+// before: who is still here for it cannot come back.
+func (p *cutPeer) auth() any {
+	for deadline := time.Now().Add(20 * time.Second); !p.mayConnect(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.w.t.Errorf("client %d: the server does not notice the cut", p.index)
+			break
+		}
+	}
+	return map[string]int{"n": p.index}
+}
+
 func (p *cutPeer) mayConnect() bool {
 	p.mu.Lock()
-	pid, links, live := p.pid, len(p.links), p.live
+	pid, wait := p.pid, p.live || p.ending > 0
 	p.mu.Unlock()
-	switch {
-	case pid == "" || links > 0:
-		return true
-	case live:
-		return false
+	if pid == "" || wait {
+		return pid == ""
 	}
-	p.pipes.Wait()
 	h := p.w.srv.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -575,6 +574,9 @@ func (p *cutPeer) pipe(l *cutLink, to, from *net.TCPConn) {
 	p.mu.Lock()
 	_, open := p.links[l]
 	delete(p.links, l)
+	if from == l.server && !open {
+		p.ending--
+	}
 	p.mu.Unlock()
 	if open { // it has ended by itself
 		_ = to.CloseWrite()
@@ -582,7 +584,5 @@ func (p *cutPeer) pipe(l *cutLink, to, from *net.TCPConn) {
 	if from == l.server {
 		_ = l.server.Close()
 		_ = l.client.Close()
-	} else if open {
-		_, _ = io.Copy(io.Discard, from)
 	}
 }
