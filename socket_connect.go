@@ -44,6 +44,10 @@ func (s *Socket) ask() error {
 // enter puts the socket into the namespace's index, and into the rooms that
 // middlewares have joined for it; false if it has gone.
 func (s *Socket) enter() bool {
+	h := s.ns.history
+	if h != nil {
+		h.mu.Lock() // until it is there for events that have an offset
+	}
 	s.mu.Lock()
 	_, ok := s.life.change(admitted)
 	rooms := s.earlyRooms()
@@ -51,13 +55,17 @@ func (s *Socket) enter() bool {
 		s.extras.rooms = nil
 	}
 	s.mu.Unlock()
+	switch {
+	case h != nil && ok:
+		h.enter(s)
+		h.mu.Unlock()
+	case h != nil:
+		h.mu.Unlock()
+	case ok:
+		s.ns.adapter.Add(&s.member)
+	}
 	if !ok {
 		return false
-	}
-	if s.ns.history != nil {
-		s.ns.history.enter(s)
-	} else {
-		s.ns.adapter.Add(&s.member)
 	}
 	if rooms != nil {
 		if s.recovers() {

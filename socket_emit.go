@@ -87,7 +87,8 @@ func (s *Socket) post(msg *engine.Message, em emission) {
 		run = sendVolatileOnLoop
 	}
 	s.unsent.Add(units(msg))
-	if !s.engineSession().Loop().Post(run, s, msg, msg.Size()) {
+	loop, size := s.engineSession().Loop(), msg.Size()
+	if posted := em.noWait && loop.PostNow(run, s, msg, size) || !em.noWait && loop.Post(run, s, msg, size); !posted {
 		s.unsent.Add(-units(msg))
 		msg.Release()
 	}
@@ -165,7 +166,7 @@ func (s *Socket) hand(msg *engine.Message) {
 // held is what waits for the answer to the peer's CONNECT, and, paced, for space in
 // the session's queue. Loop-owned.
 type held struct {
-	missed   []*pastEvent // of a socket that has come back: they are first
+	missed   []pastEvent // of a socket that has come back: they are first
 	messages []*engine.Message
 	answer   *engine.Message // the one among them that tells the peer that it is in
 	bytes    int             // of memory
@@ -193,6 +194,7 @@ func (s *Socket) pump(all bool) {
 	for s.held == h && len(h.missed)+len(h.messages) > 0 && (all || !s.engineSession().Full()) {
 		if len(h.missed) > 0 {
 			msg := h.missed[0].message()
+			h.missed[0] = pastEvent{}
 			h.missed = h.missed[1:]
 			s.hand(msg)
 			msg.Release()
@@ -358,6 +360,14 @@ type emission struct {
 	noCompress bool
 	timeout    time.Duration
 	ctx        context.Context //nolint:containedctx // of one call
+	noWait     bool            // for the loop: a lock is held, and it has been waited for
+}
+
+func (em *emission) context() context.Context {
+	if em.ctx == nil {
+		return context.Background()
+	}
+	return em.ctx
 }
 
 // Emitter emits to one socket with other than the default options. It is

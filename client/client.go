@@ -399,7 +399,7 @@ func (c *Client) auth() ([]byte, error) {
 
 // withOffset adds what connection state recovery needs. m.mu is held.
 func (c *Client) withOffset(auth []byte) ([]byte, error) {
-	if c.pid == "" || c.offset == "" {
+	if c.pid == "" {
 		return auth, nil
 	}
 	fields := map[string]any{}
@@ -412,7 +412,10 @@ func (c *Client) withOffset(auth []byte) ([]byte, error) {
 			fields[k] = v
 		}
 	}
-	fields["pid"], fields["offset"] = c.pid, c.offset
+	fields["pid"] = c.pid
+	if c.offset != "" { // or no event has come yet
+		fields["offset"] = c.offset
+	}
 	return json.Marshal(fields)
 }
 
