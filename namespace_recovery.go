@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -27,7 +28,8 @@ type Recovery struct {
 	// AskMiddlewares asks the middlewares about recovered sockets as well.
 	AskMiddlewares bool
 
-	// MaxBytes bounds the memory of what a namespace keeps. When there is more,
+	// MaxBytes bounds the memory of what a namespace keeps, beside what sockets that
+	// are back have still to get. When there is more,
 	// the oldest are dropped, and a socket that would need one of them comes
 	// back as a new one. Default 16 MiB.
 	MaxBytes int
@@ -75,6 +77,7 @@ type history struct {
 	events  pastEvents      // by offset, without gaps
 	first   uint64          // the offset of the first of events
 	bytes   int             // of memory
+	pinned  int             // ... of events that are kept for missedEvents alone
 	chunk   []byte          // the last small events' bytes are in it
 	logs    map[string]*log // by the name that was addressed: a room, or an ID
 	direct  map[string]*log // by the ID of the only one addressed
@@ -83,7 +86,7 @@ type history struct {
 	order   list.List               // of *savedSocket, by the time of leaving
 	timer   *time.Timer             // forgets what is old, while there is anything
 	stats   RecoveryStats
-	charged int // of bytes, to the group's memory
+	charged int // of bytes and pinned, to the group's memory
 }
 
 // log are the offsets of the events that were sent to one name.
@@ -148,19 +151,34 @@ type pastEvents struct {
 	spare  *eventBlock // nil for none
 }
 
-type eventBlock [64]pastEvent
+// eventBlock is some events in a row. Sockets that are getting what they have missed
+// pin it: its events stay there, also when the history has dropped them.
+type eventBlock struct {
+	events  [blockEvents]pastEvent
+	dropped int // events[:dropped] are the history's no more
+	pins    int
+	pinned  int // bytes of memory, of dropped events
+}
+
+const blockEvents = 64
 
 func (q *pastEvents) len() int { return q.n }
 
+// place tells where an event is.
+func (q *pastEvents) place(i int) (b *eventBlock, at int) {
+	i += q.from
+	return q.blocks.at(i / blockEvents), i % blockEvents
+}
+
 // at is valid until the event is dropped.
 func (q *pastEvents) at(i int) *pastEvent {
-	i += q.from
-	return &q.blocks.at(i / len(eventBlock{}))[i%len(eventBlock{})]
+	b, at := q.place(i)
+	return &b.events[at]
 }
 
 // push adds one that is to be filled in.
 func (q *pastEvents) push() *pastEvent {
-	if q.from+q.n == q.blocks.len()*len(eventBlock{}) {
+	if q.from+q.n == q.blocks.len()*blockEvents {
 		if q.spare == nil {
 			q.spare = new(eventBlock)
 		}
@@ -171,14 +189,93 @@ func (q *pastEvents) push() *pastEvent {
 	return q.at(q.n - 1)
 }
 
-func (q *pastEvents) pop() {
-	*q.at(0) = pastEvent{}
+// pop drops the first event; bytes are what is still held of it.
+func (q *pastEvents) pop() (bytes int) {
+	b, at := q.place(0)
+	if b.pins > 0 {
+		bytes = b.events[at].takes
+		b.pinned += bytes
+	} else {
+		b.events[at] = pastEvent{}
+	}
+	b.dropped++
 	q.n--
-	if q.from++; q.from == len(eventBlock{}) {
-		q.spare = q.blocks.at(0)
+	if q.from++; q.from == blockEvents {
+		if b.pins == 0 {
+			*b = eventBlock{}
+			q.spare = b
+		}
 		q.blocks.pop()
 		q.from = 0
 	}
+	return bytes
+}
+
+// missedEvents are what a socket that is back has not got yet, in order. Guarded by
+// the history's mu.
+type missedEvents struct {
+	h    *history
+	runs []missedRun
+}
+
+// missedRun are events of one block, which it pins: a bit for each.
+type missedRun struct {
+	block *eventBlock
+	set   uint64
+}
+
+func (m *missedEvents) empty() bool {
+	m.h.mu.Lock()
+	defer m.h.mu.Unlock()
+	return len(m.runs) == 0
+}
+
+// add adds an event that is later than the others. mu is held.
+func (m *missedEvents) add(b *eventBlock, at int) {
+	if n := len(m.runs); n == 0 || m.runs[n-1].block != b {
+		b.pins++
+		m.runs = append(m.runs, missedRun{block: b})
+	}
+	m.runs[len(m.runs)-1].set |= 1 << at
+}
+
+// next takes the next event; nil if there is none.
+func (m *missedEvents) next() *engine.Message {
+	m.h.mu.Lock()
+	defer m.h.mu.Unlock()
+	if len(m.runs) == 0 {
+		return nil
+	}
+	run := &m.runs[0]
+	at := bits.TrailingZeros64(run.set)
+	msg := run.block.events[at].message()
+	if run.set &^= 1 << at; run.set == 0 {
+		m.unpin()
+		m.h.charge()
+	}
+	return msg
+}
+
+// unpin is done with the first run. mu is held.
+func (m *missedEvents) unpin() {
+	b := m.runs[0].block
+	m.runs[0] = missedRun{}
+	m.runs = m.runs[1:]
+	if b.pins--; b.pins == 0 {
+		m.h.pinned -= b.pinned
+		b.pinned = 0
+		clear(b.events[:b.dropped])
+	}
+}
+
+// drop forgets them: nobody will get them.
+func (m *missedEvents) drop() {
+	m.h.mu.Lock()
+	defer m.h.mu.Unlock()
+	for len(m.runs) > 0 {
+		m.unpin()
+	}
+	m.h.charge()
 }
 
 // savedSocket is a socket that may come back, or has.
@@ -192,7 +289,7 @@ type savedSocket struct {
 	owed    uint64        // the first event that was for it and has not been handed to its session
 	place   *list.Element // in order
 
-	missed []pastEvent // once it is back: the events up to next
+	missed missedEvents // once it is back: the events up to next
 	next   uint64
 }
 
@@ -440,11 +537,16 @@ func (h *history) trim(now time.Duration) {
 		h.forget(s)
 		h.stats.Expired++
 	}
-	h.ns.srv.group.Memory().Add(h.bytes - h.charged)
-	h.charged = h.bytes
+	h.charge()
 	if h.timer == nil && h.events.len()+h.order.Len() > 0 {
 		h.timer = time.AfterFunc(h.cfg.MaxDisconnection/4+time.Millisecond, h.tick)
 	}
+}
+
+// charge follows a change of what is held. mu is held.
+func (h *history) charge() {
+	h.ns.srv.group.Memory().Add(h.bytes + h.pinned - h.charged)
+	h.charged = h.bytes + h.pinned
 }
 
 func (h *history) tick() {
@@ -468,7 +570,7 @@ func (h *history) drop() {
 			l.drop()
 		}
 	}
-	h.events.pop()
+	h.pinned += h.events.pop()
 	h.first++
 }
 
@@ -596,7 +698,7 @@ func (h *history) restore(auth []byte, unmarshal func([]byte, any) error) *saved
 	}
 	h.forget(s)
 	h.stats.Recovered++
-	s.next = from
+	s.next, s.missed.h = from, h
 	h.collect(s)
 	return s
 }
@@ -613,7 +715,7 @@ func (h *history) collect(s *savedSocket) (complete bool) {
 	})
 	slices.Sort(offsets)
 	for _, offset := range slices.Compact(offsets) {
-		s.missed = append(s.missed, *h.events.at(int(offset - h.first)))
+		s.missed.add(h.events.place(int(offset - h.first)))
 	}
 	s.next = h.end()
 	return true
@@ -681,8 +783,8 @@ func (h *history) close() {
 	for h.order.Len() > 0 {
 		h.forget(h.order.Front().Value.(*savedSocket))
 	}
-	h.ns.srv.group.Memory().Add(-h.charged)
-	h.charged, h.bytes, h.chunk, h.events = 0, 0, nil, pastEvents{}
+	h.bytes, h.chunk, h.events = 0, nil, pastEvents{}
+	h.charge()
 }
 
 // RecoveryStats reads the namespace's counters of connection state recovery.
@@ -694,7 +796,7 @@ func (ns *Namespace) RecoveryStats() RecoveryStats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.stats
-	s.Sockets, s.Bytes = len(h.saved), h.bytes
+	s.Sockets, s.Bytes = len(h.saved), h.bytes+h.pinned
 	return s
 }
 
