@@ -1,7 +1,7 @@
 # Each target is a short script in ci/, which also runs by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help test fmt lint vet race stress sim sim-deep sim-mutations interop conformance fuzz bench
+.PHONY: help test fmt lint vet race stress sim sim-deep sim-mutations interop conformance suites fuzz bench
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -38,6 +38,9 @@ interop: ## the servers driven by real clients, and a browser
 
 conformance: ## the HTTP/1.1 cases of h1spec and Http11Probe, beside net/http
 	@ci/conformance.sh
+
+suites: ## the public suites of both protocols, in SUITES, a checkout of socketio/socket.io
+	@ci/suites.sh
 
 fuzz: ## every fuzz target for FUZZTIME (20000x: inputs; 1m: a minute)
 	@ci/fuzz.sh
