@@ -1,7 +1,7 @@
 # Each target is a short script in ci/, which also runs by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help test fmt lint vet race stress sim sim-deep sim-mutations interop conformance suites fuzz bench
+.PHONY: help test fmt lint vet cross race stress sim sim-deep sim-mutations interop conformance suites fuzz bench
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -17,6 +17,9 @@ lint: ## staticcheck
 
 vet: ## go vet, for Linux and macOS
 	@ci/vet.sh
+
+cross: ## the root module built for other systems: 386, arm64, macOS, FreeBSD, Windows
+	@ci/cross.sh
 
 race: ## the unit tests, under the race detector
 	@ci/race.sh
