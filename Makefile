@@ -1,7 +1,7 @@
 # Each target is a short script in ci/, which also runs by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help test fmt lint vet cross race stress sim sim-deep sim-mutations interop conformance suites fuzz bench
+.PHONY: help test fmt tidy lint vet vuln cross race stress sim sim-deep sim-mutations interop conformance suites fuzz bench
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -12,11 +12,17 @@ test: ## everything below, with what it needs installed first: the one command b
 fmt: ## format all Go files
 	@ci/fmt.sh -w
 
+tidy: ## go.mod and go.sum of all modules are as go mod tidy makes them
+	@ci/tidy.sh
+
 lint: ## staticcheck
 	@ci/lint.sh
 
 vet: ## go vet, for Linux and macOS
 	@ci/vet.sh
+
+vuln: ## govulncheck: no known vulnerability is called, as far as its database can be reached
+	@ci/vuln.sh
 
 cross: ## the root module built for other systems: 386, arm64, macOS, FreeBSD, Windows
 	@ci/cross.sh
