@@ -6,7 +6,7 @@
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
-test: ## everything below, with what it needs installed first: the one command before a change is done
+test: ## what a change has to pass, with what it needs installed first: the one command before it is done
 	@ci/test.sh
 
 fmt: ## format all Go files
