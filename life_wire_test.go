@@ -691,7 +691,7 @@ func TestConfigurationFaults(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"ConnectTimeout is 45ns: has a unit been forgotten?", "AckTimeout", "MailboxEvents is -1", "MaxJSONDepth", "Recovery", "Engines[0]"} {
+	for _, want := range []string{"ConnectTimeout is 45 nanoseconds; has a unit been forgotten?", "AckTimeout", "MailboxEvents is -1", "MaxJSONDepth", "Recovery", "Config.Engines has nil at 0"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %q", want, err)
 		}

@@ -74,9 +74,9 @@ func (r *Rooms) Broadcast(msg *engine.Message, o Options) error {
 	return err
 }
 
-// WaitForRoom waits until the loops of members that o selects are not far behind
+// WaitForSpace waits until the loops of members that o selects are not far behind
 // with earlier broadcasts, unless the caller is a loop. Its error is Broadcast's.
-func (r *Rooms) WaitForRoom(o Options) error {
+func (r *Rooms) WaitForSpace(o Options) error {
 	if netpoll.OnLoop() {
 		return nil
 	}
@@ -103,7 +103,7 @@ func (sh *shard) reserve(o *Options) (ok bool, err error) {
 	addressed := sh.addressed(o)
 	sh.mu.Unlock()
 	if addressed {
-		if err := sh.loop.WaitForRoom(ctx); err != nil {
+		if err := sh.loop.WaitForSpace(ctx); err != nil {
 			return false, err
 		}
 	}
@@ -189,7 +189,7 @@ func (sh *shard) send(msg *engine.Message, o *Options, reserved bool) bool {
 	if !sh.closed {
 		if f := sh.prepare(o); f != nil {
 			f.msg = msg.Retain()
-			if !sh.loop.PostNow(startFanout, f, nil, msg.Size()) {
+			if !sh.loop.PostNow(startFanoutOnLoop, f, nil, msg.Size()) {
 				f.free()
 			}
 			return true
@@ -246,7 +246,7 @@ func (rm *room) snapshot(to []snapshot) []snapshot {
 
 // --- on the loop ---
 
-func startFanout(a, _ any) {
+func startFanoutOnLoop(a, _ any) {
 	f := a.(*fanout)
 	sh := f.shard
 	if f.exclude != nil {
@@ -315,8 +315,8 @@ const (
 	gatherMax  = 25 * time.Millisecond
 )
 
-// goOn serves the next chunk now if nothing is under way yet, or sees to it
-// that the next turn does.
+// goOn serves the next chunk now if nothing is under way yet, else in the next
+// turn.
 func (sh *shard) goOn() {
 	if sh.queued || !sh.inLap() {
 		return
@@ -324,11 +324,11 @@ func (sh *shard) goOn() {
 	sh.step(chunk)
 	if sh.inLap() {
 		sh.queued = true
-		sh.loop.Post(continueFanouts, sh, nil, 0)
+		sh.loop.Post(continueFanoutsOnLoop, sh, nil, 0)
 	}
 }
 
-func continueFanouts(a, _ any) {
+func continueFanoutsOnLoop(a, _ any) {
 	sh := a.(*shard)
 	sh.queued = false
 	sh.goOn()
@@ -459,7 +459,7 @@ func (f *fanout) addresses(m *Member) bool {
 		}
 		at := m.index(s.room)
 		if m.leaving == 0 && (at == nil || int(*at) > len(s.members)) {
-			continue // settleLeft has run, or it has joined later: places only come down
+			continue // settleLeftOnLoop has run, or it has joined later: places only come down
 		}
 		if at != nil && int(*at) <= len(s.members) && s.members[*at-1] == m {
 			return true
@@ -471,8 +471,8 @@ func (f *fanout) addresses(m *Member) bool {
 	return false
 }
 
-// settleLeft settles a member that has just left a room.
-func settleLeft(a, b any) {
+// settleLeftOnLoop settles a member that has just left a room.
+func settleLeftOnLoop(a, b any) {
 	sh, m := a.(*shard), b.(*Member)
 	sh.mu.Lock()
 	m.leaving--

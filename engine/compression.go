@@ -115,7 +115,7 @@ func (s *Session) respondCompressed(c *netpoll.Conn, contentType string, payload
 	a.extra = append(a.extra, "Vary: Accept-Encoding\r\n"...)
 	if len(payload) <= compressOnLoop {
 		a.compress(enc)
-		respondPosted(a, nil)
+		respondOnLoop(a, nil)
 		return
 	}
 	select {
@@ -123,10 +123,10 @@ func (s *Session) respondCompressed(c *netpoll.Conn, contentType string, payload
 		go func() {
 			a.compress(enc)
 			<-s.engine.compressing
-			s.loop.Post(respondPosted, a, nil, len(a.payload))
+			s.loop.Post(respondOnLoop, a, nil, len(a.payload))
 		}()
 	default:
-		respondPosted(a, nil)
+		respondOnLoop(a, nil)
 	}
 }
 
@@ -135,7 +135,7 @@ func (a *pollAnswer) compress(enc encoding) {
 	a.extra = append(append(append(a.extra, "Content-Encoding: "...), encodingNames[enc]...), "\r\n"...)
 }
 
-func respondPosted(x, _ any) {
+func respondOnLoop(x, _ any) {
 	a := x.(*pollAnswer)
 	if !a.c.Open() {
 		return

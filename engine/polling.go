@@ -71,7 +71,7 @@ func (s *Session) answerPoll() {
 		if s.compressible(len(payload)) {
 			s.respondCompressed(c, contentType, payload)
 		} else {
-			respondPosted(&pollAnswer{s, c, contentType, payload, s.pollHeaders(c)}, nil)
+			respondOnLoop(&pollAnswer{s, c, contentType, payload, s.pollHeaders(c)}, nil)
 		}
 	case s.compressible(size):
 		s.respondCompressed(c, typePayload, q.appendPayload(make([]byte, 0, size)))

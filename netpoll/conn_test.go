@@ -63,9 +63,9 @@ func respond(c *netpoll.Conn, body string) {
 }
 
 func sendFrame(c *netpoll.Conn, data []byte, binary bool) {
-	buf := netpoll.NewBuffer(ws.FrameRoom + len(data))
-	buf.B = append(buf.B[:ws.FrameRoom], data...)
-	c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameRoom, binary):])
+	buf := netpoll.NewBuffer(ws.FrameHeadroom + len(data))
+	buf.B = append(buf.B[:ws.FrameHeadroom], data...)
+	c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameHeadroom, binary):])
 	buf.Release()
 }
 
@@ -676,4 +676,22 @@ func TestNoConnectionOutlivesClose(t *testing.T) {
 		t.Errorf("%v, %d open", err, n.Group.Stats().Open)
 	}
 	cancel()
+}
+
+// TestIdleOutlivesProxies: common proxies keep a connection for 60 s, and may use it
+// until then.
+func TestIdleOutlivesProxies(t *testing.T) {
+	n := start(t, netpoll.Config{}, &app{}, 1)
+	p := n.Dial(0)
+	for range 2 {
+		p.Write(get("/"))
+		n.Run()
+		if got := string(p.Read()); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+			t.Fatalf("%q", got)
+		}
+		n.Advance(65 * time.Second)
+	}
+	if n.Advance(20 * time.Second); !p.Closed() {
+		t.Error("still open")
+	}
 }
