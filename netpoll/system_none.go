@@ -27,7 +27,7 @@ type listener struct{}
 func listen(_, _ string) (net.Listener, error)            { return nil, errNoQueue }
 func newListener(*Group, net.Listener) (*listener, error) { return nil, errNoQueue }
 func (*listener) close()                                  {}
-func startListener(_, _ any)                              {}
-func stopListener(_, _ any)                               {}
-func goOn(_, _ any)                                       {}
+func startListenerOnLoop(_, _ any)                        {}
+func stopListenerOnLoop(_, _ any)                         {}
+func acceptOnLoop(_, _ any)                               {}
 func (*Group) acceptReady(*Loop, int)                     {}
