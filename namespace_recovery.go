@@ -362,7 +362,7 @@ func (h *history) record(msg *engine.Message, o *broadcast.Options) {
 	}
 	switch {
 	case o.Member != nil:
-		e.log = h.logOf(e, h.direct, o.Member.ID)
+		e.log = h.directLog(e, o.Member)
 	case len(o.Rooms) == 0:
 		e.log = &h.toAll
 	default:
@@ -394,6 +394,20 @@ func (h *history) logOf(e *pastEvent, in map[string]*log, name string) *log {
 		l = &log{in: in, name: name}
 		in[name] = l
 		e.takes += 2*len(name) + 128
+	}
+	return l
+}
+
+// directLog is the log of what only m is addressed by.
+func (h *history) directLog(e *pastEvent, m *broadcast.Member) *log {
+	s, _ := m.Owner.(*Socket)
+	if s == nil || s.identity == nil {
+		return h.logOf(e, h.direct, m.ID)
+	}
+	l := s.identity.direct
+	if l == nil || l.offsets.len() == 0 { // it may have been dropped
+		l = h.logOf(e, h.direct, m.ID)
+		s.identity.direct = l
 	}
 	return l
 }
