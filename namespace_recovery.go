@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -75,7 +76,8 @@ type history struct {
 	events  pastEvents      // by offset, without gaps
 	first   uint64          // the offset of the first of events
 	bytes   int             // of memory
-	chunk   []byte          // the last small events' bytes are in it
+	chunk   *chunk          // the last small events' bytes are in it; nil for none
+	spare   *chunk          // of no event; nil for none
 	logs    map[string]*log // by the name that was addressed: a room, or an ID
 	direct  map[string]*log // by the ID of the only one addressed
 	toAll   log
@@ -100,9 +102,17 @@ type pastEvent struct {
 	data   []byte        // of the message
 	log    *log          // of the name that was addressed
 	more   *pastMore     // nil for most
+	chunk  *chunk        // data is in it; nil if it has memory of its own
 	takes  int           // bytes of memory
 	binary bool          // data is: a Parser's
 	plain  bool          // not to be compressed
+}
+
+// chunk has small events' bytes.
+type chunk struct {
+	b      []byte
+	events int  // that are kept
+	lent   bool // to who comes back: it is not used again
 }
 
 // pastMore is what few events have.
@@ -121,22 +131,38 @@ const (
 	savedBytes = 512     // of a savedSocket
 )
 
-// deque is a queue in an array.
+// deque is a queue in a ring.
 type deque[T any] struct {
-	list []T
-	head int
+	list    []T // its length is 0 or a power of two
+	head, n int
 }
 
-func (d *deque[T]) len() int   { return len(d.list) - d.head }
-func (d *deque[T]) at(i int) T { return d.list[d.head+i] }
-func (d *deque[T]) push(v T)   { d.list = append(d.list, v) }
+func (d *deque[T]) len() int   { return d.n }
+func (d *deque[T]) at(i int) T { return d.list[(d.head+i)&(len(d.list)-1)] }
+
+func (d *deque[T]) push(v T) {
+	if d.n == len(d.list) {
+		d.resize(max(1, 2*d.n))
+	}
+	d.list[(d.head+d.n)&(len(d.list)-1)] = v
+	d.n++
+}
+
 func (d *deque[T]) pop() {
 	var none T
 	d.list[d.head] = none
-	if d.head++; d.head > 16 && d.head > len(d.list)/2 {
-		d.list = append(make([]T, 0, d.len()+d.len()/4), d.list[d.head:]...)
-		d.head = 0
+	d.head = (d.head + 1) & (len(d.list) - 1)
+	if d.n--; len(d.list) > 32 && d.n < len(d.list)/4 {
+		d.resize(len(d.list) / 2)
 	}
+}
+
+func (d *deque[T]) resize(size int) {
+	list := make([]T, size)
+	for i := range d.n {
+		list[i] = d.at(i)
+	}
+	d.list, d.head = list, 0
 }
 
 // pastEvents is a queue of events, in blocks: one costs no memory of its own, and
@@ -348,7 +374,12 @@ func (h *history) record(msg *engine.Message, o *broadcast.Options) {
 	e := h.events.push()
 	e.offset, e.at, e.plain, e.takes = offset, time.Since(started), msg.NoCompress, eventBytes
 	var more pastMore
-	e.data, more.parts, e.binary = msg.Copy(h.copy)
+	payload, parts, binary := msg.Payload()
+	e.binary = binary
+	e.data, e.chunk = h.copy(payload)
+	for _, p := range parts {
+		more.parts = append(more.parts, bytes.Clone(p))
+	}
 	e.takes += len(e.data)
 	for _, p := range more.parts {
 		e.takes += len(p) + 24
@@ -412,17 +443,33 @@ func (h *history) directLog(e *pastEvent, m *broadcast.Member) *log {
 	return l
 }
 
-// copy copies an event's bytes: small ones share a chunk. mu is held.
-func (h *history) copy(b []byte) []byte {
+// copy copies an event's bytes: small ones share a chunk, c. mu is held.
+func (h *history) copy(b []byte) (own []byte, c *chunk) {
 	if len(b) >= ownBytes {
-		return bytes.Clone(b)
+		return bytes.Clone(b), nil
 	}
-	if len(h.chunk)+len(b) > cap(h.chunk) {
-		h.chunk = make([]byte, 0, chunkBytes)
+	if h.chunk == nil || len(h.chunk.b)+len(b) > cap(h.chunk.b) {
+		if h.chunk != nil && h.chunk.events == 0 {
+			h.giveBack(h.chunk)
+		}
+		if h.spare == nil {
+			h.spare = &chunk{b: make([]byte, 0, chunkBytes)}
+		}
+		h.chunk, h.spare = h.spare, nil
 	}
-	from := len(h.chunk)
-	h.chunk = append(h.chunk, b...)
-	return h.chunk[from:len(h.chunk):len(h.chunk)]
+	c = h.chunk
+	from := len(c.b)
+	c.b = append(c.b, b...)
+	c.events++
+	return c.b[from:len(c.b):len(c.b)], c
+}
+
+// giveBack keeps a chunk without events for the next ones. mu is held.
+func (h *history) giveBack(c *chunk) {
+	if !c.lent {
+		c.b = c.b[:0]
+		h.spare = c
+	}
 }
 
 // message is the event as it was sent.
@@ -476,6 +523,11 @@ func (h *history) tick() {
 func (h *history) drop() {
 	e := h.events.at(0)
 	h.bytes -= e.takes
+	if c := e.chunk; c != nil {
+		if c.events--; c.events == 0 && c != h.chunk {
+			h.giveBack(c)
+		}
+	}
 	e.log.drop()
 	if e.more != nil {
 		for _, l := range e.more.logs {
@@ -540,7 +592,7 @@ func (h *history) own(s *savedSocket, from uint64, f func(offset uint64) (more b
 		if l == nil {
 			return
 		}
-		i, _ := slices.BinarySearch(l.offsets.list[l.offsets.head:], from)
+		i := sort.Search(l.offsets.len(), func(i int) bool { return l.offsets.at(i) >= from })
 		for ; i < l.offsets.len(); i++ {
 			offset := l.offsets.at(i)
 			if s.mayHave(h.events.at(int(offset-h.first))) && !f(offset) {
@@ -627,7 +679,11 @@ func (h *history) collect(s *savedSocket) (complete bool) {
 	})
 	slices.Sort(offsets)
 	for _, offset := range slices.Compact(offsets) {
-		s.missed = append(s.missed, *h.events.at(int(offset - h.first)))
+		e := h.events.at(int(offset - h.first))
+		if e.chunk != nil {
+			e.chunk.lent = true
+		}
+		s.missed = append(s.missed, *e)
 	}
 	s.next = h.end()
 	return true
@@ -696,7 +752,7 @@ func (h *history) close() {
 		h.forget(h.order.Front().Value.(*savedSocket))
 	}
 	h.ns.srv.group.Memory().Add(-h.charged)
-	h.charged, h.bytes, h.chunk, h.events = 0, 0, nil, pastEvents{}
+	h.charged, h.bytes, h.chunk, h.spare, h.events = 0, 0, nil, nil, pastEvents{}
 }
 
 // RecoveryStats reads the namespace's counters of connection state recovery.
