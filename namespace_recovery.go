@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -78,7 +79,8 @@ type history struct {
 	first   uint64          // the offset of the first of events
 	bytes   int             // of memory
 	pinned  int             // ... of events that are kept for missedEvents alone
-	chunk   []byte          // the last small events' bytes are in it
+	chunk   *chunk          // the last small events' bytes are in it; nil for none
+	spare   *chunk          // of no event; nil for none
 	logs    map[string]*log // by the name that was addressed: a room, or an ID
 	direct  map[string]*log // by the ID of the only one addressed
 	toAll   log
@@ -103,9 +105,16 @@ type pastEvent struct {
 	data   []byte        // of the message
 	log    *log          // of the name that was addressed
 	more   *pastMore     // nil for most
+	chunk  *chunk        // data is in it; nil if it has memory of its own
 	takes  int           // bytes of memory
 	binary bool          // data is: a Parser's
 	plain  bool          // not to be compressed
+}
+
+// chunk has small events' bytes.
+type chunk struct {
+	b      []byte
+	events int // that are kept, pinned ones included
 }
 
 // pastMore is what few events have.
@@ -124,22 +133,38 @@ const (
 	savedBytes = 512     // of a savedSocket
 )
 
-// deque is a queue in an array.
+// deque is a queue in a ring.
 type deque[T any] struct {
-	list []T
-	head int
+	list    []T // its length is 0 or a power of two
+	head, n int
 }
 
-func (d *deque[T]) len() int   { return len(d.list) - d.head }
-func (d *deque[T]) at(i int) T { return d.list[d.head+i] }
-func (d *deque[T]) push(v T)   { d.list = append(d.list, v) }
+func (d *deque[T]) len() int   { return d.n }
+func (d *deque[T]) at(i int) T { return d.list[(d.head+i)&(len(d.list)-1)] }
+
+func (d *deque[T]) push(v T) {
+	if d.n == len(d.list) {
+		d.resize(max(1, 2*d.n))
+	}
+	d.list[(d.head+d.n)&(len(d.list)-1)] = v
+	d.n++
+}
+
 func (d *deque[T]) pop() {
 	var none T
 	d.list[d.head] = none
-	if d.head++; d.head > 16 && d.head > len(d.list)/2 {
-		d.list = append(make([]T, 0, d.len()+d.len()/4), d.list[d.head:]...)
-		d.head = 0
+	d.head = (d.head + 1) & (len(d.list) - 1)
+	if d.n--; len(d.list) > 32 && d.n < len(d.list)/4 {
+		d.resize(len(d.list) / 2)
 	}
+}
+
+func (d *deque[T]) resize(size int) {
+	list := make([]T, size)
+	for i := range d.n {
+		list[i] = d.at(i)
+	}
+	d.list, d.head = list, 0
 }
 
 // pastEvents is a queue of events, in blocks: one costs no memory of its own, and
@@ -189,26 +214,18 @@ func (q *pastEvents) push() *pastEvent {
 	return q.at(q.n - 1)
 }
 
-// pop drops the first event; bytes are what is still held of it.
-func (q *pastEvents) pop() (bytes int) {
-	b, at := q.place(0)
-	if b.pins > 0 {
-		bytes = b.events[at].takes
-		b.pinned += bytes
-	} else {
-		b.events[at] = pastEvent{}
-	}
-	b.dropped++
+// pop moves on from the first event.
+func (q *pastEvents) pop() {
+	b, _ := q.place(0)
 	q.n--
 	if q.from++; q.from == blockEvents {
 		if b.pins == 0 {
-			*b = eventBlock{}
+			b.dropped = 0
 			q.spare = b
 		}
 		q.blocks.pop()
 		q.from = 0
 	}
-	return bytes
 }
 
 // missedEvents are what a socket that is back has not got yet, in order. Guarded by
@@ -264,7 +281,9 @@ func (m *missedEvents) unpin() {
 	if b.pins--; b.pins == 0 {
 		m.h.pinned -= b.pinned
 		b.pinned = 0
-		clear(b.events[:b.dropped])
+		for i := range b.events[:b.dropped] {
+			m.h.clear(&b.events[i])
+		}
 	}
 }
 
@@ -445,7 +464,12 @@ func (h *history) record(msg *engine.Message, o *broadcast.Options) {
 	e := h.events.push()
 	e.offset, e.at, e.plain, e.takes = offset, time.Since(started), msg.NoCompress, eventBytes
 	var more pastMore
-	e.data, more.parts, e.binary = msg.Copy(h.copy)
+	payload, parts, binary := msg.Payload()
+	e.binary = binary
+	e.data, e.chunk = h.copy(payload)
+	for _, p := range parts {
+		more.parts = append(more.parts, bytes.Clone(p))
+	}
 	e.takes += len(e.data)
 	for _, p := range more.parts {
 		e.takes += len(p) + 24
@@ -459,7 +483,7 @@ func (h *history) record(msg *engine.Message, o *broadcast.Options) {
 	}
 	switch {
 	case o.Member != nil:
-		e.log = h.logOf(e, h.direct, o.Member.ID)
+		e.log = h.directLog(e, o.Member)
 	case len(o.Rooms) == 0:
 		e.log = &h.toAll
 	default:
@@ -495,17 +519,55 @@ func (h *history) logOf(e *pastEvent, in map[string]*log, name string) *log {
 	return l
 }
 
-// copy copies an event's bytes: small ones share a chunk. mu is held.
-func (h *history) copy(b []byte) []byte {
+// directLog is the log of what only m is addressed by.
+func (h *history) directLog(e *pastEvent, m *broadcast.Member) *log {
+	s, _ := m.Owner.(*Socket)
+	if s == nil || s.identity == nil {
+		return h.logOf(e, h.direct, m.ID)
+	}
+	l := s.identity.direct
+	if l == nil || l.offsets.len() == 0 { // it may have been dropped
+		l = h.logOf(e, h.direct, m.ID)
+		s.identity.direct = l
+	}
+	return l
+}
+
+// copy copies an event's bytes: small ones share a chunk, c. mu is held.
+func (h *history) copy(b []byte) (own []byte, c *chunk) {
 	if len(b) >= ownBytes {
-		return bytes.Clone(b)
+		return bytes.Clone(b), nil
 	}
-	if len(h.chunk)+len(b) > cap(h.chunk) {
-		h.chunk = make([]byte, 0, chunkBytes)
+	if h.chunk == nil || len(h.chunk.b)+len(b) > cap(h.chunk.b) {
+		if h.chunk != nil && h.chunk.events == 0 {
+			h.giveBack(h.chunk)
+		}
+		if h.spare == nil {
+			h.spare = &chunk{b: make([]byte, 0, chunkBytes)}
+		}
+		h.chunk, h.spare = h.spare, nil
 	}
-	from := len(h.chunk)
-	h.chunk = append(h.chunk, b...)
-	return h.chunk[from:len(h.chunk):len(h.chunk)]
+	c = h.chunk
+	from := len(c.b)
+	c.b = append(c.b, b...)
+	c.events++
+	return c.b[from:len(c.b):len(c.b)], c
+}
+
+// giveBack keeps a chunk without events for the next ones. mu is held.
+func (h *history) giveBack(c *chunk) {
+	c.b = c.b[:0]
+	h.spare = c
+}
+
+// clear forgets what an event is. mu is held.
+func (h *history) clear(e *pastEvent) {
+	if c := e.chunk; c != nil {
+		if c.events--; c.events == 0 && c != h.chunk {
+			h.giveBack(c)
+		}
+	}
+	*e = pastEvent{}
 }
 
 // message is the event as it was sent.
@@ -570,7 +632,15 @@ func (h *history) drop() {
 			l.drop()
 		}
 	}
-	h.pinned += h.events.pop()
+	b, at := h.events.place(0)
+	if b.pins > 0 {
+		b.pinned += e.takes
+		h.pinned += e.takes
+	} else {
+		h.clear(e)
+	}
+	b.dropped = at + 1
+	h.events.pop()
 	h.first++
 }
 
@@ -628,7 +698,7 @@ func (h *history) own(s *savedSocket, from uint64, f func(offset uint64) (more b
 		if l == nil {
 			return
 		}
-		i, _ := slices.BinarySearch(l.offsets.list[l.offsets.head:], from)
+		i := sort.Search(l.offsets.len(), func(i int) bool { return l.offsets.at(i) >= from })
 		for ; i < l.offsets.len(); i++ {
 			offset := l.offsets.at(i)
 			if s.mayHave(h.events.at(int(offset-h.first))) && !f(offset) {
@@ -783,7 +853,7 @@ func (h *history) close() {
 	for h.order.Len() > 0 {
 		h.forget(h.order.Front().Value.(*savedSocket))
 	}
-	h.bytes, h.chunk, h.events = 0, nil, pastEvents{}
+	h.bytes, h.chunk, h.spare, h.events = 0, nil, nil, pastEvents{}
 	h.charge()
 }
 

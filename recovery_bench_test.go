@@ -1,13 +1,16 @@
 package sockeye
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"math/bits"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/wire"
 )
 
@@ -99,4 +102,91 @@ func cpuTime() time.Duration {
 	var r syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// awayWith makes a server without members, whose history has others events for others
+// and, in their midst, 10 for a socket that is away, by two of its rooms; first is the
+// offset of the first of them.
+func awayWith(t testing.TB, others int) (h *history, saved *savedSocket, first uint64) {
+	t.Helper()
+	srv := recoveryServer(t, &Recovery{MaxBytes: 1 << 30}, 0)
+	h = srv.history
+	saved = &savedSocket{id: "a", pid: "p", rooms: []string{"mine", "ours"}, rights: rights{since: 1, joined: map[string]uint64{"mine": 1, "ours": 1}}}
+	emit := func(room string, n int) {
+		for range n {
+			if err := srv.To(room).Emit("e", "text"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	emit("others", others/2)
+	first = h.end()
+	for range 5 {
+		emit("mine", 1)
+		emit("ours", 1)
+	}
+	emit("others", others-others/2)
+	return h, saved, first
+}
+
+// comeBack has the socket go, having got nothing of these, and come back.
+func comeBack(t testing.TB, h *history, saved *savedSocket, first uint64) {
+	t.Helper()
+	h.save(saved, first-1)
+	var offset engine.Message
+	offset.B = []byte(noOffset)
+	h.setOffset(&offset, first-1)
+	back := h.restore(fmt.Appendf(nil, `{"pid":"p","offset":%q}`, offset.B), json.Unmarshal)
+	if back != saved {
+		t.Fatalf("it comes back as %+v", back)
+	}
+	missed := 0
+	for _, run := range back.missed.runs {
+		missed += bits.OnesCount64(run.set)
+	}
+	if missed != 10 {
+		t.Fatalf("it has missed %d", missed)
+	}
+	back.missed.drop()
+}
+
+// BenchmarkRecoveryReturn is what a socket costs that goes and comes back, and has
+// missed 10 events, by how many the history has for others.
+func BenchmarkRecoveryReturn(b *testing.B) {
+	for _, others := range []int{0, 1_000, 100_000} {
+		b.Run(fmt.Sprint("others=", others), func(b *testing.B) {
+			h, saved, first := awayWith(b, others)
+			b.ReportAllocs()
+			for b.Loop() {
+				comeBack(b, h, saved, first)
+			}
+		})
+	}
+}
+
+// TestRecoveryLooksAtNothingElse: neither an emit nor a socket that goes, or comes
+// back, looks at what others have in the history: it is not there.
+func TestRecoveryLooksAtNothingElse(t *testing.T) {
+	h, saved, first := awayWith(t, 10_000)
+	blocks := h.events.blocks.list                 // from the first block on: none has been dropped
+	for i := 1; i < h.events.blocks.len()-1; i++ { // the first is what is dropped next
+		if from := uint64(i*blockEvents) + h.first; from > first+10 || from+uint64(blockEvents) <= first {
+			blocks[i] = nil
+		}
+	}
+	delete(h.logs, "others")
+	comeBack(t, h, saved, first)
+	if err := h.ns.To("mine").Emit("e"); err != nil {
+		t.Error(err)
+	}
+	h.cfg.MaxBytes = h.bytes // the next one is over it
+	before := h.first
+	if err := h.ns.To("mine").Emit("e"); err != nil {
+		t.Error(err)
+	}
+	if h.first == before || h.first > before+2 {
+		t.Errorf("%d events are dropped for one", h.first-before)
+	}
+	h.events, h.toAll, h.bytes = pastEvents{}, log{}, 0 // or Close would look
+	clear(h.logs)
 }

@@ -22,15 +22,18 @@ import (
 // its emitter; and nothing is left when all have gone. SOCKEYE_CUTS=full has 500
 // clients and 10,000 cuts.
 func TestRecoveryCuts(t *testing.T) {
-	clients, cuts, ping := 50, 500, 100*time.Millisecond
+	clients, cuts, patience := 50, 500, 500*time.Millisecond
 	switch {
 	case os.Getenv("SOCKEYE_CUTS") == "full":
-		clients, cuts, ping = 500, 10_000, 300*time.Millisecond
+		clients, cuts, patience = 500, 10_000, 5*time.Second
 	case testing.Short():
 		clients, cuts = 20, 60
 	}
+	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // the runtime has descriptors of its own
+		_ = ln.Close()
+	}
 	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors()
-	w := newCutWorld(t, clients, ping)
+	w := newCutWorld(t, clients, patience)
 	begun := time.Now()
 	w.run(cuts)
 	stats := w.srv.RecoveryStats()
@@ -55,10 +58,11 @@ const (
 
 // cutWorld is a server, its clients, and those who emit to them.
 type cutWorld struct {
-	t     *testing.T
-	srv   *Server
-	addr  string
-	peers []*cutPeer
+	t        *testing.T
+	srv      *Server
+	addr     string
+	patience time.Duration // of the server, with a session that does not answer
+	peers    []*cutPeer
 
 	total    [cutEmitters]atomic.Int64 // emitted
 	received atomic.Int64
@@ -85,21 +89,26 @@ type cutPeer struct {
 	id     string
 	pid    string
 	live   bool // socket is in
+	doubt  bool // a CONNECT is being sent that has not arrived
 	budget int  // bytes until the cut; -1 if there is none
 	reset  bool // how it will be
 	cut    chan struct{}
 	links  map[*cutLink]struct{}
+	done   int // cuts of at least one link
 	ending int // links that were cut, and that the server may not have seen the end of
 }
 
 // cutLink is one connection through the proxy.
-type cutLink struct{ client, server *net.TCPConn }
+type cutLink struct {
+	client, server *net.TCPConn
+	cut            bool // guarded by cutPeer.mu
+}
 
-func newCutWorld(t *testing.T, clients int, ping time.Duration) *cutWorld {
-	w := &cutWorld{t: t, why: map[Reason]int{}}
+func newCutWorld(t *testing.T, clients int, patience time.Duration) *cutWorld {
+	w := &cutWorld{t: t, patience: patience, why: map[Reason]int{}}
 	var err error
 	w.srv, err = New(Config{
-		PingInterval: ping, PingTimeout: 4 * ping, // a session between two polls is missed by that alone
+		PingInterval: patience / 5, PingTimeout: patience * 4 / 5, // a session between two polls is missed by that alone
 		Recovery: &Recovery{MaxBytes: 256 << 20},
 	})
 	if err != nil {
@@ -124,7 +133,7 @@ func newCutWorld(t *testing.T, clients int, ping time.Duration) *cutWorld {
 		case !s.Recovered() || s.ID() != p.id || s.Data() != auth.N || len(s.Rooms()) != len(p.rooms())+1:
 			t.Errorf("client %d comes back as %q, recovered %v, data %v, rooms %q", auth.N, s.ID(), s.Recovered(), s.Data(), s.Rooms())
 		}
-		p.socket, p.live = s, true
+		p.socket, p.live, p.doubt = s, true, false
 		return nil
 	})
 	w.srv.OnDisconnect(func(s *Socket, reason Reason) {
@@ -278,7 +287,7 @@ func (w *cutWorld) run(cuts int) {
 					w.emit(e, w.total[e].Load())
 					w.total[e].Add(1)
 				}
-				time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond)
+				time.Sleep(time.Duration(rand.IntN(4000*len(w.peers)/50)) * time.Microsecond)
 			}
 		})
 	}
@@ -342,7 +351,7 @@ func (w *cutWorld) leave() {
 
 func (w *cutWorld) eventually(what string, cond func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			b := make([]byte, 1<<20)
 			w.t.Logf("%s", b[:runtime.Stack(b, true)])
@@ -425,10 +434,7 @@ func (p *cutPeer) receive(ev *client.Event) {
 
 // cutTimes cuts n times.
 func (p *cutPeer) cutTimes(n int) {
-	for range n {
-		if p.w.t.Failed() {
-			return
-		}
+	for p.done < n && !p.w.t.Failed() {
 		budget := rand.IntN(3000)
 		if rand.IntN(3) == 0 {
 			budget = rand.IntN(400) // while it comes back
@@ -448,15 +454,31 @@ func (p *cutPeer) cutTimes(n int) {
 		}
 		wait.Stop()
 		<-done
-		p.w.cuts.Add(1)
 		if rand.IntN(3) > 0 { // or it is cut again while it comes back
-			select {
-			case <-p.in:
-			case <-time.After(20 * time.Second):
-				p.w.t.Errorf("client %d does not come back", p.index)
-				return
-			}
+			p.comeBack()
 			time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+		}
+	}
+}
+
+// comeBack waits until the client is in again. One that was between two polls may not
+// have seen the cut.
+func (p *cutPeer) comeBack() {
+	for deadline := time.Now().Add(time.Minute); ; {
+		select {
+		case <-p.in:
+			return
+		case <-time.After(200 * time.Millisecond):
+		}
+		p.mu.Lock()
+		live := p.live
+		p.mu.Unlock()
+		switch {
+		case live && p.client.Connected():
+			return
+		case time.Now().After(deadline):
+			p.w.t.Errorf("client %d does not come back: for the server it is in: %v; it is connected: %v, active: %v; it may connect: %v", p.index, live, p.client.Connected(), p.client.Active(), p.mayConnect())
+			return
 		}
 	}
 }
@@ -485,8 +507,12 @@ func (p *cutPeer) cutNow() {
 		return
 	}
 	p.budget = -1
-	if !p.live {
-		p.w.early.Add(1)
+	if len(p.links) > 0 {
+		p.done++
+		p.w.cuts.Add(1)
+		if !p.live {
+			p.w.early.Add(1)
+		}
 	}
 	select { // it is not in any more
 	case <-p.in:
@@ -500,6 +526,7 @@ func (p *cutPeer) cutNow() {
 		} else {
 			_ = l.server.CloseWrite()
 		}
+		l.cut = true
 		p.ending++
 		_ = l.client.Close()
 		delete(p.links, l)
@@ -519,7 +546,7 @@ func (p *cutPeer) accept() {
 			_ = c.Close() // the server is closed
 			continue
 		}
-		l := &cutLink{c.(*net.TCPConn), s.(*net.TCPConn)}
+		l := &cutLink{client: c.(*net.TCPConn), server: s.(*net.TCPConn)}
 		p.mu.Lock()
 		p.links[l] = struct{}{}
 		p.mu.Unlock()
@@ -532,7 +559,18 @@ func (p *cutPeer) accept() {
 // auth is the client's. It waits until the server has seen the end of what was there
 // before: who is still here for it cannot come back.
 func (p *cutPeer) auth() any {
-	for deadline := time.Now().Add(20 * time.Second); !p.mayConnect(); time.Sleep(time.Millisecond) {
+	p.mu.Lock()
+	doubt := p.doubt
+	p.mu.Unlock()
+	if doubt { // the CONNECT before may still arrive, while its session lives
+		time.Sleep(p.w.patience + p.w.patience/4)
+	}
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.doubt = true
+	}()
+	for deadline := time.Now().Add(time.Minute); !p.mayConnect(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			p.w.t.Errorf("client %d: the server does not notice the cut", p.index)
 			break
@@ -572,13 +610,13 @@ func (p *cutPeer) pipe(l *cutLink, to, from *net.TCPConn) {
 		}
 	}
 	p.mu.Lock()
-	_, open := p.links[l]
 	delete(p.links, l)
-	if from == l.server && !open {
+	cut := l.cut
+	if from == l.server && cut {
 		p.ending--
 	}
 	p.mu.Unlock()
-	if open { // it has ended by itself
+	if !cut { // it has ended by itself
 		_ = to.CloseWrite()
 	}
 	if from == l.server {

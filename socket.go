@@ -39,6 +39,7 @@ type identity struct {
 	last  uint64       // the last recorded event that was handed to the session; the loop's
 
 	rights rights // guarded by history.mu
+	direct *log   // likewise: of what was emitted to this socket alone; nil, or what the history may have dropped
 	pid    string // names it to connection state recovery; a secret, or ""
 }
 

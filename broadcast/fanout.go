@@ -81,6 +81,9 @@ func (r *Rooms) WaitForSpace(o Options) error {
 		return nil
 	}
 	for _, sh := range r.shards {
+		if sh.hasSpace(&o) {
+			continue
+		}
 		ok, err := sh.reserve(&o)
 		if ok {
 			sh.unreserve()
@@ -139,6 +142,14 @@ func (sh *shard) reserve(o *Options) (ok bool, err error) {
 		err = ctx.Err()
 	}
 	return ok, err
+}
+
+// hasSpace tells whether nobody has to wait.
+func (sh *shard) hasSpace(o *Options) bool {
+	sh.mu.Lock()
+	free, addressed := !sh.closed && sh.pending < maxPending, sh.addressed(o)
+	sh.mu.Unlock()
+	return free && (!addressed || sh.loop.HasSpace())
 }
 
 // tryReserve is reserve without waiting.

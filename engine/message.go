@@ -103,13 +103,12 @@ func (m *Message) Memory() (n int) {
 	return n
 }
 
-// Copy copies the payload of m, and of what is attached to it, by f.
-func (m *Message) Copy(f func(b []byte) []byte) (payload []byte, attached [][]byte, binary bool) {
-	payload = f(m.B[messageHeadroom:])
+// Payload is that of m, and of what is attached to it: m's own memory.
+func (m *Message) Payload() (payload []byte, attached [][]byte, binary bool) {
 	for p := m.next; p != nil; p = p.next {
-		attached = append(attached, f(p.B[messageHeadroom:]))
+		attached = append(attached, p.B[messageHeadroom:])
 	}
-	return payload, attached, m.binary
+	return m.B[messageHeadroom:], attached, m.binary
 }
 
 // Charge charges m, and what is attached to it, to a budget until it is released:

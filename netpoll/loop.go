@@ -159,6 +159,13 @@ func (l *Loop) WaitForSpace(ctx context.Context) error {
 	return nil
 }
 
+// HasSpace tells whether Post would not wait now. Any goroutine.
+func (l *Loop) HasSpace() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.full()
+}
+
 // full tells whether the loop is far behind. mu is held.
 func (l *Loop) full() bool {
 	return len(l.posted) >= l.cfg.MaxPostedJobs || l.bytes >= l.cfg.MaxPostedBytes
