@@ -394,7 +394,7 @@ func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) er
 	}
 	if err := ns.rooms.WaitForSpace(op.o); err != nil {
 		msg.Release()
-		return err
+		return ns.closedErr(err)
 	}
 	op.o.NoWait = true
 	msg.NoCompress = op.noCompress
