@@ -1,11 +1,13 @@
 package docs_test
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -233,7 +235,8 @@ func addNames(known map[string]bool, dir string, f *ast.File) {
 var notOurs = map[string]bool{
 	"engine/testdata/x.txt": true, "engine.io/test/server.js": true, // an example, the reference's
 	"SocketIO": true, "ConnectionRefusedError": true, "ArrayBuffer": true, // Python's, JavaScript's
-	"Vary": true, "Origin": true, // HTTP's
+	"Vary": true, "Origin": true, "Forbidden": true, // HTTP's
+	"socket.io-client/dist/socket.io.min.js": true, "public/socket.io.min.js": true, // npm's, the reader's
 }
 
 // shorthands are what the tables of limits call the fields of a Config and of Stats.
@@ -254,5 +257,76 @@ func TestEachLimitNamesItsField(t *testing.T) {
 	}
 	if rows < 40 {
 		t.Errorf("only %d rows", rows)
+	}
+}
+
+// TestCodeIsFromFiles: what a text shows of a file is what is in it.
+func TestCodeIsFromFiles(t *testing.T) {
+	shown := regexp.MustCompile("(?s)<!-- file: (\\S+) -->\n```\\w*\n(.*?)```")
+	n := 0
+	for text, content := range texts(t) {
+		for _, m := range shown.FindAllStringSubmatch(content, -1) {
+			n++
+			if b, err := os.ReadFile(filepath.Join("..", m[1])); err != nil || string(b) != m[2] {
+				t.Errorf("%s shows %s otherwise than it is (%v)", text, m[1], err)
+			}
+		}
+	}
+	if n < 4 {
+		t.Errorf("only %d files are shown", n)
+	}
+}
+
+// TestEmitSheetCompiles: the calls of the cheat sheet are Go.
+func TestEmitSheetCompiles(t *testing.T) {
+	var code strings.Builder
+	code.WriteString(`package main
+
+import (
+	"context"
+	"regexp"
+	"time"
+
+	"github.com/sockeye-io/sockeye"
+)
+
+func main() {}
+
+func use(...any) {}
+
+func _(s *sockeye.Socket, srv *sockeye.Server, parent *sockeye.ParentNamespace, e *sockeye.Event, ctx context.Context, id string, f func(sockeye.Args, error), re *regexp.Regexp) {
+	use(time.Second)
+`)
+	calls := 0
+	for line := range strings.Lines(texts(t)["emit.md"]) {
+		columns := strings.Split(line, "|")
+		if len(columns) < 5 {
+			continue
+		}
+		for _, m := range codeSpan.FindAllStringSubmatch(columns[4], -1) {
+			if regexp.MustCompile(`^(s|srv|parent|e)\.`).MatchString(m[1]) {
+				calls++
+				code.WriteString("\tuse(" + m[1] + ")\n")
+			}
+		}
+	}
+	code.WriteString("}\n")
+	if calls < 20 {
+		t.Errorf("only %d calls", calls)
+	}
+	dir := t.TempDir()
+	file, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
+	place, err := filepath.Abs("emitsheet/main.go") // inside the module, for the build alone
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace, _ := json.Marshal(map[string]any{"Replace": map[string]string{place: file}})
+	for name, content := range map[string][]byte{file: []byte(code.String()), overlay: replace} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("go", "build", "-overlay", overlay, "-o", os.DevNull, "./emitsheet").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s\n%s", err, out, code.String())
 	}
 }
