@@ -1,7 +1,7 @@
 # Each target is a short script in ci/, which also runs by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help test fmt tidy lint vet vuln cross race stress sim sim-deep sim-mutations interop conformance suites fuzz bench
+.PHONY: help test fmt tidy lint vet vuln cross race stress sim sim-deep sim-mutations interop conformance proxies suites fuzz bench
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -47,6 +47,9 @@ interop: ## the servers driven by real clients, and a browser
 
 conformance: ## the HTTP/1.1 cases of h1spec and Http11Probe, beside net/http
 	@ci/conformance.sh
+
+proxies: ## docs/proxy: a server behind nginx, HAProxy and Caddy
+	@ci/proxies.sh
 
 suites: ## the public suites of both protocols, in SUITES, a checkout of socketio/socket.io
 	@ci/suites.sh

@@ -330,3 +330,31 @@ func _(s *sockeye.Socket, srv *sockeye.Server, parent *sockeye.ParentNamespace, 
 		t.Errorf("%v\n%s\n%s", err, out, code.String())
 	}
 }
+
+// TestLogLinesAreWritten: each line of the log that a text explains is in the code.
+func TestLogLinesAreWritten(t *testing.T) {
+	var code strings.Builder
+	for _, file := range tree(t) {
+		if strings.HasSuffix(file, ".go") && !strings.HasSuffix(file, "_test.go") {
+			b, err := os.ReadFile(filepath.Join("..", file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.Write(b)
+		}
+	}
+	lines := 0
+	for text, content := range texts(t) {
+		for _, m := range codeSpan.FindAllStringSubmatch(content, -1) {
+			if !regexp.MustCompile(`^(sockeye|engine|netpoll): `).MatchString(m[1]) {
+				continue
+			}
+			if lines++; !strings.Contains(code.String(), `"`+m[1]+`"`) {
+				t.Errorf("%s explains %q, which is not written", text, m[1])
+			}
+		}
+	}
+	if lines < 15 {
+		t.Errorf("only %d lines are explained", lines)
+	}
+}
