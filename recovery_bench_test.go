@@ -181,3 +181,21 @@ func TestRecoveryLooksAtNothingElse(t *testing.T) {
 	h.events, h.toAll, h.bytes = pastEvents{}, log{}, 0 // or Close would look
 	clear(h.logs)
 }
+
+// TestRecoveryKeepsWhatIsMissed: what a socket that is back still has to get stays as it
+// is, whatever the history forgets and takes its place for.
+func TestRecoveryKeepsWhatIsMissed(t *testing.T) {
+	h, saved, first := awayWith(t, 0)
+	comeBack(t, h, saved, first)
+	h.cfg.MaxBytes = 1000
+	for range 5 * chunkBytes / 50 {
+		if err := h.ns.To("others").Emit("other", "another text, which takes its place"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, e := range saved.missed {
+		if !strings.HasPrefix(string(e.data), `2["e","text",`) {
+			t.Fatalf("it has become %s", e.data)
+		}
+	}
+}
