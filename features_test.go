@@ -248,9 +248,13 @@ func TestParentNamespaces(t *testing.T) {
 	if got := len(parent.Children()); got != 1 {
 		t.Errorf("%d children", got)
 	}
+	child := parent.Children()[0]
 	a.Write(`41/room-1,`)
 	b.Write(`41/x/1,`)
 	eventually(t, func() bool { return len(parent.Children()) == 0 })
+	if err := child.Emit("to nobody", 1); err != nil {
+		t.Errorf("a broadcast to a child that is no more: %v", err)
+	}
 	eventually(t, func() bool {
 		b.Write(`40/room-3,`)
 		return !strings.HasPrefix(b.Expect(`4*`), "44")

@@ -153,3 +153,35 @@ func TestSlowPeerIsTold(t *testing.T) {
 	}
 	_ = srv.Shutdown(context.Background())
 }
+
+// TestPeersThatGoAreNoFaults: a handler that cannot answer, emit or ask because its peer
+// has gone, or does not answer, is no fault of this side.
+func TestPeersThatGoAreNoFaults(t *testing.T) {
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo} {
+		log := &lines{}
+		addr, srv := serve(t, sockeye.Config{Logger: log.logger(level), AckTimeout: 10 * time.Millisecond}, func(srv *sockeye.Server) {
+			srv.On("answer", func(s *sockeye.Socket) int { <-s.Context().Done(); return 1 })
+			srv.On("emit", func(s *sockeye.Socket) error { <-s.Context().Done(); return s.Emit("x") })
+			srv.On("ask", func(s *sockeye.Socket) error { _, err := s.Call(context.Background(), "question"); return err })
+		})
+		for i, event := range []string{"answer", "emit", "ask"} {
+			w := wire.Connect(t, addr)
+			w.Write(`420["` + event + `"]`)
+			if event == "ask" {
+				w.Expect(`42*`)
+				w.Expect(`430[{"error":"internal error"}]`)
+			}
+			eventually(t, func() bool { return srv.Stats().EventsIn > uint64(i) })
+			_ = w.Conn.Close()
+		}
+		eventually(t, func() bool { return srv.Stats().HandlerErrors == 3 })
+		want := 0
+		if level == slog.LevelDebug {
+			want = 3
+			eventually(t, func() bool { return log.count("for a peer's sake", "level=DEBUG", "event=") == want })
+		}
+		if n := log.count(""); n != want && level == slog.LevelInfo || log.count("level=ERROR") > 0 {
+			t.Errorf("%v: %d lines:\n%s", level, n, log.text.String())
+		}
+	}
+}

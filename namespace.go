@@ -23,8 +23,9 @@ type Namespace struct {
 	history *history // of broadcasts, for connection state recovery; or nil
 
 	// Any goroutine (atomic).
-	users atomic.Int64  // peers that are in it, or about to be; of a child only
-	ackID atomic.Uint64 // of the last event that asked for an answer
+	onRoom hooks[func(e broadcast.RoomEvent)] // guarded by Server.hooksMu: who registers
+	users  atomic.Int64                       // peers that are in it, or about to be; of a child only
+	ackID  atomic.Uint64                      // of the last event that asked for an answer
 }
 
 func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace {
@@ -59,8 +60,8 @@ func (ns *Namespace) Emit(event string, args ...any) error {
 // Send emits the "message" event to every socket of the namespace.
 func (ns *Namespace) Send(args ...any) error { return ns.Emit("message", args...) }
 
-// To addresses the sockets of rooms, each socket once. A socket's ID is a room
-// of its own.
+// To addresses the sockets of rooms, each socket once; without rooms, as in To(list...)
+// with an empty list, those of the whole namespace. A socket's ID is a room of its own.
 func (ns *Namespace) To(rooms ...string) Operator { return Operator{ns: ns}.To(rooms...) }
 
 // In is To.
@@ -103,10 +104,20 @@ func (ns *Namespace) Socket(id string) *Socket {
 // Len is the number of connected sockets.
 func (ns *Namespace) Len() int { return ns.rooms.Len() }
 
-// OnRoom registers what is called when a room begins or ends to exist, and when
-// a socket joins or leaves one; a socket's own room is left out. f must not
-// block: it is called by whoever joins or leaves, and by loops. It counts for
-// sockets that connect after it.
-func (ns *Namespace) OnRoom(f func(e RoomEvent)) {
-	ns.rooms.Observe(func(e RoomEvent) { ns.srv.protect("OnRoom", func() { f(e) }) })
+// OnRoom adds what is called when a room begins or ends to exist, and when a socket
+// joins or leaves one, in that order, soon after; a socket's own room is left out. It
+// is called by a goroutine of its own and may call anything; while 10,000 events have
+// not been told, Join waits. What it returns takes it away.
+func (ns *Namespace) OnRoom(f func(e RoomEvent)) (remove func()) {
+	remove = ns.onRoom.add(&ns.srv.hooksMu, "OnRoom", f)
+	ns.rooms.Observe(func(e RoomEvent) { ns.tellRoom(e, ns.onRoom.get()) })
+	return remove
+}
+
+// tellRoom calls all of them, also if one ends its goroutine.
+func (ns *Namespace) tellRoom(e RoomEvent, hooks []*func(RoomEvent)) {
+	if len(hooks) > 0 {
+		defer ns.tellRoom(e, hooks[1:])
+		ns.srv.protect("OnRoom", func() { (*hooks[0])(e) })
+	}
 }

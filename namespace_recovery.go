@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
+	"math/bits"
 	"slices"
 	"sort"
 	"sync"
@@ -28,7 +29,8 @@ type Recovery struct {
 	// AskMiddlewares asks the middlewares about recovered sockets as well.
 	AskMiddlewares bool
 
-	// MaxBytes bounds the memory of what a namespace keeps. When there is more,
+	// MaxBytes bounds the memory of what a namespace keeps, beside what sockets that
+	// are back have still to get. When there is more,
 	// the oldest are dropped, and a socket that would need one of them comes
 	// back as a new one. Default 16 MiB.
 	MaxBytes int
@@ -76,6 +78,7 @@ type history struct {
 	events  pastEvents      // by offset, without gaps
 	first   uint64          // the offset of the first of events
 	bytes   int             // of memory
+	pinned  int             // ... of events that are kept for missedEvents alone
 	chunk   *chunk          // the last small events' bytes are in it; nil for none
 	spare   *chunk          // of no event; nil for none
 	logs    map[string]*log // by the name that was addressed: a room, or an ID
@@ -85,7 +88,7 @@ type history struct {
 	order   list.List               // of *savedSocket, by the time of leaving
 	timer   *time.Timer             // forgets what is old, while there is anything
 	stats   RecoveryStats
-	charged int // of bytes, to the group's memory
+	charged int // of bytes and pinned, to the group's memory
 }
 
 // log are the offsets of the events that were sent to one name.
@@ -111,8 +114,7 @@ type pastEvent struct {
 // chunk has small events' bytes.
 type chunk struct {
 	b      []byte
-	events int  // that are kept
-	lent   bool // to who comes back: it is not used again
+	events int // that are kept, pinned ones included
 }
 
 // pastMore is what few events have.
@@ -174,19 +176,34 @@ type pastEvents struct {
 	spare  *eventBlock // nil for none
 }
 
-type eventBlock [64]pastEvent
+// eventBlock is some events in a row. Sockets that are getting what they have missed
+// pin it: its events stay there, also when the history has dropped them.
+type eventBlock struct {
+	events  [blockEvents]pastEvent
+	dropped int // events[:dropped] are the history's no more
+	pins    int
+	pinned  int // bytes of memory, of dropped events
+}
+
+const blockEvents = 64
 
 func (q *pastEvents) len() int { return q.n }
 
+// place tells where an event is.
+func (q *pastEvents) place(i int) (b *eventBlock, at int) {
+	i += q.from
+	return q.blocks.at(i / blockEvents), i % blockEvents
+}
+
 // at is valid until the event is dropped.
 func (q *pastEvents) at(i int) *pastEvent {
-	i += q.from
-	return &q.blocks.at(i / len(eventBlock{}))[i%len(eventBlock{})]
+	b, at := q.place(i)
+	return &b.events[at]
 }
 
 // push adds one that is to be filled in.
 func (q *pastEvents) push() *pastEvent {
-	if q.from+q.n == q.blocks.len()*len(eventBlock{}) {
+	if q.from+q.n == q.blocks.len()*blockEvents {
 		if q.spare == nil {
 			q.spare = new(eventBlock)
 		}
@@ -197,14 +214,87 @@ func (q *pastEvents) push() *pastEvent {
 	return q.at(q.n - 1)
 }
 
+// pop moves on from the first event.
 func (q *pastEvents) pop() {
-	*q.at(0) = pastEvent{}
+	b, _ := q.place(0)
 	q.n--
-	if q.from++; q.from == len(eventBlock{}) {
-		q.spare = q.blocks.at(0)
+	if q.from++; q.from == blockEvents {
+		if b.pins == 0 {
+			b.dropped = 0
+			q.spare = b
+		}
 		q.blocks.pop()
 		q.from = 0
 	}
+}
+
+// missedEvents are what a socket that is back has not got yet, in order. Guarded by
+// the history's mu.
+type missedEvents struct {
+	h    *history
+	runs []missedRun
+}
+
+// missedRun are events of one block, which it pins: a bit for each.
+type missedRun struct {
+	block *eventBlock
+	set   uint64
+}
+
+func (m *missedEvents) empty() bool {
+	m.h.mu.Lock()
+	defer m.h.mu.Unlock()
+	return len(m.runs) == 0
+}
+
+// add adds an event that is later than the others. mu is held.
+func (m *missedEvents) add(b *eventBlock, at int) {
+	if n := len(m.runs); n == 0 || m.runs[n-1].block != b {
+		b.pins++
+		m.runs = append(m.runs, missedRun{block: b})
+	}
+	m.runs[len(m.runs)-1].set |= 1 << at
+}
+
+// next takes the next event; nil if there is none.
+func (m *missedEvents) next() *engine.Message {
+	m.h.mu.Lock()
+	defer m.h.mu.Unlock()
+	if len(m.runs) == 0 {
+		return nil
+	}
+	run := &m.runs[0]
+	at := bits.TrailingZeros64(run.set)
+	msg := run.block.events[at].message()
+	if run.set &^= 1 << at; run.set == 0 {
+		m.unpin()
+		m.h.charge()
+	}
+	return msg
+}
+
+// unpin is done with the first run. mu is held.
+func (m *missedEvents) unpin() {
+	b := m.runs[0].block
+	m.runs[0] = missedRun{}
+	m.runs = m.runs[1:]
+	if b.pins--; b.pins == 0 {
+		m.h.pinned -= b.pinned
+		b.pinned = 0
+		for i := range b.events[:b.dropped] {
+			m.h.clear(&b.events[i])
+		}
+	}
+}
+
+// drop forgets them: nobody will get them.
+func (m *missedEvents) drop() {
+	m.h.mu.Lock()
+	defer m.h.mu.Unlock()
+	for len(m.runs) > 0 {
+		m.unpin()
+	}
+	m.h.charge()
 }
 
 // savedSocket is a socket that may come back, or has.
@@ -218,7 +308,7 @@ type savedSocket struct {
 	owed    uint64        // the first event that was for it and has not been handed to its session
 	place   *list.Element // in order
 
-	missed []pastEvent // once it is back: the events up to next
+	missed missedEvents // once it is back: the events up to next
 	next   uint64
 }
 
@@ -279,7 +369,7 @@ func (h *history) parseOffset(text string) (n uint64, ok bool) {
 // end is the offset that the next event gets. mu is held.
 func (h *history) end() uint64 { return h.first + uint64(h.events.len()) }
 
-// encode encodes an event with room for its offset, which every event has that
+// encode encodes an event with a place for its offset, which every event has that
 // asks for no answer: peers take any text at an event's end for one.
 func (h *history) encode(event string, args []any) (*engine.Message, error) {
 	srv := h.ns.srv
@@ -304,7 +394,7 @@ func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) er
 	}
 	if err := ns.rooms.WaitForSpace(op.o); err != nil {
 		msg.Release()
-		return err
+		return ns.closedErr(err)
 	}
 	op.o.NoWait = true
 	msg.NoCompress = op.noCompress
@@ -466,10 +556,18 @@ func (h *history) copy(b []byte) (own []byte, c *chunk) {
 
 // giveBack keeps a chunk without events for the next ones. mu is held.
 func (h *history) giveBack(c *chunk) {
-	if !c.lent {
-		c.b = c.b[:0]
-		h.spare = c
+	c.b = c.b[:0]
+	h.spare = c
+}
+
+// clear forgets what an event is. mu is held.
+func (h *history) clear(e *pastEvent) {
+	if c := e.chunk; c != nil {
+		if c.events--; c.events == 0 && c != h.chunk {
+			h.giveBack(c)
+		}
 	}
+	*e = pastEvent{}
 }
 
 // message is the event as it was sent.
@@ -501,11 +599,16 @@ func (h *history) trim(now time.Duration) {
 		h.forget(s)
 		h.stats.Expired++
 	}
-	h.ns.srv.group.Memory().Add(h.bytes - h.charged)
-	h.charged = h.bytes
+	h.charge()
 	if h.timer == nil && h.events.len()+h.order.Len() > 0 {
 		h.timer = time.AfterFunc(h.cfg.MaxDisconnection/4+time.Millisecond, h.tick)
 	}
+}
+
+// charge follows a change of what is held. mu is held.
+func (h *history) charge() {
+	h.ns.srv.group.Memory().Add(h.bytes + h.pinned - h.charged)
+	h.charged = h.bytes + h.pinned
 }
 
 func (h *history) tick() {
@@ -523,17 +626,20 @@ func (h *history) tick() {
 func (h *history) drop() {
 	e := h.events.at(0)
 	h.bytes -= e.takes
-	if c := e.chunk; c != nil {
-		if c.events--; c.events == 0 && c != h.chunk {
-			h.giveBack(c)
-		}
-	}
 	e.log.drop()
 	if e.more != nil {
 		for _, l := range e.more.logs {
 			l.drop()
 		}
 	}
+	b, at := h.events.place(0)
+	if b.pins > 0 {
+		b.pinned += e.takes
+		h.pinned += e.takes
+	} else {
+		h.clear(e)
+	}
+	b.dropped = at + 1
 	h.events.pop()
 	h.first++
 }
@@ -662,7 +768,7 @@ func (h *history) restore(auth []byte, unmarshal func([]byte, any) error) *saved
 	}
 	h.forget(s)
 	h.stats.Recovered++
-	s.next = from
+	s.next, s.missed.h = from, h
 	h.collect(s)
 	return s
 }
@@ -679,11 +785,7 @@ func (h *history) collect(s *savedSocket) (complete bool) {
 	})
 	slices.Sort(offsets)
 	for _, offset := range slices.Compact(offsets) {
-		e := h.events.at(int(offset - h.first))
-		if e.chunk != nil {
-			e.chunk.lent = true
-		}
-		s.missed = append(s.missed, *e)
+		s.missed.add(h.events.place(int(offset - h.first)))
 	}
 	s.next = h.end()
 	return true
@@ -751,8 +853,8 @@ func (h *history) close() {
 	for h.order.Len() > 0 {
 		h.forget(h.order.Front().Value.(*savedSocket))
 	}
-	h.ns.srv.group.Memory().Add(-h.charged)
-	h.charged, h.bytes, h.chunk, h.spare, h.events = 0, 0, nil, nil, pastEvents{}
+	h.bytes, h.chunk, h.spare, h.events = 0, nil, nil, pastEvents{}
+	h.charge()
 }
 
 // RecoveryStats reads the namespace's counters of connection state recovery.
@@ -764,7 +866,7 @@ func (ns *Namespace) RecoveryStats() RecoveryStats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.stats
-	s.Sockets, s.Bytes = len(h.saved), h.bytes
+	s.Sockets, s.Bytes = len(h.saved), h.bytes+h.pinned
 	return s
 }
 

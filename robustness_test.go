@@ -523,3 +523,25 @@ func serveWithFewDescriptors(t *testing.T) {
 	fmt.Println("accept errors", srv.Stats().Net.AcceptErrors)
 	os.Exit(0)
 }
+
+// TestMalformedBodyForFallback: the handler learns what is wrong, and its answer goes
+// out; what is behind is not taken for a request.
+func TestMalformedBodyForFallback(t *testing.T) {
+	addr, _ := serve(t, sockeye.Config{Fallback: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			http.Error(w, "malformed", http.StatusBadRequest)
+		}
+	})}, reference)
+	defer bystander(t, addr)()
+	for _, body := range []string{"Z\r\nhello\r\n0\r\n\r\n", "5\r\nhello0\r\n\r\n", "5;\x00\r\nhello\r\n0\r\n\r\n"} {
+		conn := wire.Dial(t, addr)
+		if _, err := io.WriteString(conn, "POST /other HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"+body+"GET /other HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(wire.Limit))
+		answers, err := io.ReadAll(conn)
+		if !bytes.HasPrefix(answers, []byte("HTTP/1.1 400 ")) || bytes.Count(answers, []byte("HTTP/1.1 ")) != 1 {
+			t.Errorf("%q: %q, %v", body, answers, err)
+		}
+	}
+}

@@ -146,13 +146,19 @@ func (srv *Server) Path() string { return srv.engine.Config().Path }
 
 // Listen listens on a network ("tcp", "tcp4", "tcp6" or "unix") and serves it
 // in the background. It returns the address, with the port that the kernel
-// chose for port 0. It may be called several times.
+// chose for port 0. It may be called several times. After Shutdown or Close its error
+// is ErrServerClosed.
 func (srv *Server) Listen(network, address string) (net.Addr, error) {
 	addr, err := srv.group.Listen(network, address)
-	if err != nil {
-		return nil, fmt.Errorf("sockeye: %w", err)
+	if err == nil {
+		return addr, nil
 	}
-	return addr, nil
+	srv.mu.RLock()
+	defer srv.mu.RUnlock()
+	if srv.closing {
+		return nil, ErrServerClosed
+	}
+	return nil, fmt.Errorf("sockeye: %w", err)
 }
 
 type counters struct {
@@ -160,7 +166,8 @@ type counters struct {
 	dropped, paused, refused, emitTimeouts, connectTimeouts atomic.Uint64
 }
 
-// ErrServerClosed is what ListenAndServe returns after Shutdown or Close.
+// ErrServerClosed is what Listen, ListenAndServe and broadcasts return after Shutdown or
+// Close.
 var ErrServerClosed = errors.New("sockeye: server closed")
 
 // ListenAndServe listens on a TCP address and serves it until Shutdown or Close. Its
@@ -287,8 +294,9 @@ func (srv *Server) Stats() Stats {
 
 // OnError adds what is told of events that did not reach their handler, and of
 // handlers that panicked (*PanicError) or returned an error, with the event's name.
-// Without one, they are logged, a few a second for each event. Panics are logged in
-// any case. What it returns takes it away.
+// Without one, they are logged, a few a second for each event: at Debug what a peer has
+// brought about (ErrDisconnected, ErrQueueFull, ErrAckTimeout), else at Error. Panics
+// are logged in any case. What it returns takes it away.
 func (srv *Server) OnError(f func(s *Socket, event string, err error)) (remove func()) {
 	return srv.onError.add(&srv.hooksMu, "OnError", f)
 }

@@ -20,8 +20,9 @@ import (
 
 // Emit sends an event. Arguments are encoded by the Codec, except that []byte
 // is sent as binary, at the top or inside map[string]any and []any, and
-// Argument values of a received event are passed on as they are. What one
-// goroutine emits arrives in that order.
+// Argument values of a received event are passed on as they are. The JavaScript client
+// takes 10 []byte in one event, and closes the connection for more. What one goroutine
+// emits arrives in that order.
 //
 // While more than Config.MaxQueuedBytes wait for this peer Emit waits, for
 // Config.EmitTimeout at most; see WithContext and Timeout. A peer that reads too slowly
@@ -165,11 +166,13 @@ func (s *Socket) hand(msg *engine.Message) {
 // held is what waits for the answer to the peer's CONNECT, and, paced, for space in
 // the session's queue. Loop-owned.
 type held struct {
-	missed   []pastEvent // of a socket that has come back: they are first
+	missed   *missedEvents // of a socket that has come back: they are first; nil when there are no more
 	messages []*engine.Message
 	answer   *engine.Message // the one among them that tells the peer that it is in
 	bytes    int             // of memory
 }
+
+func (h *held) empty() bool { return h.missed == nil && len(h.messages) == 0 }
 
 // hold keeps msg until it is its turn. Loop-owned.
 func (s *Socket) hold(msg *engine.Message) {
@@ -190,11 +193,13 @@ func (s *Socket) pump(all bool) {
 	if h == nil || !s.life.state().answered() && !all {
 		return
 	}
-	for s.held == h && len(h.missed)+len(h.messages) > 0 && (all || !s.engineSession().Full()) {
-		if len(h.missed) > 0 {
-			msg := h.missed[0].message()
-			h.missed[0] = pastEvent{}
-			h.missed = h.missed[1:]
+	for s.held == h && !h.empty() && (all || !s.engineSession().Full()) {
+		if h.missed != nil {
+			msg := h.missed.next()
+			if msg == nil {
+				h.missed = nil
+				continue
+			}
 			s.hand(msg)
 			msg.Release()
 			continue
@@ -213,7 +218,7 @@ func (s *Socket) pump(all bool) {
 		msg.Release()
 	}
 	if s.held == h {
-		if len(h.missed)+len(h.messages) == 0 {
+		if h.empty() {
 			s.held = nil
 		}
 		linkOf(s.engineSession()).weigh()
@@ -222,6 +227,9 @@ func (s *Socket) pump(all bool) {
 
 // dropHeld forgets what is held: nobody will get it. Loop-owned.
 func (s *Socket) dropHeld() {
+	if saved := s.who().saved; saved != nil {
+		saved.missed.drop()
+	}
 	if h := s.held; h != nil {
 		s.held = nil
 		for _, msg := range h.messages {

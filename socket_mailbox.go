@@ -1,9 +1,9 @@
 package sockeye
 
 import (
-	"slices"
 	"sync"
 
+	"github.com/sockeye-io/sockeye/internal/fifo"
 	"github.com/sockeye-io/sockeye/internal/goroutine"
 	"github.com/sockeye-io/sockeye/internal/lend"
 	"github.com/sockeye-io/sockeye/netpoll"
@@ -24,8 +24,7 @@ type mailbox struct {
 	verdict *verdict
 
 	// Guarded by socket.mu.
-	mails  []mail // mails[next:] are waiting
-	next   int
+	mails  fifo.Queue[mail] // that are waiting
 	bytes  int
 	full   bool    // the session is not read until there is space
 	runner uintptr // the goroutine that runs it; 0 for none
@@ -92,8 +91,8 @@ func (s *Socket) push(m mail) {
 		b = mailboxes.Get().(*mailbox)
 		b.socket, s.box = s, b
 	}
-	m.charged = len(b.mails)-b.next >= mailsUncharged || m.bytes >= mailUncharged
-	b.mails = append(b.mails, m)
+	m.charged = b.mails.Len() >= mailsUncharged || m.bytes >= mailUncharged
+	b.mails.Push(m)
 	b.bytes += m.bytes
 	filled := m.kind == mailEvent && b.fills(1)
 	pauses := filled && !b.full
@@ -121,7 +120,7 @@ func (s *Socket) push(m mail) {
 // fills tells whether so many times the limits are reached; mu is held.
 func (b *mailbox) fills(times int) bool {
 	cfg := &b.socket.ns.srv.cfg
-	return len(b.mails)-b.next >= times*cfg.MailboxEvents || b.bytes >= times*cfg.MailboxBytes
+	return b.mails.Len() >= times*cfg.MailboxEvents || b.bytes >= times*cfg.MailboxBytes
 }
 
 // memory is what the mail takes.
@@ -177,7 +176,7 @@ func (b *mailbox) take() bool {
 	s := b.socket
 	cfg := &s.ns.srv.cfg
 	s.mu.Lock()
-	if b.next == len(b.mails) {
+	if b.mails.Len() == 0 {
 		s.box = nil
 		s.mu.Unlock()
 		v := b.verdict
@@ -188,16 +187,9 @@ func (b *mailbox) take() bool {
 		}
 		return false
 	}
-	b.at, b.busy = b.mails[b.next], true
-	b.mails[b.next] = mail{}
-	b.next++
+	b.at, b.busy = b.mails.Pop(), true
 	b.bytes -= b.at.bytes
-	if b.next > 64 && b.next > len(b.mails)/2 {
-		k := copy(b.mails, b.mails[b.next:])
-		clear(b.mails[k:])
-		b.mails, b.next = b.mails[:k], 0
-	}
-	resume := b.full && len(b.mails)-b.next <= cfg.MailboxEvents/2 && b.bytes <= cfg.MailboxBytes/2
+	resume := b.full && b.mails.Len() <= cfg.MailboxEvents/2 && b.bytes <= cfg.MailboxBytes/2
 	if resume {
 		b.full = false
 	}
@@ -230,7 +222,7 @@ func (b *mailbox) goOn() {
 	s.mu.Lock()
 	b.runner = 0
 	if again {
-		b.mails = slices.Insert(b.mails, b.next, b.at)
+		b.mails.PushFront(b.at)
 		b.bytes += b.at.bytes
 		b.at, b.busy = mail{}, false
 	}
@@ -241,10 +233,8 @@ func (b *mailbox) goOn() {
 
 // free gives an empty mailbox back.
 func (b *mailbox) free() {
-	b.socket, b.next, b.runner, b.verdict = nil, 0, 0, nil
-	if b.mails = b.mails[:0]; cap(b.mails) > 128 {
-		b.mails = nil
-	}
+	b.socket, b.runner, b.verdict = nil, 0, nil
+	b.mails.Clear(128)
 	mailboxes.Put(b)
 }
 

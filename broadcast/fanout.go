@@ -200,7 +200,7 @@ func (sh *shard) send(msg *engine.Message, o *Options, reserved bool) bool {
 	if !sh.closed {
 		if f := sh.prepare(o); f != nil {
 			f.msg = msg.Retain()
-			if !sh.loop.PostNow(startFanout, f, nil, msg.Size()) {
+			if !sh.loop.PostNow(startFanoutOnLoop, f, nil, msg.Size()) {
 				f.free()
 			}
 			return true
@@ -257,7 +257,7 @@ func (rm *room) snapshot(to []snapshot) []snapshot {
 
 // --- on the loop ---
 
-func startFanout(a, _ any) {
+func startFanoutOnLoop(a, _ any) {
 	f := a.(*fanout)
 	sh := f.shard
 	if f.exclude != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/fifo"
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
@@ -39,8 +40,8 @@ type Client struct {
 	calls    map[uint64]*call
 	nextAck  uint64
 
-	queue        []job // for dispatch
-	dispatching  bool  // a goroutine does
+	queue        fifo.Queue[job] // for dispatch
+	dispatching  bool            // a goroutine does
 	eventsQueued int
 	bytesQueued  int
 	hooksQueued  int

@@ -770,6 +770,35 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// A function that is nil is refused at once, and not when it would be called.
+func TestNilHooks(t *testing.T) {
+	c, err := client.New("http://localhost", client.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for name, register := range map[string]func(){
+		"On":                 func() { c.On("x", nil) },
+		"OnAny":              func() { c.OnAny(nil) },
+		"OnConnect":          func() { c.OnConnect(nil) },
+		"OnDisconnect":       func() { c.OnDisconnect(nil) },
+		"OnConnectError":     func() { c.OnConnectError(nil) },
+		"OnReconnectAttempt": func() { c.OnReconnectAttempt(nil) },
+		"OnReconnect":        func() { c.OnReconnect(nil) },
+		"OnReconnectError":   func() { c.OnReconnectError(nil) },
+		"OnReconnectFailed":  func() { c.OnReconnectFailed(nil) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s takes nil", name)
+				}
+			}()
+			register()
+		}()
+	}
+}
+
 // Faults of the configuration are told at once, all of them.
 func TestConfig(t *testing.T) {
 	_, err := client.New("http://localhost", client.Config{

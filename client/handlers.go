@@ -1,6 +1,7 @@
 package client
 
 import (
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -17,6 +18,9 @@ type hook[F any] struct {
 type hooks[F any] []*hook[F]
 
 func register[F any](c *Client, list *hooks[F], f F) (remove func()) {
+	if reflect.ValueOf(f).IsNil() {
+		panic("client: the function is nil")
+	}
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
 	h := &hook[F]{f: f}
@@ -125,10 +129,10 @@ func tell[F any](c *Client, list hooks[F], call func(f F)) {
 
 // push queues a job. m.mu is held.
 func (c *Client) push(j job) {
-	if len(c.queue) == 0 && !c.dispatching {
+	if c.queue.Len() == 0 && !c.dispatching {
 		c.lastTaken = time.Now()
 	}
-	c.queue = append(c.queue, j)
+	c.queue.Push(j)
 	if !c.dispatching {
 		c.dispatching = true
 		go c.dispatch()
@@ -144,7 +148,11 @@ func (c *Client) pushEvent(e *Event) {
 
 // dropEvents forgets the events that wait: nobody wants them any more. m.mu is held.
 func (c *Client) dropEvents() {
-	c.queue = slices.DeleteFunc(c.queue, func(j job) bool { return j.event != nil })
+	for range c.queue.Len() {
+		if j := c.queue.Pop(); j.event == nil {
+			c.queue.Push(j)
+		}
+	}
 	c.eventsQueued, c.bytesQueued = 0, 0
 	c.m.changed.wake()
 }
@@ -181,13 +189,12 @@ func (c *Client) dispatch() {
 func (c *Client) take() (j job, ok bool) {
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
-	if len(c.queue) == 0 {
-		c.queue, c.dispatching = nil, false
+	if c.queue.Len() == 0 {
+		c.queue.Clear(0)
+		c.dispatching = false
 		return job{}, false
 	}
-	j = c.queue[0]
-	c.queue[0] = job{}
-	c.queue = c.queue[1:]
+	j = c.queue.Pop()
 	c.lastTaken = time.Now()
 	if j.event != nil {
 		c.eventsQueued--

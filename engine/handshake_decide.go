@@ -38,12 +38,12 @@ func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
 	loop := c.Loop()
 	go func() {
 		defer func() { <-e.deciding }()
-		defer loop.Post(decided, d, nil, 0) // whatever the user's function does
+		defer loop.Post(decidedOnLoop, d, nil, 0) // whatever the user's function does
 		d.ask()
 	}()
 }
 
-func decided(a, _ any) {
+func decidedOnLoop(a, _ any) {
 	d := a.(*decision)
 	e, c, r := d.e, d.c, d.r
 	switch q := parseQuery(r.RawQuery); {
@@ -67,7 +67,7 @@ func decided(a, _ any) {
 }
 
 // decisionKey finds, in the context of the request that Config.Middleware is
-// given, the handshake that is being decided on.
+// given, the handshake that is being decided.
 type decisionKey struct{}
 
 // ask has the middleware and AllowRequest decide. It is on a goroutine of the

@@ -12,10 +12,10 @@ const lateRequestTime = 100 * time.Millisecond
 
 // Close ends the session; what was sent before still goes out. Any goroutine.
 func (s *Session) Close(reason CloseReason) {
-	s.loop.PostNow(closeSession, s, reason, 0)
+	s.loop.PostNow(closeSessionOnLoop, s, reason, 0)
 }
 
-func closeSession(a, b any) { a.(*Session).close(b.(CloseReason)) }
+func closeSessionOnLoop(a, b any) { a.(*Session).close(b.(CloseReason)) }
 
 // CloseNow is Close for the loop itself: the session is over on return.
 // Loop-owned.

@@ -116,7 +116,7 @@ func (c *Conn) Resume() {
 	c.setReading(true)
 	c.later()
 	if j := c.takeInflated(); j != nil {
-		c.loop.PostNow(inflated, j, nil, 0)
+		c.loop.PostNow(inflatedOnLoop, j, nil, 0)
 	}
 }
 

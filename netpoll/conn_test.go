@@ -677,3 +677,21 @@ func TestNoConnectionOutlivesClose(t *testing.T) {
 	}
 	cancel()
 }
+
+// TestIdleOutlivesProxies: common proxies keep a connection for 60 s, and may use it
+// until then.
+func TestIdleOutlivesProxies(t *testing.T) {
+	n := start(t, netpoll.Config{}, &app{}, 1)
+	p := n.Dial(0)
+	for range 2 {
+		p.Write(get("/"))
+		n.Run()
+		if got := string(p.Read()); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+			t.Fatalf("%q", got)
+		}
+		n.Advance(65 * time.Second)
+	}
+	if n.Advance(20 * time.Second); !p.Closed() {
+		t.Error("still open")
+	}
+}

@@ -251,7 +251,7 @@ func (ln *lender) Accept() (net.Conn, error) {
 			}
 			if err != nil {
 				ln.give(h)
-				h.post(endLent)
+				h.post(endLentOnLoop)
 				continue
 			}
 			h.Conn = conn
@@ -327,7 +327,7 @@ func (ln *lender) cutUnaccepted() {
 		select {
 		case h := <-ln.lent:
 			ln.give(h)
-			h.post(closeLent)
+			h.post(closeLentOnLoop)
 		default:
 			return
 		}
@@ -363,7 +363,7 @@ func (ln *lender) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	completed = true
 }
 
-func returnLent(a, _ any) {
+func returnLentOnLoop(a, _ any) {
 	h := a.(*lentConn)
 	c := h.c
 	l := c.loop
@@ -382,7 +382,7 @@ func returnLent(a, _ any) {
 	}
 }
 
-func closeLent(a, _ any) {
+func closeLentOnLoop(a, _ any) {
 	h := a.(*lentConn)
 	c := h.c
 	c.flags &^= connMoving
@@ -397,15 +397,15 @@ func closeLent(a, _ any) {
 	c.beginClosing(ErrClosed)
 }
 
-// endLent: the descriptor is gone.
-func endLent(a, _ any) {
+// endLentOnLoop: the descriptor is gone.
+func endLentOnLoop(a, _ any) {
 	c := a.(*lentConn).c
 	c.phase = phaseClosed
 	c.reportSoon(ErrClosed)
 	c.loop.ended(c)
 }
 
-func hijackedLent(a, _ any) {
+func hijackedLentOnLoop(a, _ any) {
 	c := a.(*lentConn).c
 	c.phase = phaseClosed
 	c.reportSoon(ErrHijacked)

@@ -126,7 +126,7 @@ func (h *lentConn) changed(s http.ConnState) {
 		h.mu.Unlock()
 		if !closed {
 			h.g.lender.give(h)
-			h.post(hijackedLent)
+			h.post(hijackedLentOnLoop)
 		}
 	}
 }
@@ -401,7 +401,7 @@ func (h *lentConn) Close() error {
 	case lentGone, lentIdle: // the kernel sends what is left
 		err := h.Conn.Close()
 		h.g.lender.give(h)
-		h.post(endLent)
+		h.post(endLentOnLoop)
 		return err
 	}
 	if was == lentServing && h.g.lender.cutting.Load() {
@@ -411,13 +411,13 @@ func (h *lentConn) Close() error {
 	h.g.lender.give(h)
 	switch {
 	case err != nil:
-		h.post(endLent)
+		h.post(endLentOnLoop)
 	case was == lentReturning:
 		h.c.fd = int32(fd)
-		h.post(returnLent)
+		h.post(returnLentOnLoop)
 	default:
 		h.c.fd = int32(fd)
-		h.post(closeLent)
+		h.post(closeLentOnLoop)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
 
 package netpoll
 
@@ -100,7 +100,7 @@ func (lis *listener) close() {
 	_ = lis.ln.Close()
 }
 
-func startListener(a, _ any) {
+func startListenerOnLoop(a, _ any) {
 	lis := a.(*listener)
 	l := lis.g.loops[0]
 	if l.listeners == nil {
@@ -110,9 +110,9 @@ func startListener(a, _ any) {
 	lis.watch(true)
 }
 
-// stopListener takes what the kernel has accepted already: closing the socket would
+// stopListenerOnLoop takes what the kernel has accepted already: closing the socket would
 // reset it.
-func stopListener(a, _ any) {
+func stopListenerOnLoop(a, _ any) {
 	lis := a.(*listener)
 	l := lis.g.loops[0]
 	lis.closed = true
@@ -204,8 +204,8 @@ func (lis *listener) pause(why string) {
 	l.Arm(&lis.timer, lis, lis.backoff)
 }
 
-// goOn accepts again: a connection has ended.
-func goOn(a, _ any) {
+// acceptOnLoop accepts again: a connection has ended.
+func acceptOnLoop(a, _ any) {
 	g := a.(*Group)
 	for _, lis := range g.loops[0].listeners {
 		lis.backoff = 0

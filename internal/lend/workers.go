@@ -23,6 +23,7 @@ type Workers struct {
 	wake       sync.Cond // an idle worker waits here
 	idle       int
 	total      int
+	coming     int                  // made or woken, and not here yet
 	head, tail Runner               // those that wait for a worker
 	waiting    int                  // how many they are
 	taken      uint64               // Runners taken so far
@@ -51,17 +52,11 @@ func NewWorkers(limit int) *Workers {
 func (w *Workers) Lend(r Runner) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r.Queued().Next = nil
-	if w.tail == nil {
-		w.head = r
-	} else {
-		w.tail.Queued().Next = r
-	}
-	w.tail = r
-	w.waiting++
+	w.push(r)
 	switch {
 	case w.idle > 0:
 		w.idle--
+		w.coming++
 		w.wake.Signal()
 	case w.total < w.base:
 		w.start()
@@ -71,9 +66,22 @@ func (w *Workers) Lend(r Runner) {
 	}
 }
 
+// push has r wait for a worker. mu is held.
+func (w *Workers) push(r Runner) {
+	r.Queued().Next = nil
+	if w.tail == nil {
+		w.head = r
+	} else {
+		w.tail.Queued().Next = r
+	}
+	w.tail = r
+	w.waiting++
+}
+
 // start makes a worker. mu is held.
 func (w *Workers) start() {
 	w.total++
+	w.coming++
 	go w.work()
 }
 
@@ -81,6 +89,7 @@ func (w *Workers) start() {
 func (w *Workers) work() {
 	id := goroutine.ID()
 	w.mu.Lock()
+	w.coming--
 	w.ids[id] = struct{}{}
 	// Also when a Runner has ended the goroutine: mu is not held then.
 	running := false
@@ -103,7 +112,8 @@ func (w *Workers) work() {
 				return
 			}
 			w.idle++
-			w.wake.Wait() // whoever signals counts it off
+			w.wake.Wait() // whoever signals counts it off, and as one that is coming
+			w.coming--
 			continue
 		}
 		if w.head = r.Queued().Next; w.head == nil {
@@ -138,14 +148,19 @@ func (w *Workers) watch() {
 		<-t.C
 		w.mu.Lock()
 		if w.taken == before {
-			// Each stall doubles the number, so that many that block are passed
-			// soon; but there are no more than what waits can use.
-			for range min(w.total, w.waiting, w.max-w.total) {
-				w.start()
-			}
+			w.grow()
 		}
 	}
 	w.watching = false
+}
+
+// grow makes workers after a stall. Each doubles their number, so that many that block
+// are passed soon; but there are no more than what waits can use, those that are on
+// their way included: on a busy machine they come late. mu is held.
+func (w *Workers) grow() {
+	for range min(w.total, w.waiting-w.coming, w.max-w.total) {
+		w.start()
+	}
 }
 
 // Inside is Pool's.
@@ -169,6 +184,7 @@ func (w *Workers) Wait(ctx context.Context) error {
 	w.mu.Lock()
 	if !w.closed {
 		w.closed = true
+		w.coming += w.idle
 		w.idle = 0
 		w.wake.Broadcast()
 		w.end()

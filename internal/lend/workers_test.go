@@ -63,6 +63,34 @@ func TestBlockedRunnersArePassed(t *testing.T) {
 	}
 }
 
+// TestNoMoreThanWait: stalls make no more workers than Runners wait, though those that
+// have been made do not come.
+func TestNoMoreThanWait(t *testing.T) {
+	w := NewWorkers(10_000)
+	waiting := 10 * w.base
+	w.mu.Lock() // nobody comes
+	for range waiting {
+		w.push(&task{f: func() bool { return false }})
+	}
+	for range w.base {
+		w.start()
+	}
+	for range 20 {
+		w.grow()
+	}
+	made := w.total
+	w.mu.Unlock()
+	if made != waiting {
+		t.Errorf("%d goroutines for %d that wait", made, waiting)
+	}
+	if err := w.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if w.coming != 0 || w.idle != 0 {
+		t.Errorf("%d are coming, %d idle after the end", w.coming, w.idle)
+	}
+}
+
 // TestGoexit: a Runner that ends its goroutine costs the pool nothing.
 func TestGoexit(t *testing.T) {
 	w := NewWorkers(2)

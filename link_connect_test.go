@@ -44,6 +44,8 @@ func TestSocketIOv4(t *testing.T) {
 	}
 	w.Write(`42/a,0["id"]`)
 	w.Expect(`43/a,0["/a#` + sid + `"]`)
+	w.Write(`42/a?token=1,1["id"]`) // some clients repeat the query
+	w.Expect(`43/a,1["/a#` + sid + `"]`)
 	w.Write(`40/no,`)
 	w.Expect(`44/no,"not you"`)
 	w.Write(`40/data,`)
