@@ -688,6 +688,43 @@ func TestQuietSocketsComeBack(t *testing.T) {
 	}
 }
 
+// TestEmitWhileEntering: what others emit to a socket while it enters its namespace
+// arrives, in order.
+func TestEmitWhileEntering(t *testing.T) {
+	const events = 50
+	addr, _ := serve(t, sockeye.Config{Recovery: &sockeye.Recovery{}}, func(srv *sockeye.Server) {
+		srv.Use(func(s *sockeye.Socket) error {
+			begun := make(chan struct{})
+			go func() {
+				for i := range events {
+					if err := s.Emit("n", i); err != nil {
+						t.Error(err)
+					}
+					if i == 5 {
+						close(begun)
+					}
+				}
+			}()
+			<-begun
+			return nil
+		})
+	})
+	for range 100 {
+		w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+		w.Expect("0{*")
+		w.Write("40")
+		for i := 0; i < events; {
+			if got := w.Expect("4*"); got[1] == '2' {
+				if want := fmt.Sprintf(`42["n",%d,`, i); !strings.HasPrefix(got, want) {
+					t.Fatalf("%s, want %s", got, want)
+				}
+				i++
+			}
+		}
+		_ = w.Conn.Close()
+	}
+}
+
 // TestEmitWhileAway: a socket that is held keeps what is emitted to it until its peer
 // is back, and is of use then; after Disconnect it is not.
 func TestEmitWhileAway(t *testing.T) {

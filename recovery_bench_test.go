@@ -147,7 +147,6 @@ func comeBack(t testing.TB, h *history, saved *savedSocket, first uint64) {
 	if missed != 10 {
 		t.Fatalf("it has missed %d", missed)
 	}
-	back.missed.drop()
 }
 
 // BenchmarkRecoveryReturn is what a socket costs that goes and comes back, and has
@@ -159,6 +158,7 @@ func BenchmarkRecoveryReturn(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				comeBack(b, h, saved, first)
+				saved.missed.drop()
 			}
 		})
 	}
@@ -176,6 +176,7 @@ func TestRecoveryLooksAtNothingElse(t *testing.T) {
 	}
 	delete(h.logs, "others")
 	comeBack(t, h, saved, first)
+	saved.missed.drop()
 	if err := h.ns.To("mine").Emit("e"); err != nil {
 		t.Error(err)
 	}
@@ -189,4 +190,28 @@ func TestRecoveryLooksAtNothingElse(t *testing.T) {
 	}
 	h.events, h.toAll, h.bytes = pastEvents{}, log{}, 0 // or Close would look
 	clear(h.logs)
+}
+
+// TestRecoveryKeepsWhatIsMissed: what a socket that is back still has to get stays as it
+// is, whatever the history forgets and takes its place for.
+func TestRecoveryKeepsWhatIsMissed(t *testing.T) {
+	h, saved, first := awayWith(t, 0)
+	comeBack(t, h, saved, first)
+	h.cfg.MaxBytes = 1000
+	for range 5 * chunkBytes / 50 {
+		if err := h.ns.To("others").Emit("other", "another text, which takes its place"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	missed := 0
+	for msg := saved.missed.next(); msg != nil; msg = saved.missed.next() {
+		if data, _, _ := msg.Payload(); !strings.HasPrefix(string(data), `2["e","text",`) {
+			t.Fatalf("it has become %s", data)
+		}
+		msg.Release()
+		missed++
+	}
+	if missed != 10 {
+		t.Errorf("%d are left", missed)
+	}
 }

@@ -3,6 +3,7 @@ package sockeye
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -273,7 +274,7 @@ func (w *cutWorld) emitted() (n int64) {
 func (w *cutWorld) reasons() map[Reason]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.why
+	return maps.Clone(w.why)
 }
 
 // run cuts, while all emit, and waits until everybody has everything.
