@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/engine"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // recoveryServer is a server with n members of the room "r", who read and throw away;
@@ -29,7 +29,7 @@ func recoveryServer(t testing.TB, recovery *Recovery, n int) *Server {
 	}
 	t.Cleanup(func() { _ = srv.Close() })
 	for range n {
-		w := wire.Connect(t, addr.String())
+		w := wiretest.Connect(t, addr.String())
 		_ = w.Conn.SetReadDeadline(time.Time{})
 		go func() { _, _ = io.Copy(io.Discard, w.Conn) }()
 	}

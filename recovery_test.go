@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // TestMuchMissed: who comes back gets all that it has missed by one connection, though
@@ -125,7 +125,7 @@ func TestEveryEventHasAnOffset(t *testing.T) {
 			_ = s.EmitWithAck(func(sockeye.Args, error) {}, "asks", "text")
 		})
 	})
-	w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+	w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 	w.Expect("0{*")
 	w.Write("40")
 	last := ""
@@ -171,8 +171,8 @@ func TestMissedIsPinned(t *testing.T) {
 		}
 	}
 	// behind is a peer that is back and has read nothing yet.
-	behind := func() (p *wire.Poll, missed int) {
-		w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+	behind := func() (p *wiretest.Poll, missed int) {
+		w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 		w.Expect("0{*")
 		w.Write("40")
 		var answer struct{ SID, PID string }
@@ -186,7 +186,7 @@ func TestMissedIsPinned(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p = wire.OpenPoll(t, addr)
+		p = wiretest.OpenPoll(t, addr)
 		p.Post(fmt.Sprintf(`40{"pid":%q}`, answer.PID), 200, "ok")
 		eventually(t, func() bool { s := srv.Socket(answer.SID); return s != nil && s.QueuedBytes() > 0 })
 		turn()

@@ -17,7 +17,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/sockeye-io/sockeye/internal/golden"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 )
@@ -294,7 +294,7 @@ func (s *script) takeTrace() string {
 
 func (s *script) render(name string, p *scriptPeer) {
 	if p.ws && p.head {
-		f, err := wire.ReadFrame(&p.buf)
+		f, err := wiretest.ReadFrame(&p.buf)
 		switch {
 		case err != nil:
 			fmt.Fprintf(&s.trace, "%s < bad frame: %v\n", name, err)
