@@ -253,9 +253,9 @@ type Config struct {
 	MaxFallback int
 
 	// Client, if not nil, has the browser client's files at its root, as npm's
-	// socket.io-client has them in dist: those of socket.io.js, socket.io.min.js,
-	// socket.io.esm.min.js, socket.io.msgpack.min.js and their maps that are there are
-	// served beside the path, as /socket.io/socket.io.js.
+	// socket.io-client has them in dist: socket.io.js, socket.io.min.js,
+	// socket.io.esm.min.js, socket.io.msgpack.min.js and their maps. Those that are
+	// there are served under Path, as /socket.io/socket.io.js.
 	Client fs.FS
 
 	// Engines are further Engine.IO endpoints on the same listeners, each on its own
