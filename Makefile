@@ -1,22 +1,31 @@
 # Each target is a short script in ci/, which also runs by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help test fmt lint vet race stress sim sim-deep sim-mutations interop conformance fuzz bench
+.PHONY: help test fmt tidy lint vet vuln cross race stress sim sim-deep sim-mutations interop conformance proxies suites fuzz bench
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
-test: ## everything below, with what it needs installed first: the one command before a change is done
+test: ## what a change has to pass, with what it needs installed first: the one command before it is done
 	@ci/test.sh
 
 fmt: ## format all Go files
 	@ci/fmt.sh -w
+
+tidy: ## go.mod and go.sum of all modules are as go mod tidy makes them
+	@ci/tidy.sh
 
 lint: ## staticcheck
 	@ci/lint.sh
 
 vet: ## go vet, for Linux and macOS
 	@ci/vet.sh
+
+vuln: ## govulncheck: no known vulnerability is called, as far as its database can be reached
+	@ci/vuln.sh
+
+cross: ## the root module built for other systems: 386, arm64, macOS, FreeBSD, Windows
+	@ci/cross.sh
 
 race: ## the unit tests, under the race detector
 	@ci/race.sh
@@ -38,6 +47,12 @@ interop: ## the servers driven by real clients, and a browser
 
 conformance: ## the HTTP/1.1 cases of h1spec and Http11Probe, beside net/http
 	@ci/conformance.sh
+
+proxies: ## docs/proxy: a server behind nginx, HAProxy and Caddy
+	@ci/proxies.sh
+
+suites: ## the public suites of both protocols, in SUITES, a checkout of socketio/socket.io
+	@ci/suites.sh
 
 fuzz: ## every fuzz target for FUZZTIME (20000x: inputs; 1m: a minute)
 	@ci/fuzz.sh

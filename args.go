@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/sockeye-io/sockeye/internal/arguments"
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
@@ -89,7 +90,7 @@ func (a *Args) decode(i int, dst any) error {
 	}
 	if len(a.attachments) > 0 && untyped(dst) {
 		err := a.srv.cfg.Codec.Unmarshal(arg, dst)
-		restoreBinary(dst, a.attachments)
+		arguments.Restore(dst, a.attachments)
 		return err
 	}
 	if len(a.attachments) > 0 {
@@ -118,62 +119,6 @@ func untyped(dst any) bool {
 		return true
 	}
 	return false
-}
-
-// restoreBinary puts attachments in the place of placeholders, which have been
-// checked.
-func restoreBinary(dst any, attachments [][]byte) {
-	binary := func(v any) (b []byte, ok bool) {
-		m, isMap := v.(map[string]any)
-		if !isMap || m["_placeholder"] != true {
-			return nil, false
-		}
-		num, isNumber := m["num"].(float64)
-		if i := int(num); isNumber && i >= 0 && i < len(attachments) {
-			return attachments[i], true
-		}
-		return nil, false
-	}
-	var open []any // containers to be looked into; no recursion over what a peer has nested
-	look := func(v any) {
-		switch v.(type) {
-		case []any, map[string]any:
-			open = append(open, v)
-		}
-	}
-	switch dst := dst.(type) {
-	case *any:
-		if b, ok := binary(*dst); ok {
-			*dst = b
-		}
-		look(*dst)
-	case *[]any:
-		look(*dst)
-	case *map[string]any:
-		look(*dst)
-	}
-	for len(open) > 0 {
-		v := open[len(open)-1]
-		open = open[:len(open)-1]
-		switch v := v.(type) {
-		case []any:
-			for i, x := range v {
-				if b, ok := binary(x); ok {
-					v[i] = b
-				} else {
-					look(x)
-				}
-			}
-		case map[string]any:
-			for k, x := range v {
-				if b, ok := binary(x); ok {
-					v[k] = b
-				} else {
-					look(x)
-				}
-			}
-		}
-	}
 }
 
 // Clone copies the arguments, so that they may be kept.

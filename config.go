@@ -1,16 +1,12 @@
 package sockeye
 
 import (
-	"encoding/json"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"time"
 
-	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/seam"
-	"github.com/sockeye-io/sockeye/netpoll"
-	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // Config configures a Server. The zero value is ready to use: in each field 0, "" or nil
@@ -257,14 +253,14 @@ type Config struct {
 	MaxFallback int
 
 	// Client, if not nil, has the browser client's files at its root, as npm's
-	// socket.io-client has them in dist: those of socket.io.js, socket.io.min.js,
-	// socket.io.esm.min.js, socket.io.msgpack.min.js and their maps that are there are
-	// served beside the path, as /socket.io/socket.io.js.
+	// socket.io-client has them in dist: socket.io.js, socket.io.min.js,
+	// socket.io.esm.min.js, socket.io.msgpack.min.js and their maps. Those that are
+	// there are served under Path, as /socket.io/socket.io.js.
 	Client fs.FS
 
 	// Engines are further Engine.IO endpoints on the same listeners, each on its own
 	// path.
-	Engines []*engine.Engine
+	Engines []*Engine
 
 	// Loops is the number of event loops. Default: GOMAXPROCS.
 	Loops int
@@ -333,29 +329,9 @@ type Config struct {
 	Seams *seam.Seams
 }
 
-// What a Config is made of besides; see there.
-type (
-	// Request is the request that opened a session, as far as it is kept.
-	Request = engine.Request
-
-	// Refusal is a request that was answered with an error of the protocol.
-	Refusal = engine.Refusal
-
-	// DeflateConfig is how WebSocket messages are compressed.
-	DeflateConfig = ws.DeflateConfig
-
-	// AddressLimits are the limits of one address, or of one /64 of IPv6.
-	AddressLimits = netpoll.AddressLimits
-)
-
 // Codec turns arguments into JSON and back. Its methods are called from any
 // goroutine.
 type Codec interface {
 	Marshal(v any) ([]byte, error)
 	Unmarshal(data []byte, v any) error
 }
-
-type jsonCodec struct{}
-
-func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
-func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }

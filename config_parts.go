@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/internal/arguments"
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
@@ -37,7 +38,7 @@ func (c Config) withDefaults() Config {
 		c.Recovery = c.Recovery.withDefaults()
 	}
 	if c.Codec == nil {
-		c.Codec = jsonCodec{}
+		c.Codec = arguments.JSON{}
 	}
 	return c
 }

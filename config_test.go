@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/internal/arguments"
 	"github.com/sockeye-io/sockeye/internal/seam"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
@@ -45,7 +46,7 @@ func filled(t *testing.T) (c Config) {
 	c.Headers = func(http.Header, *Request, bool) {}
 	c.GenerateID = func(*Request) string { return "" }
 	c.Cookie, c.Recovery, c.Deflate = &http.Cookie{}, &Recovery{}, &DeflateConfig{}
-	c.Codec, c.Parser = jsonCodec{}, struct{ Parser }{}
+	c.Codec, c.Parser = arguments.JSON{}, struct{ Parser }{}
 	c.PerAddress = AddressLimits{Conns: 1}
 	c.Fallback, c.Client = http.NotFoundHandler(), fstest.MapFS{}
 	c.Engines, c.Logger, c.Seams = []*engine.Engine{nil}, slog.Default(), &seam.Seams{}

@@ -41,3 +41,28 @@
 // emits to it waits; a peer that does not read for Config.SlowTimeout then is
 // disconnected. What peers hold together is bounded by Config.MaxMemory.
 package sockeye
+
+// What comes in, and on which goroutine:
+//
+//	the session's loop            link_recv.go       a message is an event, an answer, a CONNECT
+//	   |  link -> socket          socket_mailbox.go  push: the mail waits in the socket's mailbox
+//	   v
+//	mailbox, queued in lend.Pool  internal/lend      no goroutine while nothing waits
+//	   v
+//	a lent goroutine              socket_mailbox.go  Run: up to 16 mails, one after the other
+//	   |                          event_dispatch.go  handlers and hooks of the user
+//	   v
+//	handler: Emit, Ack, Join ...  socket_emit.go     encoded here, waits here if the peer is slow
+//	   |  Loop.Post
+//	   v
+//	the session's loop            socket_emit.go     sendOwn: after the broadcasts that came before
+//	                              engine             queued, written at the end of the turn
+//
+// What a mailbox decides about its socket (OnConnect's verdict) goes back to the
+// loop the same way: verdictOnLoop. A mailbox that is full stops the loop from
+// reading, and paceOnLoop starts it again. With Config.Inline the mailbox runs on
+// the loop itself. Functions that are posted to a loop end in OnLoop.
+//
+// A broadcast goes past the mailboxes: operator.go encodes it on the caller's
+// goroutine, broadcast.Rooms gives each loop one job, and each loop sends it to
+// its own members.

@@ -6,14 +6,14 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // TestBinaryAtAnyDepth: bytes are sent as binary wherever lists and maps hold them, as
 // deep as JSON may be; what is deeper is refused and not sent as something else.
 func TestBinaryAtAnyDepth(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, nil)
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	const place = `{"_placeholder":true,"num":0}`
 	nest := func(v any, n int) any {
 		for i := range n {

@@ -3,24 +3,6 @@ package sockeye
 import (
 	"errors"
 	"fmt"
-
-	"github.com/sockeye-io/sockeye/engine"
-)
-
-// Reason is why a socket was disconnected, in the protocol's own words.
-type Reason = engine.CloseReason
-
-// The reasons that OnDisconnect gets.
-const (
-	TransportClose            = engine.TransportClose     // the peer closed the connection
-	TransportError            = engine.TransportError     // the connection failed, or the peer read too slowly
-	PingTimeout               = engine.PingTimeout        // the peer did not answer a ping in time
-	ParseError                = engine.ParseError         // the peer sent what is no packet
-	ForcedClose               = engine.ForcedClose        // the peer broke the protocol
-	ServerShuttingDown        = engine.ServerShuttingDown // Server.Shutdown
-	ForcedServerClose         = Reason("forced server close")
-	ClientNamespaceDisconnect = Reason("client namespace disconnect") // the peer left the namespace
-	ServerNamespaceDisconnect = Reason("server namespace disconnect") // Socket.Disconnect
 )
 
 var (

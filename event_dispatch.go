@@ -9,20 +9,20 @@ import (
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
-// argumentRoom is for Args.list.
-type argumentRoom [8][]byte
+// argumentScratch is for Args.list.
+type argumentScratch [8][]byte
 
-var argumentRooms = sync.Pool{New: func() any { return new(argumentRoom) }}
+var argumentScratches = sync.Pool{New: func() any { return new(argumentScratch) }}
 
 // handleEvent gives an event to its handler. data is borrowed until return.
 func (s *Socket) handleEvent(p sio.Packet, data []byte, attachments [][]byte) {
 	srv := s.ns.srv
-	room := argumentRooms.Get().(*argumentRoom)
+	scratch := argumentScratches.Get().(*argumentScratch)
 	defer func() {
-		clear(room[:])
-		argumentRooms.Put(room)
+		clear(scratch[:])
+		argumentScratches.Put(scratch)
 	}()
-	list, err := srv.split(data, room[:0])
+	list, err := srv.split(data, scratch[:0])
 	var name []byte
 	if err == nil {
 		name, err = srv.eventName(list, len(attachments), data)

@@ -16,7 +16,7 @@ import (
 
 	sockeye "github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/broadcast"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // notes is what handlers have noted, in order.
@@ -59,7 +59,7 @@ func TestHandlerForms(t *testing.T) {
 		srv.On("list", func(v []map[string]any) int { return len(v) })
 		srv.On("rest", func(s *sockeye.Socket, rest ...any) string { return fmt.Sprint(rest) })
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	for _, c := range [][2]string{
 		{`420["plain",6,7]`, `430[42]`},
 		{`421["none"]`, `431["nothing needed"]`},
@@ -97,7 +97,7 @@ func TestOnceAndOff(t *testing.T) {
 		srv.On("probe", func() int { return 1 })
 		srv.OnUnhandled(func(s *sockeye.Socket, e *sockeye.Event) error { return e.Ack("unhandled", e.Name()) })
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`420["once"]`)
 	w.Expect(`430[1]`)
 	w.Write(`421["once"]`)
@@ -121,7 +121,7 @@ func TestOnceAndOff(t *testing.T) {
 	s.Off("probe")
 	w.Write(`426["probe"]`)
 	w.Expect(`436[1]`)
-	other := wire.Connect(t, addr)
+	other := wiretest.Connect(t, addr)
 	other.Write(`420["extra"]`)
 	other.Expect(`430["unhandled","extra"]`)
 }
@@ -142,7 +142,7 @@ func TestWatchersAndEventMiddleware(t *testing.T) {
 		srv.On("open", func(s *sockeye.Socket) int { _ = s.Emit("own", 1); return 1 })
 		srv.OnError(func(s *sockeye.Socket, event string, err error) { seen.add("error %s %v", event, err) })
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`420["secret","x"]`)
 	w.Expect(`430[{"error":"not for you"}]`)
 	seen.expect(t, "any secret 1", "first", "error secret not for you")
@@ -161,7 +161,7 @@ func TestEmitInAMiddleware(t *testing.T) {
 		srv.Use(func(s *sockeye.Socket) error { return s.Emit("early", s.ID()) })
 		srv.OnConnect(func(s *sockeye.Socket) error { return s.Emit("late") })
 	})
-	w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+	w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 	w.Expect("0{*")
 	w.Write("40")
 	id := strings.TrimSuffix(strings.TrimPrefix(w.Expect(`42["early",*`), `42["early","`), `"]`)
@@ -193,7 +193,7 @@ func (l *lobby) Helper() {}
 func TestRegister(t *testing.T) {
 	var seen notes
 	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) { srv.Of("/lobby").Register(&lobby{&seen}) })
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`40/lobby,`)
 	w.Expect(`40/lobby,{*`)
 	w.Write(`42/lobby,1["chatMessage","hi"]`)
@@ -227,7 +227,7 @@ func TestParentNamespaces(t *testing.T) {
 		srv.OfFunc(func(name string, auth json.RawMessage) bool { return strings.Contains(string(auth), name[1:]) })
 	})
 	parent := srv.OfPattern(regexp.MustCompile(`/x/.*`))
-	a, b := wire.Connect(t, addr), wire.Connect(t, addr)
+	a, b := wiretest.Connect(t, addr), wiretest.Connect(t, addr)
 	a.Write(`40/room-1,`)
 	a.Expect(`40/room-1,{*`)
 	a.Write(`42/room-1,0["who"]`)
@@ -248,9 +248,13 @@ func TestParentNamespaces(t *testing.T) {
 	if got := len(parent.Children()); got != 1 {
 		t.Errorf("%d children", got)
 	}
+	child := parent.Children()[0]
 	a.Write(`41/room-1,`)
 	b.Write(`41/x/1,`)
 	eventually(t, func() bool { return len(parent.Children()) == 0 })
+	if err := child.Emit("to nobody", 1); err != nil {
+		t.Errorf("a broadcast to a child that is no more: %v", err)
+	}
 	eventually(t, func() bool {
 		b.Write(`40/room-3,`)
 		return !strings.HasPrefix(b.Expect(`4*`), "44")
@@ -266,9 +270,9 @@ func TestBroadcastWithAck(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
 		srv.On("join", func(s *sockeye.Socket) error { return s.Join("r") })
 	})
-	a, b := wire.Connect(t, addr), wire.Connect(t, addr)
-	wire.Connect(t, addr) // is in no room
-	for _, w := range []*wire.WS{a, b} {
+	a, b := wiretest.Connect(t, addr), wiretest.Connect(t, addr)
+	wiretest.Connect(t, addr) // is in no room
+	for _, w := range []*wiretest.WS{a, b} {
 		w.Write(`420["join"]`)
 		w.Expect(`430[]`)
 	}
@@ -284,7 +288,7 @@ func TestBroadcastWithAck(t *testing.T) {
 		}()
 	}
 	ask(context.Background())
-	for i, w := range []*wire.WS{a, b} {
+	for i, w := range []*wiretest.WS{a, b} {
 		id := ackID(t, w.Expect(`42*`))
 		w.Write(`43` + id + fmt.Sprintf(`["answer %d"]`, i))
 	}
@@ -349,7 +353,7 @@ func ackID(t *testing.T, packet string) string {
 
 func TestAckTimeout(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, nil)
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	got := make(chan error, 1)
 	_ = srv.Sockets()[0].Timeout(time.Millisecond).EmitWithAck(func(_ sockeye.Args, err error) { got <- err }, "ask")
 	if err := within(t, got); !errors.Is(err, sockeye.ErrAckTimeout) {
@@ -362,7 +366,7 @@ func TestAckTimeout(t *testing.T) {
 
 func TestSocketData(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, nil)
-	wire.Connect(t, addr)
+	wiretest.Connect(t, addr)
 	s := srv.Sockets()[0]
 	if s.Data() != nil || len(s.Session()) != 0 {
 		t.Error("not empty at first")
@@ -378,7 +382,7 @@ func TestSocketData(t *testing.T) {
 
 func TestHandshake(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, nil)
-	w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket&token=a%20b")
+	w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket&token=a%20b")
 	w.Expect("0{*")
 	w.Write(`40{"key":"v"}`)
 	w.Expect(`40{*`)
@@ -394,7 +398,7 @@ func TestRoomEvents(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
 		srv.OnRoom(func(e broadcast.RoomEvent) { seen.add("%s %s %v", e.Kind, e.Room, e.ID != "") })
 	})
-	a, b := wire.Connect(t, addr), wire.Connect(t, addr)
+	a, b := wiretest.Connect(t, addr), wiretest.Connect(t, addr)
 	sockets := srv.Sockets()
 	_ = sockets[0].Join("r", "r")
 	_ = sockets[1].Join("r")
@@ -405,7 +409,7 @@ func TestRoomEvents(t *testing.T) {
 	a.Conn.Close()
 	b.Conn.Close()
 	seen.expect(t, "leave-room r true", "delete-room r false")
-	wire.Connect(t, addr)
+	wiretest.Connect(t, addr)
 	eventually(t, func() bool { return srv.Len() == 1 })
 	_ = srv.Sockets()[0].Join("again")
 	seen.expect(t, "create-room again false", "join-room again true")
@@ -418,8 +422,8 @@ func TestOnUpgrade(t *testing.T) {
 	addr, _ := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
 		srv.OnUpgrade(func(s *sockeye.Socket) { upgraded <- s.Transport() })
 	})
-	p := wire.ConnectPoll(t, addr)
-	w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket&sid="+p.SID)
+	p := wiretest.ConnectPoll(t, addr)
+	w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket&sid="+p.SID)
 	w.Write("2probe")
 	w.Expect("3probe")
 	w.Write("5")
@@ -429,7 +433,7 @@ func TestOnUpgrade(t *testing.T) {
 }
 
 // recoverable makes a server with connection state recovery and joins it.
-func recoverable(t *testing.T, cfg sockeye.Recovery) (addr string, srv *sockeye.Server, join func(auth string) (w *wire.WS, before []string, sid, pid string)) {
+func recoverable(t *testing.T, cfg sockeye.Recovery) (addr string, srv *sockeye.Server, join func(auth string) (w *wiretest.WS, before []string, sid, pid string)) {
 	addr, srv = serve(t, sockeye.Config{Recovery: &cfg}, func(srv *sockeye.Server) {
 		srv.OnConnect(func(s *sockeye.Socket) error {
 			if s.Recovered() {
@@ -439,8 +443,8 @@ func recoverable(t *testing.T, cfg sockeye.Recovery) (addr string, srv *sockeye.
 			return s.Join("r")
 		})
 	})
-	join = func(auth string) (w *wire.WS, before []string, sid, pid string) {
-		w = wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+	join = func(auth string) (w *wiretest.WS, before []string, sid, pid string) {
+		w = wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 		w.Expect("0{*")
 		w.Write("40" + auth)
 		for {
@@ -616,8 +620,8 @@ func TestForgedOffsets(t *testing.T) {
 	})
 	_ = srv.To("vip").Emit("secret", 1)
 	_ = srv.Emit("to all", 2)
-	join := func(auth string) (w *wire.WS, pid string, events []string) {
-		w = wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+	join := func(auth string) (w *wiretest.WS, pid string, events []string) {
+		w = wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 		w.Expect("0{*")
 		w.Write("40" + auth)
 		got := w.Expect("4*")
@@ -681,6 +685,43 @@ func TestQuietSocketsComeBack(t *testing.T) {
 	_, before, _, got = join(fmt.Sprintf(`{"pid":%q,"offset":%q}`, pid, status))
 	if got != pid || len(before) != 1 || !strings.HasPrefix(before[0], `42["missed",2,`) {
 		t.Errorf("after a long silence: recovered %v, gets %q", got == pid, before)
+	}
+}
+
+// TestEmitWhileEntering: what others emit to a socket while it enters its namespace
+// arrives, in order.
+func TestEmitWhileEntering(t *testing.T) {
+	const events = 50
+	addr, _ := serve(t, sockeye.Config{Recovery: &sockeye.Recovery{}}, func(srv *sockeye.Server) {
+		srv.Use(func(s *sockeye.Socket) error {
+			begun := make(chan struct{})
+			go func() {
+				for i := range events {
+					if err := s.Emit("n", i); err != nil {
+						t.Error(err)
+					}
+					if i == 5 {
+						close(begun)
+					}
+				}
+			}()
+			<-begun
+			return nil
+		})
+	})
+	for range 100 {
+		w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+		w.Expect("0{*")
+		w.Write("40")
+		for i := 0; i < events; {
+			if got := w.Expect("4*"); got[1] == '2' {
+				if want := fmt.Sprintf(`42["n",%d,`, i); !strings.HasPrefix(got, want) {
+					t.Fatalf("%s, want %s", got, want)
+				}
+				i++
+			}
+		}
+		_ = w.Conn.Close()
 	}
 }
 

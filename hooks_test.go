@@ -12,7 +12,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/broadcast"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // everything calls every public method of a socket, its namespace, its server and
@@ -121,7 +121,7 @@ func TestEverythingFromEveryHook(t *testing.T) {
 			var done sync.WaitGroup
 			for range peers {
 				done.Go(func() {
-					w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+					w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 					w.Write("40")
 					for text := ""; !strings.HasPrefix(text, "40{"); { // what middlewares emit comes first
 						data, _, err := w.Read()

@@ -13,7 +13,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // disconnect calls Disconnect, or CloseSession.
@@ -96,7 +96,7 @@ func TestDisconnectBeforeTheAnswer(t *testing.T) {
 		for _, closes := range []bool{false, true} {
 			name := fmt.Sprintf(c.namespace, closes)
 			t.Run(name, func(t *testing.T) {
-				w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+				w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 				w.Expect("0{*")
 				w.Write("40" + name + ",")
 				for _, answer := range c.answers {
@@ -136,7 +136,7 @@ func TestNoEventAfterDisconnect(t *testing.T) {
 				})
 				srv.OnDisconnect(func(*sockeye.Socket, sockeye.Reason) { ended.Add(1) })
 			})
-			w := wire.Connect(t, addr)
+			w := wiretest.Connect(t, addr)
 			for range 100 {
 				w.Write(`42["one"]`)
 			}
@@ -159,7 +159,7 @@ func TestPacketsThatCrossADisconnection(t *testing.T) {
 		srv.Of("/custom").On("kick", func(s *sockeye.Socket) { s.Disconnect() })
 		srv.Of("/refuses").OnConnect(func(*sockeye.Socket) error { return &sockeye.ConnectError{Message: "no"} })
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write("40/custom,")
 	w.Expect("40/custom,{*")
 	w.Write(`42/custom,["kick"]`)
@@ -201,7 +201,7 @@ func TestCallEndsWithItsPeer(t *testing.T) {
 		srv.On("echo", func(n int) int { return n })
 	})
 	for i := range 2 * workers {
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		want := sockeye.ErrDisconnected
 		if i%2 == 0 {
 			w.Write(`42["ask"]`)
@@ -215,7 +215,7 @@ func TestCallEndsWithItsPeer(t *testing.T) {
 			t.Errorf("Call: %v, want %v", err, want)
 		}
 	}
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`420["echo",1]`)
 	w.Expect(`430[1]`)
 	eventually(t, func() bool { return srv.Stats().ActiveSockets == 0 })
@@ -232,7 +232,7 @@ func TestCallWithoutDeadline(t *testing.T) {
 			failures <- err
 		})
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`42["ask"]`)
 	for range 2 {
 		if err := within(t, failures); !errors.Is(err, sockeye.ErrAckTimeout) {
@@ -264,7 +264,7 @@ func TestCallWhereNoAnswerCanCome(t *testing.T) {
 			srv.OnConnection(func(s *sockeye.Socket) { ask("OnConnection", s) })
 			srv.On("event", func(s *sockeye.Socket) { ask("event", s) })
 		})
-		w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+		w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 		w.Expect("0{*")
 		w.Write("40")
 		w.Expect("40{*")
@@ -302,7 +302,7 @@ func TestCallBesideAFullMailbox(t *testing.T) {
 		srv.On("event", func() {})
 		srv.On("block", func() { <-answered })
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`42["ask"]`)
 	within(t, asked)
 	question := w.Expect(`42*`)
@@ -328,7 +328,7 @@ func TestGhosts(t *testing.T) {
 		addr, srv := serve(t, sockeye.Config{Recovery: recovery}, func(srv *sockeye.Server) {
 			srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("room") })
 		})
-		w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+		w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 		w.Expect("0{*")
 		const pairs = 3000
 		go func() {
@@ -341,7 +341,7 @@ func TestGhosts(t *testing.T) {
 			w.Write("41")
 		}
 		for range 300 {
-			w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+			w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 			w.Write("40")
 			_ = w.Conn.Close()
 		}
@@ -361,7 +361,7 @@ func TestPredecessorsCalls(t *testing.T) {
 		srv.On("echo", func(n int) int { return n })
 		srv.OnConnection(func(s *sockeye.Socket) { sockets <- s })
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	first := within(t, sockets)
 	w.Write("41")
 	w.Write("40")
@@ -389,12 +389,12 @@ func TestWithSessionBlocksNobody(t *testing.T) {
 		})
 		srv.On("echo", func(n int) int { return n })
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`42["session"]`)
 	within(t, in)
 	w.Write(`42["echo",1]`)
 	_ = w.Conn.Close()
-	other := wire.Connect(t, addr)
+	other := wiretest.Connect(t, addr)
 	other.Write(`420["echo",1]`)
 	other.Expect(`430[1]`)
 	eventually(t, func() bool { return srv.Len() == 1 })
@@ -421,7 +421,7 @@ func TestCloseKeepsItsContext(t *testing.T) {
 				srv.On("block", func() { close(in); <-out })
 			})
 			defer close(out)
-			w := wire.Connect(t, addr)
+			w := wiretest.Connect(t, addr)
 			w.Write(`42["block"]`)
 			within(t, in)
 			for range 2 { // the second is after the first, and has its error
@@ -441,7 +441,7 @@ func TestCloseKeepsItsContext(t *testing.T) {
 					closed <- srv.Shutdown(context.Background())
 				})
 			})
-			w := wire.Connect(t, addr)
+			w := wiretest.Connect(t, addr)
 			w.Write(`42["close"]`)
 			for range 2 {
 				if err := within(t, closed); err != nil {
@@ -482,7 +482,7 @@ func TestQuestionsAreAnswered(t *testing.T) {
 			return nil
 		})
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	const internal = `43%d[{"error":"internal error"}]`
 	for i, c := range [][2]string{
 		{`["panic"]`, internal},
@@ -515,7 +515,7 @@ func TestAnswersThatNobodyWaitsFor(t *testing.T) {
 		})
 		srv.On("echo", func(n int) int { return n })
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`42["ask"]`)
 	question := w.Expect(`42*`)
 	w.Write(`43["x"]`) // without an id it answers nothing
@@ -535,7 +535,7 @@ func TestAnswersThatNobodyWaitsFor(t *testing.T) {
 // TestReservedNameInABinaryEvent ends the session before the attachments come.
 func TestReservedNameInABinaryEvent(t *testing.T) {
 	addr, _ := serve(t, sockeye.Config{}, nil)
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`451-["connect",{"_placeholder":true,"num":0}]`)
 	if _, _, err := w.Read(); err == nil {
 		t.Error("the session lives")
@@ -546,7 +546,7 @@ func TestReservedNameInABinaryEvent(t *testing.T) {
 func TestAuthIsBounded(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{MaxAuthBytes: 10_000}, func(srv *sockeye.Server) { srv.Of("/b"); srv.Of("/c") })
 	auth := `{"x":"` + strings.Repeat("x", 4_000) + `"}`
-	w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+	w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 	w.Expect("0{*")
 	before := srv.Stats().Net.MemoryBytes
 	for _, ns := range []string{"", "/b,"} {
@@ -583,7 +583,7 @@ func TestHooksAddUp(t *testing.T) {
 		}()
 		srv.On("event", func() int { return 2 })
 	}()
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`420["event"]`)
 	w.Expect(`430[1]`)
 	seen.expect(t, "first", "second", "connection")
@@ -592,7 +592,7 @@ func TestHooksAddUp(t *testing.T) {
 	off()
 	again := srv.On("event", func() int { return 3 })
 	off() // it is another's
-	w = wire.Connect(t, addr)
+	w = wiretest.Connect(t, addr)
 	w.Write(`420["event"]`)
 	w.Expect(`430[3]`)
 	seen.expect(t, "second", "connection")
@@ -627,7 +627,7 @@ func TestInlineIsSequential(t *testing.T) {
 		srv.OnDisconnect(func(*sockeye.Socket, sockeye.Reason) { alone(nil); ended <- struct{}{} })
 	})
 	for range 20 {
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		for i := range 20 {
 			w.Write(`42["ask"]`)
 			w.Write(fmt.Sprintf(`43%d[]`, i))
@@ -658,7 +658,7 @@ func TestGoexitInHooks(t *testing.T) {
 		}
 		srv.Of("/no").OnConnect(func(*sockeye.Socket) error { runtime.Goexit(); return nil })
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write("40/no,")
 	w.Expect(`44/no,{"message":"internal error"}`)
 	_ = w.Conn.Close()
@@ -691,7 +691,7 @@ func TestConfigurationFaults(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"ConnectTimeout is 45ns: has a unit been forgotten?", "AckTimeout", "MailboxEvents is -1", "MaxJSONDepth", "Recovery", "Engines[0]"} {
+	for _, want := range []string{"ConnectTimeout is 45 nanoseconds; has a unit been forgotten?", "AckTimeout", "MailboxEvents is -1", "MaxJSONDepth", "Recovery", "Config.Engines has nil at 0"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %q", want, err)
 		}

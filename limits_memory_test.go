@@ -16,7 +16,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/heaptest"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // These tests fill what docs/limits.md bounds, and measure the heap: it may be
@@ -90,7 +90,7 @@ func TestMailboxOfBlockedHandler(t *testing.T) {
 			})
 			var all []net.Conn
 			for range peers {
-				all = append(all, wire.Connect(t, addr).Conn)
+				all = append(all, wiretest.Connect(t, addr).Conn)
 			}
 			before := heaptest.InUse()
 			input := bytes.Repeat(c.event, c.events)
@@ -126,7 +126,7 @@ func TestAttachmentsUnderWay(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, nil)
 	var all []net.Conn
 	for range peers {
-		all = append(all, wire.Connect(t, addr).Conn)
+		all = append(all, wiretest.Connect(t, addr).Conn)
 	}
 	one := event(10, 10, 95_000)
 	part := one[:len(one)-95_000]
@@ -166,7 +166,7 @@ func TestHeldBeforeConnect(t *testing.T) {
 					return nil
 				})
 			})
-			w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+			w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 			w.Expect("0{*")
 			before := heaptest.InUse()
 			w.Write("40")
@@ -187,7 +187,7 @@ func TestRecoveryHistory(t *testing.T) {
 	for _, size := range []int{10_000, 100_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			addr, srv := serve(t, sockeye.Config{Recovery: &sockeye.Recovery{MaxBytes: row}}, nil)
-			wire.Connect(t, addr)
+			wiretest.Connect(t, addr)
 			text := strings.Repeat("x", size)
 			before := heaptest.InUse()
 			for range 2 * row / (size + 30) {
@@ -212,7 +212,7 @@ func TestPendingAcksHold(t *testing.T) {
 	addr, _ := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
 		srv.OnConnect(func(s *sockeye.Socket) error { sockets <- s; return nil })
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	go func() {
 		for {
 			if _, _, err := w.Read(); err != nil {
@@ -249,7 +249,7 @@ func TestDynamicNamespacesHold(t *testing.T) {
 	before := heaptest.InUse()
 	made := 0
 	for refused := 0; refused == 0; {
-		w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+		w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 		w.Expect("0{*")
 		for i := range 60 {
 			w.Write(fmt.Sprintf("40/%d-%d,", made, i))
@@ -306,9 +306,9 @@ func TestOnePeer(t *testing.T) {
 			var all []net.Conn
 			for range peers {
 				if c.request == nil {
-					all = append(all, wire.Connect(t, addr).Conn)
+					all = append(all, wiretest.Connect(t, addr).Conn)
 				} else {
-					conn := wire.Dial(t, addr)
+					conn := wiretest.Dial(t, addr)
 					_, _ = conn.Write(c.request)
 					all = append(all, conn)
 				}

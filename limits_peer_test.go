@@ -13,7 +13,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/heaptest"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // TestRecoveryHistoryOfSmallEvents: Recovery.MaxBytes counts content, and each event
@@ -21,7 +21,7 @@ import (
 func TestRecoveryHistoryOfSmallEvents(t *testing.T) {
 	const row, size = 2 << 20, 1
 	addr, srv := serve(t, sockeye.Config{Recovery: &sockeye.Recovery{MaxBytes: row}}, nil)
-	wire.Connect(t, addr)
+	wiretest.Connect(t, addr)
 	before := heaptest.InUse()
 	emit := func() time.Duration {
 		begun := time.Now()
@@ -80,7 +80,7 @@ func TestOnePeerWithMore(t *testing.T) {
 			})
 			var all []net.Conn
 			for range peers {
-				all = append(all, wire.Connect(t, addr).Conn)
+				all = append(all, wiretest.Connect(t, addr).Conn)
 			}
 			before := heaptest.InUse()
 			var senders sync.WaitGroup

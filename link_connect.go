@@ -132,8 +132,8 @@ type connectAnswer struct {
 	PID string `json:"pid,omitempty"`
 }
 
-// verdictPosted lets a socket in, or not.
-func verdictPosted(a, b any) {
+// verdictOnLoop lets a socket in, or not.
+func verdictOnLoop(a, b any) {
 	s := a.(*Socket)
 	if err := b.(*verdict).err; err != nil {
 		linkOf(s.engineSession()).refuse(s, err)
@@ -153,7 +153,7 @@ func (l *link) accept(s *Socket) {
 	}
 	msg := l.srv.encodePacket(sio.Packet{Type: sio.Connect, Namespace: []byte(s.ns.name)}, answer)
 	saved := s.who().saved
-	if s.held == nil && (saved == nil || len(saved.missed) == 0) && !l.session.Full() {
+	if s.held == nil && (saved == nil || saved.missed.empty()) && !l.session.Full() {
 		l.session.Send(msg)
 		msg.Release()
 		s.told()
@@ -161,7 +161,7 @@ func (l *link) accept(s *Socket) {
 	}
 	h := &held{answer: msg}
 	if saved != nil {
-		h.missed, saved.missed = saved.missed, nil
+		h.missed = &saved.missed
 	}
 	h.messages = append(h.messages, msg)
 	if s.held != nil {

@@ -224,5 +224,5 @@ func (l *link) pace() {
 	l.session.Resume()
 }
 
-// pacePosted follows when a mailbox has room again, or somebody asks.
-func pacePosted(a, _ any) { linkOf(a.(*Socket).engineSession()).pace() }
+// paceOnLoop follows when a mailbox has space again, or somebody asks.
+func paceOnLoop(a, _ any) { linkOf(a.(*Socket).engineSession()).pace() }

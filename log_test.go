@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // lines is a log of which a test reads the lines.
@@ -141,7 +141,7 @@ func TestSlowPeerIsTold(t *testing.T) {
 			}
 		})
 	})
-	p := wire.OpenPoll(t, addr)
+	p := wiretest.OpenPoll(t, addr)
 	p.Post("40", 200, "ok")
 	p.Get()
 	p.Post(`42["flood"]`, 200, "ok")
@@ -165,7 +165,7 @@ func TestPeersThatGoAreNoFaults(t *testing.T) {
 			srv.On("ask", func(s *sockeye.Socket) error { _, err := s.Call(context.Background(), "question"); return err })
 		})
 		for i, event := range []string{"answer", "emit", "ask"} {
-			w := wire.Connect(t, addr)
+			w := wiretest.Connect(t, addr)
 			w.Write(`420["` + event + `"]`)
 			if event == "ask" {
 				w.Expect(`42*`)

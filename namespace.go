@@ -108,14 +108,14 @@ func (ns *Namespace) Len() int { return ns.rooms.Len() }
 // joins or leaves one, in that order, soon after; a socket's own room is left out. It
 // is called by a goroutine of its own and may call anything; while 10,000 events have
 // not been told, Join waits. What it returns takes it away.
-func (ns *Namespace) OnRoom(f func(e broadcast.RoomEvent)) (remove func()) {
+func (ns *Namespace) OnRoom(f func(e RoomEvent)) (remove func()) {
 	remove = ns.onRoom.add(&ns.srv.hooksMu, "OnRoom", f)
-	ns.rooms.Observe(func(e broadcast.RoomEvent) { ns.tellRoom(e, ns.onRoom.get()) })
+	ns.rooms.Observe(func(e RoomEvent) { ns.tellRoom(e, ns.onRoom.get()) })
 	return remove
 }
 
 // tellRoom calls all of them, also if one ends its goroutine.
-func (ns *Namespace) tellRoom(e broadcast.RoomEvent, hooks []*func(broadcast.RoomEvent)) {
+func (ns *Namespace) tellRoom(e RoomEvent, hooks []*func(RoomEvent)) {
 	if len(hooks) > 0 {
 		defer ns.tellRoom(e, hooks[1:])
 		ns.srv.protect("OnRoom", func() { (*hooks[0])(e) })

@@ -2,11 +2,14 @@ package sockeye
 
 import (
 	"bytes"
+	"cmp"
 	"container/list"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
+	"math/bits"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -26,7 +29,8 @@ type Recovery struct {
 	// AskMiddlewares asks the middlewares about recovered sockets as well.
 	AskMiddlewares bool
 
-	// MaxBytes bounds the memory of what a namespace keeps. When there is more,
+	// MaxBytes bounds the memory of what a namespace keeps, beside what sockets that
+	// are back have still to get. When there is more,
 	// the oldest are dropped, and a socket that would need one of them comes
 	// back as a new one. Default 16 MiB.
 	MaxBytes int
@@ -39,15 +43,9 @@ type Recovery struct {
 func (r *Recovery) skipMiddlewares() bool { return r != nil && !r.AskMiddlewares }
 
 func (r Recovery) withDefaults() *Recovery {
-	if r.MaxDisconnection == 0 {
-		r.MaxDisconnection = 2 * time.Minute
-	}
-	if r.MaxBytes == 0 {
-		r.MaxBytes = 16 << 20
-	}
-	if r.MaxSockets == 0 {
-		r.MaxSockets = 100_000
-	}
+	r.MaxDisconnection = cmp.Or(r.MaxDisconnection, 2*time.Minute)
+	r.MaxBytes = cmp.Or(r.MaxBytes, 16<<20)
+	r.MaxSockets = cmp.Or(r.MaxSockets, 100_000)
 	return &r
 }
 
@@ -77,18 +75,20 @@ type history struct {
 	// every socket gets events in the order of their offsets. Nobody waits, and no
 	// function of the application's runs, while it is held.
 	mu      sync.Mutex
-	events  deque[*pastEvent] // by offset, without gaps
-	first   uint64            // the offset of the first of events
-	bytes   int               // of memory
-	chunk   []byte            // the last small events' bytes are in it
-	logs    map[string]*log   // by the name that was addressed: a room, or an ID
-	direct  map[string]*log   // by the ID of the only one addressed
+	events  pastEvents      // by offset, without gaps
+	first   uint64          // the offset of the first of events
+	bytes   int             // of memory
+	pinned  int             // ... of events that are kept for missedEvents alone
+	chunk   *chunk          // the last small events' bytes are in it; nil for none
+	spare   *chunk          // of no event; nil for none
+	logs    map[string]*log // by the name that was addressed: a room, or an ID
+	direct  map[string]*log // by the ID of the only one addressed
 	toAll   log
 	saved   map[string]*savedSocket // by pid
 	order   list.List               // of *savedSocket, by the time of leaving
 	timer   *time.Timer             // forgets what is old, while there is anything
 	stats   RecoveryStats
-	charged int // of bytes, to the group's memory
+	charged int // of bytes and pinned, to the group's memory
 }
 
 // log are the offsets of the events that were sent to one name.
@@ -100,42 +100,201 @@ type log struct {
 
 // pastEvent is an event as it was sent: an exact copy, which nobody changes.
 type pastEvent struct {
-	offset   uint64
-	at       time.Duration // since the process began
-	data     []byte        // of the message
-	parts    [][]byte      // its attachments
-	log      *log          // of the name that was addressed
-	more     []*log        // of further ones
+	offset uint64
+	at     time.Duration // since the process began
+	data   []byte        // of the message
+	log    *log          // of the name that was addressed
+	more   *pastMore     // nil for most
+	chunk  *chunk        // data is in it; nil if it has memory of its own
+	takes  int           // bytes of memory
+	binary bool          // data is: a Parser's
+	plain  bool          // not to be compressed
+}
+
+// chunk has small events' bytes.
+type chunk struct {
+	b      []byte
+	events int // that are kept, pinned ones included
+}
+
+// pastMore is what few events have.
+type pastMore struct {
+	parts    [][]byte // attachments
+	logs     []*log   // of further names that were addressed
 	except   []string
 	exceptID string
-	binary   bool // data is: a Parser's
-	plain    bool // not to be compressed
-	takes    int  // bytes of memory
 }
 
 const (
 	chunkBytes = 64 << 10
 	ownBytes   = 4 << 10 // an event as large as this has memory of its own
-	eventBytes = 224     // a pastEvent, its place in events and in a log
+	eventBytes = 128     // a pastEvent, its place in events and in a log
+	moreBytes  = 112     // a pastMore
 	savedBytes = 512     // of a savedSocket
 )
 
-// deque is a queue in an array.
+// deque is a queue in a ring.
 type deque[T any] struct {
-	list []T
-	head int
+	list    []T // its length is 0 or a power of two
+	head, n int
 }
 
-func (d *deque[T]) len() int   { return len(d.list) - d.head }
-func (d *deque[T]) at(i int) T { return d.list[d.head+i] }
-func (d *deque[T]) push(v T)   { d.list = append(d.list, v) }
+func (d *deque[T]) len() int   { return d.n }
+func (d *deque[T]) at(i int) T { return d.list[(d.head+i)&(len(d.list)-1)] }
+
+func (d *deque[T]) push(v T) {
+	if d.n == len(d.list) {
+		d.resize(max(1, 2*d.n))
+	}
+	d.list[(d.head+d.n)&(len(d.list)-1)] = v
+	d.n++
+}
+
 func (d *deque[T]) pop() {
 	var none T
 	d.list[d.head] = none
-	if d.head++; d.head > 16 && d.head > len(d.list)/2 {
-		d.list = append(make([]T, 0, d.len()+d.len()/4), d.list[d.head:]...)
-		d.head = 0
+	d.head = (d.head + 1) & (len(d.list) - 1)
+	if d.n--; len(d.list) > 32 && d.n < len(d.list)/4 {
+		d.resize(len(d.list) / 2)
 	}
+}
+
+func (d *deque[T]) resize(size int) {
+	list := make([]T, size)
+	for i := range d.n {
+		list[i] = d.at(i)
+	}
+	d.list, d.head = list, 0
+}
+
+// pastEvents is a queue of events, in blocks: one costs no memory of its own, and
+// none is moved when there are more.
+type pastEvents struct {
+	blocks deque[*eventBlock]
+	from   int // the first, in the first block
+	n      int
+	spare  *eventBlock // nil for none
+}
+
+// eventBlock is some events in a row. Sockets that are getting what they have missed
+// pin it: its events stay there, also when the history has dropped them.
+type eventBlock struct {
+	events  [blockEvents]pastEvent
+	dropped int // events[:dropped] are the history's no more
+	pins    int
+	pinned  int // bytes of memory, of dropped events
+}
+
+const blockEvents = 64
+
+func (q *pastEvents) len() int { return q.n }
+
+// place tells where an event is.
+func (q *pastEvents) place(i int) (b *eventBlock, at int) {
+	i += q.from
+	return q.blocks.at(i / blockEvents), i % blockEvents
+}
+
+// at is valid until the event is dropped.
+func (q *pastEvents) at(i int) *pastEvent {
+	b, at := q.place(i)
+	return &b.events[at]
+}
+
+// push adds one that is to be filled in.
+func (q *pastEvents) push() *pastEvent {
+	if q.from+q.n == q.blocks.len()*blockEvents {
+		if q.spare == nil {
+			q.spare = new(eventBlock)
+		}
+		q.blocks.push(q.spare)
+		q.spare = nil
+	}
+	q.n++
+	return q.at(q.n - 1)
+}
+
+// pop moves on from the first event.
+func (q *pastEvents) pop() {
+	b, _ := q.place(0)
+	q.n--
+	if q.from++; q.from == blockEvents {
+		if b.pins == 0 {
+			b.dropped = 0
+			q.spare = b
+		}
+		q.blocks.pop()
+		q.from = 0
+	}
+}
+
+// missedEvents are what a socket that is back has not got yet, in order. Guarded by
+// the history's mu.
+type missedEvents struct {
+	h    *history
+	runs []missedRun
+}
+
+// missedRun are events of one block, which it pins: a bit for each.
+type missedRun struct {
+	block *eventBlock
+	set   uint64
+}
+
+func (m *missedEvents) empty() bool {
+	m.h.mu.Lock()
+	defer m.h.mu.Unlock()
+	return len(m.runs) == 0
+}
+
+// add adds an event that is later than the others. mu is held.
+func (m *missedEvents) add(b *eventBlock, at int) {
+	if n := len(m.runs); n == 0 || m.runs[n-1].block != b {
+		b.pins++
+		m.runs = append(m.runs, missedRun{block: b})
+	}
+	m.runs[len(m.runs)-1].set |= 1 << at
+}
+
+// next takes the next event; nil if there is none.
+func (m *missedEvents) next() *engine.Message {
+	m.h.mu.Lock()
+	defer m.h.mu.Unlock()
+	if len(m.runs) == 0 {
+		return nil
+	}
+	run := &m.runs[0]
+	at := bits.TrailingZeros64(run.set)
+	msg := run.block.events[at].message()
+	if run.set &^= 1 << at; run.set == 0 {
+		m.unpin()
+		m.h.charge()
+	}
+	return msg
+}
+
+// unpin is done with the first run. mu is held.
+func (m *missedEvents) unpin() {
+	b := m.runs[0].block
+	m.runs[0] = missedRun{}
+	m.runs = m.runs[1:]
+	if b.pins--; b.pins == 0 {
+		m.h.pinned -= b.pinned
+		b.pinned = 0
+		for i := range b.events[:b.dropped] {
+			m.h.clear(&b.events[i])
+		}
+	}
+}
+
+// drop forgets them: nobody will get them.
+func (m *missedEvents) drop() {
+	m.h.mu.Lock()
+	defer m.h.mu.Unlock()
+	for len(m.runs) > 0 {
+		m.unpin()
+	}
+	m.h.charge()
 }
 
 // savedSocket is a socket that may come back, or has.
@@ -149,7 +308,7 @@ type savedSocket struct {
 	owed    uint64        // the first event that was for it and has not been handed to its session
 	place   *list.Element // in order
 
-	missed []*pastEvent // once it is back: the events up to next
+	missed missedEvents // once it is back: the events up to next
 	next   uint64
 }
 
@@ -177,14 +336,22 @@ func newHistory(ns *Namespace, cfg *Recovery) *history {
 // noOffset stands in an encoded event for its offset, which is as long.
 const noOffset = "\u2042offset\u2042"
 
+// offsetDigits are base64url's.
+const offsetDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
 // setOffset gives an encoded event its offset.
 func (h *history) setOffset(msg *engine.Message, n uint64) {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], n)
 	var text [len(noOffset)]byte
 	copy(text[:], h.epoch)
-	base64.RawURLEncoding.Encode(text[len(h.epoch):], b[2:])
-	copy(msg.B[bytes.LastIndex(msg.B, []byte(noOffset)):], text[:])
+	for i := len(text) - 1; i >= len(h.epoch); i-- {
+		text[i] = offsetDigits[n%64]
+		n /= 64
+	}
+	at := len(msg.B) - len(noOffset+`"]`) // in JSON
+	if at < 0 || string(msg.B[at:at+len(noOffset)]) != noOffset {
+		at = bytes.LastIndex(msg.B, []byte(noOffset))
+	}
+	copy(msg.B[at:], text[:])
 }
 
 // parseOffset reads an offset of this history.
@@ -202,10 +369,19 @@ func (h *history) parseOffset(text string) (n uint64, ok bool) {
 // end is the offset that the next event gets. mu is held.
 func (h *history) end() uint64 { return h.first + uint64(h.events.len()) }
 
-// encode encodes an event with room for its offset, which every event has that
+// encode encodes an event with a place for its offset, which every event has that
 // asks for no answer: peers take any text at an event's end for one.
 func (h *history) encode(event string, args []any) (*engine.Message, error) {
-	return h.ns.srv.encodeEvent(h.ns.name, event, append(slices.Clip(args), noOffset), noAck)
+	srv := h.ns.srv
+	if srv.cfg.Parser != nil {
+		return srv.encodeEvent(h.ns.name, event, append(slices.Clip(args), noOffset), noAck)
+	}
+	msg, err := srv.encodeEvent(h.ns.name, event, args, noAck)
+	if err != nil {
+		return nil, err
+	}
+	msg.B = append(msg.B[:len(msg.B)-len("]")], `,"`+noOffset+`"]`...)
+	return msg.Seal(), nil
 }
 
 // broadcastRecorded is broadcast, with an offset, and remembered unless it is
@@ -216,9 +392,9 @@ func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) er
 	if err != nil {
 		return err
 	}
-	if err := ns.rooms.WaitForRoom(op.o); err != nil {
+	if err := ns.rooms.WaitForSpace(op.o); err != nil {
 		msg.Release()
-		return err
+		return ns.closedErr(err)
 	}
 	op.o.NoWait = true
 	msg.NoCompress = op.noCompress
@@ -227,25 +403,32 @@ func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) er
 	if op.o.Volatile {
 		h.setOffset(msg, h.end()-1)
 	} else {
-		h.record(msg, op.o)
+		h.record(msg, &op.o)
 	}
 	return op.send(ns, msg)
 }
 
-// emitRecorded is Socket.emit, likewise.
+// emitRecorded is Socket.emit, likewise. It is posted as without recovery; what a
+// middleware emits is not remembered.
 func (s *Socket) emitRecorded(event string, args []any, em emission) error {
 	h := s.ns.history
-	if s.life.state() != asking {
-		op := Operator{ns: s.ns, noCompress: em.noCompress, o: broadcast.Options{Member: &s.member, Volatile: em.volatile, Context: em.ctx}}
-		return s.ns.broadcastRecorded(op, event, args)
-	}
 	msg, err := h.encode(event, args)
 	if err != nil {
 		return err
 	}
+	if err := s.engineSession().Loop().WaitForSpace(em.context()); err != nil {
+		msg.Release()
+		return err
+	}
+	em.noWait = true
+	msg.NoCompress = em.noCompress
 	h.mu.Lock()
-	h.setOffset(msg, h.end()-1)
-	h.mu.Unlock()
+	defer h.mu.Unlock()
+	if em.volatile || s.life.state() == asking {
+		h.setOffset(msg, h.end()-1)
+	} else {
+		h.record(msg, &broadcast.Options{Member: &s.member})
+	}
 	s.post(msg, em)
 	return nil
 }
@@ -269,74 +452,122 @@ func (s *Socket) emitAway(event string, args []any, em emission) error {
 	if h.saved[s.who().pid] == nil {
 		return ErrDisconnected
 	}
-	h.record(msg, broadcast.Options{Member: &s.member})
+	h.record(msg, &broadcast.Options{Member: &s.member})
 	return nil
 }
 
 // record gives msg its offset and keeps a copy. mu is held.
-func (h *history) record(msg *engine.Message, o broadcast.Options) {
+func (h *history) record(msg *engine.Message, o *broadcast.Options) {
 	offset := h.end()
 	h.setOffset(msg, offset)
 	msg.Tag = offset
-	e := &pastEvent{offset: offset, at: time.Since(started), except: slices.Clone(o.Except), plain: msg.NoCompress, takes: eventBytes}
-	e.data, e.parts, e.binary = msg.Copy(h.copy)
+	e := h.events.push()
+	e.offset, e.at, e.plain, e.takes = offset, time.Since(started), msg.NoCompress, eventBytes
+	var more pastMore
+	payload, parts, binary := msg.Payload()
+	e.binary = binary
+	e.data, e.chunk = h.copy(payload)
+	for _, p := range parts {
+		more.parts = append(more.parts, bytes.Clone(p))
+	}
 	e.takes += len(e.data)
-	for _, p := range e.parts {
+	for _, p := range more.parts {
 		e.takes += len(p) + 24
 	}
-	for _, x := range e.except {
+	more.except = slices.Clone(o.Except)
+	for _, x := range more.except {
 		e.takes += len(x) + 16
 	}
 	if m := o.ExceptMember; m != nil {
-		e.exceptID = m.ID
+		more.exceptID = m.ID
 	}
 	switch {
 	case o.Member != nil:
-		h.logTo(e, h.direct, o.Member.ID)
+		e.log = h.directLog(e, o.Member)
 	case len(o.Rooms) == 0:
 		e.log = &h.toAll
 	default:
-		for _, name := range o.Rooms {
-			h.logTo(e, h.logs, name)
+		e.log = h.logOf(e, h.logs, o.Rooms[0])
+		for _, name := range o.Rooms[1:] {
+			if l := h.logOf(e, h.logs, name); l != e.log && !slices.Contains(more.logs, l) {
+				more.logs = append(more.logs, l)
+			}
 		}
 	}
-	if e.log.offsets.push(offset); len(e.more) > 0 {
-		e.takes += 16 * len(e.more)
-		for _, l := range e.more {
-			l.offsets.push(offset)
-		}
+	e.log.offsets.push(offset)
+	for _, l := range more.logs {
+		e.takes += 16
+		l.offsets.push(offset)
 	}
-	h.events.push(e)
+	if more.parts != nil || more.logs != nil || more.except != nil || more.exceptID != "" {
+		e.more = new(pastMore)
+		*e.more = more
+		e.takes += moreBytes
+	}
 	h.bytes += e.takes
 	h.trim(e.at)
 }
 
-// logTo has e entered in the log of a name.
-func (h *history) logTo(e *pastEvent, in map[string]*log, name string) {
+// logOf is the log of a name; e pays for a new one.
+func (h *history) logOf(e *pastEvent, in map[string]*log, name string) *log {
 	l := in[name]
 	if l == nil {
 		l = &log{in: in, name: name}
 		in[name] = l
 		e.takes += 2*len(name) + 128
 	}
-	if e.log == nil {
-		e.log = l
-	} else if e.log != l && !slices.Contains(e.more, l) {
-		e.more = append(e.more, l)
-	}
+	return l
 }
 
-// copy copies an event's bytes: small ones share a chunk. mu is held.
-func (h *history) copy(b []byte) []byte {
+// directLog is the log of what only m is addressed by.
+func (h *history) directLog(e *pastEvent, m *broadcast.Member) *log {
+	s, _ := m.Owner.(*Socket)
+	if s == nil || s.identity == nil {
+		return h.logOf(e, h.direct, m.ID)
+	}
+	l := s.identity.direct
+	if l == nil || l.offsets.len() == 0 { // it may have been dropped
+		l = h.logOf(e, h.direct, m.ID)
+		s.identity.direct = l
+	}
+	return l
+}
+
+// copy copies an event's bytes: small ones share a chunk, c. mu is held.
+func (h *history) copy(b []byte) (own []byte, c *chunk) {
 	if len(b) >= ownBytes {
-		return bytes.Clone(b)
+		return bytes.Clone(b), nil
 	}
-	if len(h.chunk)+len(b) > cap(h.chunk) {
-		h.chunk = make([]byte, 0, chunkBytes)
+	if h.chunk == nil || len(h.chunk.b)+len(b) > cap(h.chunk.b) {
+		if h.chunk != nil && h.chunk.events == 0 {
+			h.giveBack(h.chunk)
+		}
+		if h.spare == nil {
+			h.spare = &chunk{b: make([]byte, 0, chunkBytes)}
+		}
+		h.chunk, h.spare = h.spare, nil
 	}
-	from := len(h.chunk)
-	h.chunk = append(h.chunk, b...)
-	return h.chunk[from:len(h.chunk):len(h.chunk)]
+	c = h.chunk
+	from := len(c.b)
+	c.b = append(c.b, b...)
+	c.events++
+	return c.b[from:len(c.b):len(c.b)], c
+}
+
+// giveBack keeps a chunk without events for the next ones. mu is held.
+func (h *history) giveBack(c *chunk) {
+	c.b = c.b[:0]
+	h.spare = c
+}
+
+// clear forgets what an event is. mu is held.
+func (h *history) clear(e *pastEvent) {
+	if c := e.chunk; c != nil {
+		if c.events--; c.events == 0 && c != h.chunk {
+			h.giveBack(c)
+		}
+	}
+	*e = pastEvent{}
 }
 
 // message is the event as it was sent.
@@ -344,10 +575,12 @@ func (e *pastEvent) message() *engine.Message {
 	msg := engine.NewMessage(e.binary)
 	msg.B = append(msg.B, e.data...)
 	msg.NoCompress, msg.Tag = e.plain, e.offset
-	for _, p := range e.parts {
-		part := engine.NewMessage(true)
-		part.B = append(part.B, p...)
-		msg.Attach(part)
+	if e.more != nil {
+		for _, p := range e.more.parts {
+			part := engine.NewMessage(true)
+			part.B = append(part.B, p...)
+			msg.Attach(part)
+		}
 	}
 	return msg.Seal()
 }
@@ -366,11 +599,16 @@ func (h *history) trim(now time.Duration) {
 		h.forget(s)
 		h.stats.Expired++
 	}
-	h.ns.srv.group.Memory().Add(h.bytes - h.charged)
-	h.charged = h.bytes
+	h.charge()
 	if h.timer == nil && h.events.len()+h.order.Len() > 0 {
 		h.timer = time.AfterFunc(h.cfg.MaxDisconnection/4+time.Millisecond, h.tick)
 	}
+}
+
+// charge follows a change of what is held. mu is held.
+func (h *history) charge() {
+	h.ns.srv.group.Memory().Add(h.bytes + h.pinned - h.charged)
+	h.charged = h.bytes + h.pinned
 }
 
 func (h *history) tick() {
@@ -389,9 +627,19 @@ func (h *history) drop() {
 	e := h.events.at(0)
 	h.bytes -= e.takes
 	e.log.drop()
-	for _, l := range e.more {
-		l.drop()
+	if e.more != nil {
+		for _, l := range e.more.logs {
+			l.drop()
+		}
 	}
+	b, at := h.events.place(0)
+	if b.pins > 0 {
+		b.pinned += e.takes
+		h.pinned += e.takes
+	} else {
+		h.clear(e)
+	}
+	b.dropped = at + 1
 	h.events.pop()
 	h.first++
 }
@@ -450,7 +698,7 @@ func (h *history) own(s *savedSocket, from uint64, f func(offset uint64) (more b
 		if l == nil {
 			return
 		}
-		i, _ := slices.BinarySearch(l.offsets.list[l.offsets.head:], from)
+		i := sort.Search(l.offsets.len(), func(i int) bool { return l.offsets.at(i) >= from })
 		for ; i < l.offsets.len(); i++ {
 			offset := l.offsets.at(i)
 			if s.mayHave(h.events.at(int(offset-h.first))) && !f(offset) {
@@ -468,10 +716,13 @@ func (h *history) own(s *savedSocket, from uint64, f func(offset uint64) (more b
 
 // mayHave tells whether s is not excepted from an event that was sent to it.
 func (s *savedSocket) mayHave(e *pastEvent) bool {
-	if e.exceptID == s.id {
+	if e.more == nil {
+		return true
+	}
+	if e.more.exceptID == s.id {
 		return false
 	}
-	for _, name := range e.except {
+	for _, name := range e.more.except {
 		if name == s.id {
 			return false
 		}
@@ -517,7 +768,7 @@ func (h *history) restore(auth []byte, unmarshal func([]byte, any) error) *saved
 	}
 	h.forget(s)
 	h.stats.Recovered++
-	s.next = from
+	s.next, s.missed.h = from, h
 	h.collect(s)
 	return s
 }
@@ -534,7 +785,7 @@ func (h *history) collect(s *savedSocket) (complete bool) {
 	})
 	slices.Sort(offsets)
 	for _, offset := range slices.Compact(offsets) {
-		s.missed = append(s.missed, h.events.at(int(offset-h.first)))
+		s.missed.add(h.events.place(int(offset - h.first)))
 	}
 	s.next = h.end()
 	return true
@@ -542,10 +793,8 @@ func (h *history) collect(s *savedSocket) (complete bool) {
 
 // enter puts a socket into the namespace's index. One that has come back gets
 // its rooms, and what was sent to them meanwhile, at one moment: everything
-// later is delivered as usual.
+// later is delivered as usual. mu is held, since before the socket was admitted.
 func (h *history) enter(s *Socket) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	s.ns.adapter.Add(&s.member)
 	if !s.recovers() { // an old client
 		return
@@ -604,8 +853,8 @@ func (h *history) close() {
 	for h.order.Len() > 0 {
 		h.forget(h.order.Front().Value.(*savedSocket))
 	}
-	h.ns.srv.group.Memory().Add(-h.charged)
-	h.charged, h.bytes, h.chunk = 0, 0, nil
+	h.bytes, h.chunk, h.spare, h.events = 0, nil, nil, pastEvents{}
+	h.charge()
 }
 
 // RecoveryStats reads the namespace's counters of connection state recovery.
@@ -617,7 +866,7 @@ func (ns *Namespace) RecoveryStats() RecoveryStats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.stats
-	s.Sockets, s.Bytes = len(h.saved), h.bytes
+	s.Sockets, s.Bytes = len(h.saved), h.bytes+h.pinned
 	return s
 }
 

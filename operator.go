@@ -73,17 +73,17 @@ func (op Operator) namespaces() []*Namespace {
 
 // Emit sends an event to the sockets addressed. It is encoded once. See
 // Socket.Emit for the arguments. Emit waits when the server is far behind with
-// earlier broadcasts.
+// earlier broadcasts. To the children of a ParentNamespace it is sent one after the
+// other; an error with one keeps it from no other.
 func (op Operator) Emit(event string, args ...any) error {
 	if op.parent == nil {
 		return op.ns.broadcast(op, event, args)
 	}
+	var errs []error
 	for _, ns := range op.parent.Children() {
-		if err := ns.broadcast(op, event, args); err != nil {
-			return err
-		}
+		errs = append(errs, ns.broadcast(op, event, args)) // the others get it all the same
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // broadcast emits to sockets of the namespace.
@@ -105,10 +105,21 @@ func (op Operator) send(ns *Namespace, msg *engine.Message) error {
 	ns.srv.deflate(msg)
 	err := ns.adapter.Broadcast(msg, op.o)
 	msg.Release()
-	if errors.Is(err, broadcast.ErrClosed) {
-		err = ErrServerClosed
+	return ns.closedErr(err)
+}
+
+// closedErr is the error of a broadcast for its caller. A child namespace that has been
+// cleaned up is closed, too: nobody is addressed.
+func (ns *Namespace) closedErr(err error) error {
+	if !errors.Is(err, broadcast.ErrClosed) {
+		return err
 	}
-	return err
+	ns.srv.mu.RLock()
+	defer ns.srv.mu.RUnlock()
+	if ns.srv.closing {
+		return ErrServerClosed
+	}
+	return nil
 }
 
 // Send emits the "message" event to the sockets addressed.

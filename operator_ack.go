@@ -53,10 +53,10 @@ func (op Operator) Call(ctx context.Context, event string, args ...any) ([]Answe
 	return a.wait(ctx)
 }
 
-// EmitWithAck is Call with a function that gets its results, on a goroutine of
-// its own, after Timeout at the latest. The event has been sent when it returns; if
-// it returns an error then is not called.
-func (op Operator) EmitWithAck(then func(answers []Answer, err error), event string, args ...any) error {
+// EmitWithAck is Call for who does not wait: it sends the event, and calls f with
+// Call's results on a goroutine of its own, after Timeout at the latest. If
+// EmitWithAck returns an error it does not call f.
+func (op Operator) EmitWithAck(f func(answers []Answer, err error), event string, args ...any) error {
 	srv := op.server()
 	a, err := op.ask(event, args)
 	if err != nil {
@@ -66,7 +66,7 @@ func (op Operator) EmitWithAck(then func(answers []Answer, err error), event str
 		ctx, cancel := context.WithTimeoutCause(context.Background(), srv.ackTimeout(op.timeout), ErrAckTimeout)
 		defer cancel()
 		answers, err := a.wait(ctx)
-		srv.protect(event, func() { then(answers, err) })
+		srv.protect(event, func() { f(answers, err) })
 	}()
 	return nil
 }
@@ -87,7 +87,7 @@ func (op Operator) ask(event string, args []any) (*answers, error) {
 			a.mu.Lock()
 			a.left++
 			a.mu.Unlock()
-			p := &pendingAck{s: s, id: id, now: true, then: func(args Args, err error) { a.add(s, args, err) }}
+			p := &pendingAck{s: s, id: id, now: true, answer: func(args Args, err error) { a.add(s, args, err) }}
 			err := s.addAck(p)
 			if err == nil && !s.life.state().answered() && s.inHandler() {
 				s.takeAck(id)
@@ -99,7 +99,7 @@ func (op Operator) ask(event string, args []any) (*answers, error) {
 			}
 			a.asked = append(a.asked, p)
 			if s.mailboxFull() {
-				s.engineSession().Loop().Post(pacePosted, s, nil, 0)
+				s.engineSession().Loop().Post(paceOnLoop, s, nil, 0)
 			}
 		}
 		if err := op.send(ns, msg); err != nil {

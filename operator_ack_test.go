@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // TestOperatorAsksInOrder: the event of an operator's EmitWithAck has been sent when it
 // returns, with its arguments as they were; what cannot be sent is told at once.
 func TestOperatorAsksInOrder(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, nil)
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	later := func([]sockeye.Answer, error) {}
 	arg := map[string]any{}
 	for n := range 200 {
@@ -42,7 +42,7 @@ func TestOperatorAsksInOrder(t *testing.T) {
 // TestCallWithoutTime: what is asked with a context that is done is not sent.
 func TestCallWithoutTime(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, nil)
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s := srv.Sockets()[0]
@@ -67,7 +67,7 @@ func TestCallOfAllBesideABusyHandler(t *testing.T) {
 		srv.On("busy", func() { close(busy); <-goOn })
 	})
 	defer close(goOn)
-	w, other := wire.Connect(t, addr), wire.Connect(t, addr)
+	w, other := wiretest.Connect(t, addr), wiretest.Connect(t, addr)
 	w.Write(`42["busy"]`)
 	within(t, busy)
 	done := make(chan error, 1)

@@ -12,7 +12,7 @@ import (
 
 	sockeye "github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // fetch sends a GET and returns what came.
@@ -64,7 +64,7 @@ func TestClientBundle(t *testing.T) {
 	if _, body := fetch(t, "http://"+addr+"/other"); body != "fallback" {
 		t.Errorf("%q", body)
 	}
-	wire.Connect(t, addr)
+	wiretest.Connect(t, addr)
 }
 
 // TestClientBundleCORS: a page may import the client from here if it may connect.
@@ -192,7 +192,7 @@ func TestEngineMiddlewareAndHeaders(t *testing.T) {
 	if got := srv.Sockets()[0].Request().Context().Value(key{}); got != "ann" {
 		t.Errorf("context has %v", got)
 	}
-	wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket&user=bob").Expect("0{*")
+	wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket&user=bob").Expect("0{*")
 }
 
 // TestReferenceHandshake: the cases of engine.io/test/server.js about what a
@@ -262,8 +262,8 @@ func fixedID(*sockeye.Request) string { return "fixed" }
 // TestRemoteAddress: of a poll and of a WebSocket.
 func TestRemoteAddress(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, nil)
-	wire.ConnectPoll(t, addr)
-	wire.Connect(t, addr)
+	wiretest.ConnectPoll(t, addr)
+	wiretest.Connect(t, addr)
 	for _, s := range srv.Sockets() {
 		if got := s.Handshake().Address; got != "127.0.0.1" {
 			t.Errorf("%s: %q", s.Transport(), got)

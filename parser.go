@@ -21,11 +21,11 @@ type Parser interface {
 	// struct with json tags, a map[string]any, any value of the application's (a
 	// ConnectError's data) or, for no data, nil. Arguments of received events
 	// come as Argument, whose JSON field is in the parser's own form.
-	Append(dst []byte, p sio.Packet, data any) ([]byte, error)
+	Append(dst []byte, p Packet, data any) ([]byte, error)
 
 	// Consume reads a packet's header from a message. Data is a view of what the
 	// packet has for data, nil if it has none.
-	Consume(message []byte) (sio.Packet, error)
+	Consume(message []byte) (Packet, error)
 
 	// Split appends views of the elements of an array to dst.
 	Split(data []byte, dst [][]byte) ([][]byte, error)
@@ -54,7 +54,7 @@ func (srv *Server) unmarshal(data []byte, v any) error {
 }
 
 // consume reads a packet.
-func (srv *Server) consume(message []byte) (sio.Packet, error) {
+func (srv *Server) consume(message []byte) (Packet, error) {
 	if p := srv.cfg.Parser; p != nil {
 		return p.Consume(message)
 	}
@@ -63,7 +63,7 @@ func (srv *Server) consume(message []byte) (sio.Packet, error) {
 
 // encodePacket encodes a packet that is neither an event nor an answer. If data
 // cannot be encoded its message is left, which can.
-func (srv *Server) encodePacket(p sio.Packet, data any) *engine.Message {
+func (srv *Server) encodePacket(p Packet, data any) *engine.Message {
 	if parser := srv.cfg.Parser; parser != nil {
 		msg := engine.NewMessage(parser.Binary())
 		b, err := parser.Append(msg.B, p, data)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/heaptest"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // TestSmallAnswersToPolling: the same for polling sessions, all by one connection,
@@ -28,15 +28,15 @@ func TestSmallAnswersToPolling(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{MaxQueuedBytes: limit}, func(srv *sockeye.Server) {
 		srv.On("ask", func(*sockeye.Socket) string { handled.Add(1); return "a" })
 	})
-	var polls []*wire.Poll
+	var polls []*wiretest.Poll
 	for range sessions {
-		polls = append(polls, wire.ConnectPoll(t, addr))
+		polls = append(polls, wiretest.ConnectPoll(t, addr))
 	}
 	body := strings.TrimSuffix(strings.Repeat("420[\"ask\"]\x1e", each), "\x1e")
 	var c net.Conn
 	var answers *bufio.Reader
 	dial := func() {
-		c = wire.Dial(t, addr)
+		c = wiretest.Dial(t, addr)
 		_ = c.SetDeadline(time.Now().Add(60 * time.Second))
 		answers = bufio.NewReader(c)
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/heaptest"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // mostPerPeer is what a peer that does not read may take, in bytes of heap: 1 MiB
@@ -53,7 +53,7 @@ func TestSmallAnswersToWebSockets(t *testing.T) {
 	})
 	var conns []net.Conn
 	for range peers {
-		conns = append(conns, wire.Connect(t, addr).Conn)
+		conns = append(conns, wiretest.Connect(t, addr).Conn)
 	}
 	const each = 1000
 	burst := bytes.Repeat(gobwas.MustCompileFrame(gobwas.MaskFrame(gobwas.NewTextFrame([]byte(`420["ask"]`)))), each)

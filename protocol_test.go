@@ -5,16 +5,16 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // The tests of this file are named after the sections of the Socket.IO
 // protocol, version 5, and cover the cases of its public test suite. Engine.IO
 // has its own: engine/testdata.
 
-func open(t *testing.T, addr string) *wire.WS {
+func open(t *testing.T, addr string) *wiretest.WS {
 	t.Helper()
-	w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+	w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 	w.Expect("0{*")
 	return w
 }
@@ -58,7 +58,7 @@ func TestConnectionToANamespace(t *testing.T) {
 		w.Expect(`42/custom,["message-back",2]`)
 	})
 	t.Run("over polling", func(t *testing.T) {
-		p := wire.OpenPoll(t, addr)
+		p := wiretest.OpenPoll(t, addr)
 		p.Post("40", 200, "ok")
 		if _, body := p.Get(); body[:10] != `40{"sid":"` {
 			t.Errorf("got %q", body)
@@ -88,7 +88,7 @@ func TestDisconnectionFromANamespace(t *testing.T) {
 		})
 	})
 	t.Run("by the client", func(t *testing.T) {
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		w.Expect(`42["auth",{}]`)
 		w.Write("41")
 		if r := within(t, reasons); r != sockeye.ClientNamespaceDisconnect {
@@ -100,7 +100,7 @@ func TestDisconnectionFromANamespace(t *testing.T) {
 		within(t, reasons)
 	})
 	t.Run("by the server", func(t *testing.T) {
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		w.Expect(`42["auth",{}]`)
 		w.Write(`42["kick",false]`)
 		w.Expect("41")
@@ -111,7 +111,7 @@ func TestDisconnectionFromANamespace(t *testing.T) {
 		w.Expect(`40/custom,{*`)
 	})
 	t.Run("by the server with the session", func(t *testing.T) {
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		w.Expect(`42["auth",{}]`)
 		w.Write(`42["kick",true]`)
 		w.Expect("41")
@@ -121,7 +121,7 @@ func TestDisconnectionFromANamespace(t *testing.T) {
 		}
 	})
 	t.Run("by the end of the connection", func(t *testing.T) {
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		w.Expect(`42["auth",{}]`)
 		w.Conn.Close()
 		if r := within(t, reasons); r != sockeye.TransportClose {
@@ -132,7 +132,7 @@ func TestDisconnectionFromANamespace(t *testing.T) {
 
 func TestSendingAndReceivingData(t *testing.T) {
 	addr, _ := serve(t, sockeye.Config{}, reference)
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Expect(`42["auth",{}]`)
 	for _, args := range []string{
 		`1,"2",{"3":[true]}`, `""`, `"é😀\u0000"`, `null`, `[[[[]]]]`, `1e3,-0.5`, `{"_placeholder":false}`,
@@ -160,7 +160,7 @@ func TestSendingAndReceivingData(t *testing.T) {
 
 func TestAcknowledgement(t *testing.T) {
 	addr, _ := serve(t, sockeye.Config{}, reference)
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Expect(`42["auth",{}]`)
 	w.Write(`42456["message-with-ack",1,"2",{"3":[false]}]`)
 	w.Expect(`43456[1,"2",{"3":[false]}]`)
@@ -179,7 +179,7 @@ func TestAcknowledgement(t *testing.T) {
 // nothing else.
 func TestProtocolViolations(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, reference)
-	other := wire.Connect(t, addr)
+	other := wiretest.Connect(t, addr)
 	other.Expect(`42["auth",{}]`)
 	deep := make([]byte, 0, 10_100)
 	deep = append(deep, `42["message",`...)
@@ -218,7 +218,7 @@ func TestProtocolViolations(t *testing.T) {
 		"too deep":                            string(deep),
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := wire.Connect(t, addr)
+			w := wiretest.Connect(t, addr)
 			w.Expect(`42["auth",{}]`)
 			w.Write(packet)
 			w.ExpectClosed()
@@ -230,20 +230,20 @@ func TestProtocolViolations(t *testing.T) {
 		w.ExpectClosed()
 	})
 	t.Run("text while attachments are missing", func(t *testing.T) {
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		w.Expect(`42["auth",{}]`)
 		w.Write(`451-["message",{"_placeholder":true,"num":0}]`)
 		w.Write(`42["message"]`)
 		w.ExpectClosed()
 	})
 	t.Run("binary that nothing waits for", func(t *testing.T) {
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		w.Expect(`42["auth",{}]`)
 		w.WriteBinary([]byte{1})
 		w.ExpectClosed()
 	})
 	t.Run("placeholder out of range", func(t *testing.T) {
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		w.Expect(`42["auth",{}]`)
 		w.Write(`451-["message",{"_placeholder":true,"num":1}]`)
 		w.WriteBinary([]byte{1})
@@ -251,14 +251,14 @@ func TestProtocolViolations(t *testing.T) {
 	})
 	t.Run("attachments that do not come", func(t *testing.T) {
 		addr, _ := serve(t, sockeye.Config{AttachmentTimeout: 30 * time.Millisecond}, reference)
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		w.Expect(`42["auth",{}]`)
 		w.Write(`451-["message",{"_placeholder":true,"num":0}]`)
 		w.ExpectClosed()
 	})
 	t.Run("too many namespaces", func(t *testing.T) {
 		addr, _ := serve(t, sockeye.Config{MaxNamespaces: 1}, reference)
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		w.Expect(`42["auth",{}]`)
 		w.Write(`40/custom,`)
 		w.ExpectClosed()

@@ -1,12 +1,13 @@
 package sockeye_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // TestMuchMissed: who comes back gets all that it has missed by one connection, though
@@ -124,7 +125,7 @@ func TestEveryEventHasAnOffset(t *testing.T) {
 			_ = s.EmitWithAck(func(sockeye.Args, error) {}, "asks", "text")
 		})
 	})
-	w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+	w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 	w.Expect("0{*")
 	w.Write("40")
 	last := ""
@@ -149,5 +150,71 @@ func TestEveryEventHasAnOffset(t *testing.T) {
 	}
 	if srv.RecoveryStats().Bytes == 0 {
 		t.Error("nothing is kept")
+	}
+}
+
+// TestMissedIsPinned: what a socket that is back has still to get is kept for it when
+// the history has no place for it any more, counts as memory, and is given back as the
+// peer reads, or goes.
+func TestMissedIsPinned(t *testing.T) {
+	const limit = 64 << 10
+	cfg := sockeye.Config{Recovery: &sockeye.Recovery{MaxBytes: limit}, MaxQueuedBytes: 8 << 10}
+	addr, srv := serve(t, cfg, func(srv *sockeye.Server) {
+		srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("r") })
+	})
+	text := strings.Repeat("x", 1000)
+	turn := func() { // the history over
+		for i := range 2 * limit / 1000 {
+			if err := srv.To("others").Emit("n", i, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// behind is a peer that is back and has read nothing yet.
+	behind := func() (p *wiretest.Poll, missed int) {
+		w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+		w.Expect("0{*")
+		w.Write("40")
+		var answer struct{ SID, PID string }
+		if err := json.Unmarshal([]byte(w.Expect("40{*")[2:]), &answer); err != nil {
+			t.Fatal(err)
+		}
+		_ = w.Conn.Close()
+		eventually(t, func() bool { return srv.Socket(answer.SID) == nil })
+		for missed = 0; missed < 40; missed++ {
+			if err := srv.To("r").Emit("n", missed, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p = wiretest.OpenPoll(t, addr)
+		p.Post(fmt.Sprintf(`40{"pid":%q}`, answer.PID), 200, "ok")
+		eventually(t, func() bool { s := srv.Socket(answer.SID); return s != nil && s.QueuedBytes() > 0 })
+		turn()
+		return p, missed
+	}
+	bytes := func() int { return srv.RecoveryStats().Bytes }
+
+	p, missed := behind()
+	if n := bytes(); n < limit+20_000 {
+		t.Errorf("%d bytes are counted beside a history of %d", n, limit)
+	}
+	for next := 0; next < missed; {
+		_, body := p.Get()
+		for _, packet := range strings.Split(body, "\x1e") {
+			if want := fmt.Sprintf(`42["n",%d,"xx`, next); strings.HasPrefix(packet, want) {
+				next++
+			} else if next < missed {
+				t.Fatalf("%.60q, want %s", packet, want)
+			}
+		}
+	}
+	eventually(t, func() bool { return bytes() <= limit })
+
+	p, _ = behind()
+	p.Post("1", 200, "ok")
+	eventually(t, func() bool { return bytes() <= limit })
+	turn()
+	if n := bytes(); n > limit {
+		t.Errorf("%d bytes", n)
 	}
 }

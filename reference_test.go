@@ -12,7 +12,7 @@ import (
 	"time"
 
 	sockeye "github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 	"github.com/sockeye-io/sockeye/sockeyetest"
 )
 
@@ -408,7 +408,7 @@ func TestReferenceRecoveryMiddlewares(t *testing.T) {
 	}
 	// Disabled: no pid, no offset.
 	addr, srv := serve(t, sockeye.Config{}, nil)
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	_ = srv.Emit("x", 1)
 	w.Expect(`42["x",1]`)
 }
@@ -464,7 +464,7 @@ func TestReferenceSocketEnds(t *testing.T) {
 	})
 	t.Run("all namespaces, with the session", func(t *testing.T) {
 		addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) { srv.Of("/a"); srv.Of("/b") })
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		for _, name := range []string{"/a", "/b"} {
 			w.Write("40" + name + ",")
 			w.Expect("40" + name + `,{"sid":"*`)
@@ -479,7 +479,7 @@ func TestReferenceSocketEnds(t *testing.T) {
 			srv.Use(func(s *sockeye.Socket) error { entered <- s; <-release; return nil })
 			srv.OnConnect(func(*sockeye.Socket) error { t.Error("connected"); return nil })
 		})
-		w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+		w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 		w.Expect("0{*")
 		w.Write("40")
 		s := within(t, entered)
@@ -499,7 +499,7 @@ func TestReferenceSocketEnds(t *testing.T) {
 // socket.ts, "volatile": what a poll that waits takes, and what finds none.
 func TestReferenceVolatile(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, nil)
-	p := wire.ConnectPoll(t, addr)
+	p := wiretest.ConnectPoll(t, addr)
 	s := srv.Sockets()[0]
 	emit := func(event string, volatile bool) {
 		t.Helper()

@@ -11,7 +11,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/broadcast"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // panics is what f panics with, as text; "" for nothing.
@@ -113,7 +113,7 @@ func TestContextOfHandlers(t *testing.T) {
 			return ctx.Value(key{}), s.Context().Value(key{}), ctx.Err()
 		})
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`420["who"]`)
 	w.Expect(`430["ann","ann"]`)
 }
@@ -123,7 +123,7 @@ func TestAttachmentsTogether(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{MaxPayload: 1000}, func(srv *sockeye.Server) {
 		srv.On("two", func(a, b []byte) int { return len(a) + len(b) })
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	const text = `452-0["two",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`
 	w.Write(text)
 	w.WriteBinary(make([]byte, 400))
@@ -148,7 +148,7 @@ func TestRoomHooksAddUp(t *testing.T) {
 			runtime.Goexit()
 		})
 	}
-	wire.Connect(t, addr)
+	wiretest.Connect(t, addr)
 	s := srv.Sockets()[0]
 	first := add("first")
 	add("second")

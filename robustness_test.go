@@ -22,7 +22,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // Each test of this file keeps a connection of its own beside the fault and
@@ -30,7 +30,7 @@ import (
 
 func bystander(t *testing.T, addr string) (stillServed func()) {
 	t.Helper()
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Expect(`42["auth",{}]`)
 	return func() {
 		t.Helper()
@@ -72,11 +72,11 @@ func TestMalformedHTTP(t *testing.T) {
 		"nothing serves other paths": {"GET /other HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 404},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn := wire.Dial(t, addr)
+			conn := wiretest.Dial(t, addr)
 			if _, err := io.WriteString(conn, c.request); err != nil {
 				t.Fatal(err)
 			}
-			_ = conn.SetReadDeadline(time.Now().Add(wire.Limit))
+			_ = conn.SetReadDeadline(time.Now().Add(wiretest.Limit))
 			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil {
 				t.Fatal(err)
@@ -96,7 +96,7 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 		time.Sleep(time.Millisecond) // later ones would overtake if they could
 		fmt.Fprint(w, r.URL.Path)
 	})}, nil)
-	conn := wire.Dial(t, addr)
+	conn := wiretest.Dial(t, addr)
 	var all bytes.Buffer
 	for i := range 30 {
 		if i%3 == 0 {
@@ -108,7 +108,7 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	if _, err := conn.Write(all.Bytes()); err != nil {
 		t.Fatal(err)
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(wire.Limit))
+	_ = conn.SetReadDeadline(time.Now().Add(wiretest.Limit))
 	br := bufio.NewReader(conn)
 	for i := range 30 {
 		resp, err := http.ReadResponse(br, nil)
@@ -150,7 +150,7 @@ func TestBadFrames(t *testing.T) {
 		"close is replied": {[]byte{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8}, 1000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := wire.Connect(t, addr)
+			w := wiretest.Connect(t, addr)
 			if _, err := w.Conn.Write(c.frame); err != nil {
 				t.Fatal(err)
 			}
@@ -167,7 +167,7 @@ func TestBadFrames(t *testing.T) {
 func TestBodyOverTheLimit(t *testing.T) {
 	addr, _ := serve(t, sockeye.Config{MaxPayload: 1000}, reference)
 	defer bystander(t, addr)()
-	p := wire.ConnectPoll(t, addr)
+	p := wiretest.ConnectPoll(t, addr)
 	p.Post(`42["message","`+strings.Repeat("a", 1000)+`"]`, 413, "")
 	p.Post(`42["message","the session lives"]`, 200, "ok")
 	for got := ""; !strings.Contains(got, "the session lives"); {
@@ -176,7 +176,7 @@ func TestBodyOverTheLimit(t *testing.T) {
 			t.Fatalf("got %q", got)
 		}
 	}
-	q := wire.ConnectPoll(t, addr)
+	q := wiretest.ConnectPoll(t, addr)
 	q.Post(strings.Repeat("\x1e", 900), 200, "ok") // as the reference: ok, and closed
 	if status, _ := q.Get(); status != 400 {
 		t.Errorf("after a flood of separators: %d", status)
@@ -197,26 +197,26 @@ func TestClientsThatVanish(t *testing.T) {
 	}
 	const get = "GET /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: h\r\n\r\n"
 	states := map[string]func(t *testing.T) net.Conn{
-		"before the request": func(t *testing.T) net.Conn { return wire.Dial(t, addr) },
+		"before the request": func(t *testing.T) net.Conn { return wiretest.Dial(t, addr) },
 		"in the head": func(t *testing.T) net.Conn {
-			c := wire.Dial(t, addr)
+			c := wiretest.Dial(t, addr)
 			fmt.Fprint(c, "GET /socket.io/?EIO=4")
 			return c
 		},
 		"waiting poll": func(t *testing.T) net.Conn {
-			c := wire.Dial(t, addr)
+			c := wiretest.Dial(t, addr)
 			fmt.Fprintf(c, get, pollHandshake(t, addr))
 			return c
 		},
-		"websocket":                      func(t *testing.T) net.Conn { return wire.Connect(t, addr).Conn },
+		"websocket":                      func(t *testing.T) net.Conn { return wiretest.Connect(t, addr).Conn },
 		"websocket before the namespace": func(t *testing.T) net.Conn { return open(t, addr).Conn },
 		"in a frame": func(t *testing.T) net.Conn {
-			c := wire.Connect(t, addr).Conn
+			c := wiretest.Connect(t, addr).Conn
 			_, _ = c.Write([]byte{0x81, 0xfe, 10})
 			return c
 		},
 		"with output unread": func(t *testing.T) net.Conn {
-			w := wire.Connect(t, addr)
+			w := wiretest.Connect(t, addr)
 			for range 100 {
 				w.Write(`42["message","` + strings.Repeat("a", 10_000) + `"]`)
 			}
@@ -237,9 +237,9 @@ func TestClientsThatVanish(t *testing.T) {
 	}
 	t.Run("during the probe", func(t *testing.T) {
 		sid := pollHandshake(t, addr)
-		c := wire.Dial(t, addr)
+		c := wiretest.Dial(t, addr)
 		fmt.Fprintf(c, get, sid)
-		w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket&sid="+sid)
+		w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket&sid="+sid)
 		w.Write("2probe")
 		w.Expect("3probe")
 		_ = w.Conn.Close()
@@ -252,12 +252,12 @@ func TestClientsThatVanish(t *testing.T) {
 func TestSlowConsumer(t *testing.T) {
 	const patience = 300 * time.Millisecond
 	addr, srv := serve(t, sockeye.Config{SlowTimeout: patience}, nil)
-	slow := wire.Connect(t, addr)
-	_ = wire.ConnectPoll(t, addr) // never polls
+	slow := wiretest.Connect(t, addr)
+	_ = wiretest.ConnectPoll(t, addr) // never polls
 	const others, messages = 20, 400
 	received := make(chan struct{}, others)
 	for range others {
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		go func() {
 			for i := range messages {
 				w.Expect(`42["n",` + strconv.Itoa(i) + `,"*`)
@@ -311,7 +311,7 @@ func TestPanics(t *testing.T) {
 	if err != nil || resp.StatusCode != 403 {
 		t.Errorf("AllowRequest: %v, %v", resp, err)
 	}
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Expect(`42["auth",{}]`)
 	w.Write(`42["panic"]`)
 	if got := within(t, reported); got != "panic" {
@@ -439,9 +439,9 @@ func TestFallbackStreams(t *testing.T) {
 
 func TestMaxConns(t *testing.T) {
 	addr, _ := serve(t, sockeye.Config{MaxConns: 3}, reference)
-	first := wire.Connect(t, addr)
+	first := wiretest.Connect(t, addr)
 	defer bystander(t, addr)()
-	_ = wire.Connect(t, addr)
+	_ = wiretest.Connect(t, addr)
 	waiting := make(chan error, 1)
 	go func() { // the kernel takes it; the server does not yet
 		resp, err := http.Get("http://" + addr + "/socket.io/?EIO=4&transport=polling")
@@ -486,7 +486,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	stillServed := bystander(t, addr)
 	var conns []net.Conn
 	for range 100 { // more than the child has descriptors; the kernel takes them all
-		conns = append(conns, wire.Dial(t, addr))
+		conns = append(conns, wiretest.Dial(t, addr))
 	}
 	stillServed()
 	time.Sleep(30 * time.Millisecond) // it backs off, and must not spin or end
@@ -534,11 +534,11 @@ func TestMalformedBodyForFallback(t *testing.T) {
 	})}, reference)
 	defer bystander(t, addr)()
 	for _, body := range []string{"Z\r\nhello\r\n0\r\n\r\n", "5\r\nhello0\r\n\r\n", "5;\x00\r\nhello\r\n0\r\n\r\n"} {
-		conn := wire.Dial(t, addr)
+		conn := wiretest.Dial(t, addr)
 		if _, err := io.WriteString(conn, "POST /other HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"+body+"GET /other HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		_ = conn.SetReadDeadline(time.Now().Add(wire.Limit))
+		_ = conn.SetReadDeadline(time.Now().Add(wiretest.Limit))
 		answers, err := io.ReadAll(conn)
 		if !bytes.HasPrefix(answers, []byte("HTTP/1.1 400 ")) || bytes.Count(answers, []byte("HTTP/1.1 ")) != 1 {
 			t.Errorf("%q: %q, %v", body, answers, err)

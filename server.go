@@ -266,8 +266,8 @@ func (srv *Server) all() []*Namespace {
 
 // Stats are counters of a server; see also the parts' own.
 type Stats struct {
-	Net    netpoll.Stats
-	Engine engine.Stats
+	Net    NetStats
+	Engine EngineStats
 
 	EventsIn          uint64 // events given to handlers
 	HandlerPanics     uint64

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // serve starts a server on a port of the kernel's choice; setup registers
@@ -38,7 +38,7 @@ func within[T any](t testing.TB, ch <-chan T) (v T) {
 	t.Helper()
 	select {
 	case v = <-ch:
-	case <-time.After(wire.Limit):
+	case <-time.After(wiretest.Limit):
 		t.Fatal("nothing happened in time")
 	}
 	return v
@@ -47,7 +47,7 @@ func within[T any](t testing.TB, ch <-chan T) (v T) {
 // eventually fails the test if cond does not become true in time.
 func eventually(t testing.TB, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(wire.Limit); !cond(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(wiretest.Limit); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not come true in time")
 		}

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // TestShutdownEndsBroadcasters: handlers that emit, and wait for loops, as long as they
@@ -25,9 +25,9 @@ func TestShutdownEndsBroadcasters(t *testing.T) {
 			}
 		})
 	})
-	var all []*wire.WS
+	var all []*wiretest.WS
 	for range peers {
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		all = append(all, w)
 		go func() {
 			for {
@@ -44,7 +44,7 @@ func TestShutdownEndsBroadcasters(t *testing.T) {
 	for range peers {
 		within(t, begun)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), wire.Limit)
+	ctx, cancel := context.WithTimeout(t.Context(), wiretest.Limit)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown: %v", err)

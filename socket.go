@@ -1,9 +1,6 @@
 package sockeye
 
 import (
-	"errors"
-	"log/slog"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -42,6 +39,7 @@ type identity struct {
 	last  uint64       // the last recorded event that was handed to the session; the loop's
 
 	rights rights // guarded by history.mu
+	direct *log   // likewise: of what was emitted to this socket alone; nil, or what the history may have dropped
 	pid    string // names it to connection state recovery; a secret, or ""
 }
 
@@ -97,7 +95,7 @@ func (s *Socket) Connected() bool { return s.life.state().entered() }
 func (s *Socket) Transport() string { return s.engineSession().Transport() }
 
 // Request is the request that opened the session: headers, query, address.
-func (s *Socket) Request() *engine.Request { return s.engineSession().Request() }
+func (s *Socket) Request() *Request { return s.engineSession().Request() }
 
 // Auth decodes what the peer gave for its auth option into v. Without one, v
 // is left as it is.
@@ -211,11 +209,11 @@ func (s *Socket) CloseSession() { s.dismiss(true) }
 
 func (s *Socket) dismiss(closeSession bool) {
 	if _, ok := s.life.change(dismissal); ok {
-		s.engineSession().Loop().Post(disconnectPosted, s, closeSession, 0)
+		s.engineSession().Loop().Post(disconnectOnLoop, s, closeSession, 0)
 	}
 }
 
-func disconnectPosted(a, b any) {
+func disconnectOnLoop(a, b any) {
 	s := a.(*Socket)
 	if s.life.state().over() {
 		return
@@ -231,166 +229,4 @@ func disconnectPosted(a, b any) {
 		l.disconnect(x)
 	}
 	s.engineSession().CloseNow(ForcedServerClose)
-}
-
-// handleConnect asks middlewares and OnConnect. Mailbox-owned.
-func (s *Socket) handleConnect() {
-	s.box.check()
-	v := &verdict{errEnded} // unless it is overwritten
-	s.box.verdict = v
-	defer func() {
-		if v.err != nil {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.extra().refused = true
-		}
-	}()
-	v.err = s.ask()
-}
-
-// verdict is what middlewares and OnConnect have said.
-type verdict struct{ err error }
-
-// ask asks middlewares and OnConnect, in between putting the socket into its
-// namespace.
-func (s *Socket) ask() error {
-	if s.who().saved == nil || !s.ns.srv.cfg.Recovery.skipMiddlewares() {
-		for _, m := range s.ns.middlewares.get() {
-			if err := s.guard("connect", func() error { return (*m)(s) }); err != nil {
-				return err
-			}
-		}
-	}
-	if !s.enter() {
-		return ErrDisconnected
-	}
-	for _, f := range s.ns.onConnect.get() {
-		if err := s.guard("connect", func() error { return (*f)(s) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// enter puts the socket into the namespace's index, and into the rooms that
-// middlewares have joined for it; false if it has gone.
-func (s *Socket) enter() bool {
-	s.mu.Lock()
-	_, ok := s.life.change(admitted)
-	rooms := s.earlyRooms()
-	if ok && rooms != nil {
-		s.extras.rooms = nil
-	}
-	s.mu.Unlock()
-	if !ok {
-		return false
-	}
-	if s.ns.history != nil {
-		s.ns.history.enter(s)
-	} else {
-		s.ns.adapter.Add(&s.member)
-	}
-	if rooms != nil {
-		if s.recovers() {
-			s.ns.history.joins(s, rooms)
-		}
-		s.ns.adapter.Join(&s.member, rooms...)
-	}
-	return true
-}
-
-// handleDisconnect is the last mail. Mailbox-owned.
-func (s *Socket) handleDisconnect(m *mail) {
-	s.box.check()
-	if m.step == 0 {
-		s.failAcks()
-	}
-	if s.accepted() {
-		call := func(f func(*Socket, Reason)) { f(s, m.reason) }
-		before := s.ns.onDisconnecting.get()
-		runHooks(s, m, "disconnecting", before, call)
-		s.setLastRooms(nil)
-		runHooks(s, m, "disconnect", slices.Concat(before, s.ns.onDisconnect.get()), call)
-	}
-	s.ns.srv.leave(s.ns)
-}
-
-// accepted tells whether OnConnect has let the socket in.
-func (s *Socket) accepted() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.extras == nil || !s.extras.refused
-}
-
-func (s *Socket) setLastRooms(rooms []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if rooms != nil || s.extras != nil {
-		s.extra().rooms = rooms
-	}
-}
-
-// guard calls a function of the application's. If it panics, or ends its goroutine,
-// that is reported, and costs what it was called for only.
-func (s *Socket) guard(event string, f func() error) (err error) {
-	returned := false
-	defer func() {
-		if v := recover(); v != nil {
-			err = s.panicked(event, v)
-		} else if !returned {
-			s.report(event, errEnded)
-		}
-	}()
-	err = f()
-	returned = true
-	return err
-}
-
-// panicked reports the panic of a handler.
-func (s *Socket) panicked(event string, v any) error {
-	s.ns.srv.stats.panics.Add(1)
-	err := &PanicError{Event: event, Value: v, Stack: debug.Stack()}
-	s.report(event, err)
-	return err
-}
-
-// report tells OnError's functions, or else the log, of a fault in the
-// application's part. What a handler returns because a peer has gone, or does not
-// read or answer, is none.
-func (s *Socket) report(event string, err error) {
-	srv := s.ns.srv
-	hooks := srv.onError.get()
-	p, isPanic := err.(*PanicError) //nolint:errorlint // as it is made
-	switch {
-	case len(hooks) > 0 && !isPanic:
-	case !isPanic && ofPeer(err):
-		s.tell("peer in "+event, "sockeye: a handler could not go on, for a peer's sake", slog.String("event", event), slog.Any("why", err))
-	default:
-		attrs := []any{"event", event, "socket", s.ID(), "namespace", s.ns.name, "error", err}
-		reason := "error in " + event
-		if isPanic {
-			attrs, reason = append(attrs, "stack", string(p.Stack)), "panic in "+event
-		}
-		srv.log.Error(reason, "sockeye: a handler failed", attrs...)
-	}
-	for _, f := range hooks {
-		srv.protect("OnError", func() { (*f)(s, event, err) })
-	}
-}
-
-// ofPeer tells whether an error is what a peer has brought about.
-func ofPeer(err error) bool {
-	return errors.Is(err, ErrDisconnected) || errors.Is(err, ErrQueueFull) || errors.Is(err, ErrAckTimeout)
-}
-
-// protect calls a function of the application's that belongs to no event; a panic
-// is logged.
-func (srv *Server) protect(name string, f func()) {
-	defer func() {
-		if v := recover(); v != nil {
-			srv.stats.panics.Add(1)
-			srv.log.Error(name, "sockeye: a function of the application's panicked", "function", name, "panic", v, "stack", string(debug.Stack()))
-		}
-	}()
-	f()
 }

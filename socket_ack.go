@@ -17,9 +17,9 @@ type pendingAck struct {
 	// Immutable after addAck.
 	s       *Socket
 	id      uint64
-	timeout time.Duration                // 0: whoever waits has a deadline of its own
-	now     bool                         // then may be called by whoever has the answer, at once
-	then    func(answer Args, err error) // else in the order of the socket's events
+	timeout time.Duration              // 0: whoever waits has a deadline of its own
+	now     bool                       // who has the answer calls answer at once; else the mailbox does
+	answer  func(args Args, err error) // what is done with it
 
 	// Loop-owned.
 	timer netpoll.Timer
@@ -31,7 +31,7 @@ type pendingAck struct {
 // finish gives the answer to who waits for it, once.
 func (p *pendingAck) finish(args Args, err error) {
 	if p.done.CompareAndSwap(false, true) {
-		p.then(args, err)
+		p.answer(args, err)
 	}
 }
 
@@ -71,7 +71,7 @@ func (s *Socket) Call(ctx context.Context, event string, args ...any) (Args, err
 		return Args{}, ErrConnecting
 	}
 	waits := make(chan ackAnswer, 1)
-	p := &pendingAck{now: true, then: func(args Args, err error) { waits <- ackAnswer{args, err} }}
+	p := &pendingAck{now: true, answer: func(args Args, err error) { waits <- ackAnswer{args, err} }}
 	if _, ok := ctx.Deadline(); !ok {
 		p.timeout = s.ns.srv.cfg.AckTimeout
 	}
@@ -86,29 +86,31 @@ func (s *Socket) Call(ctx context.Context, event string, args ...any) (Args, err
 			a := <-waits
 			return a.args, a.err
 		}
-		s.engineSession().Loop().Post(stopAck, p, nil, 0)
+		s.engineSession().Loop().Post(stopAckOnLoop, p, nil, 0)
 		return Args{}, ctx.Err()
 	}
 }
 
-// EmitWithAck sends an event and has then called with the peer's answer, in
-// the order of the socket's events, or with ErrAckTimeout after
-// Config.AckTimeout, or with ErrDisconnected. The answer is valid until then
-// returns. If it returns an error then is not called.
-func (s *Socket) EmitWithAck(then func(answer Args, err error), event string, args ...any) error {
-	return s.emitWithAck(then, emission{}, event, args)
+// EmitWithAck sends an event and calls f once: with the peer's answer, with
+// ErrAckTimeout after Config.AckTimeout, or with ErrDisconnected. It is for who
+// asks and does not wait: a Call holds its goroutine, and in a handler the events
+// of its socket, until the answer is there. f runs as a handler of the socket
+// does, in the order of its events. The answer is valid until f returns. If
+// EmitWithAck returns an error it does not call f.
+func (s *Socket) EmitWithAck(f func(answer Args, err error), event string, args ...any) error {
+	return s.emitWithAck(f, emission{}, event, args)
 }
 
-func (s *Socket) emitWithAck(then func(answer Args, err error), em emission, event string, args []any) error {
-	p := &pendingAck{timeout: s.ns.srv.ackTimeout(em.timeout), then: func(answer Args, err error) {
-		_ = s.guard(event, func() error { then(answer, err); return nil })
+func (s *Socket) emitWithAck(f func(answer Args, err error), em emission, event string, args []any) error {
+	p := &pendingAck{timeout: s.ns.srv.ackTimeout(em.timeout), answer: func(args Args, err error) {
+		_ = s.guard(event, func() error { f(args, err); return nil })
 	}}
 	return s.emitAsking(p, em, event, args)
 }
 
-// startAck starts an answer's deadline, unless the answer is here already, and has
+// startAckOnLoop starts an answer's deadline, unless the answer is here already, and has
 // the session read on for it.
-func startAck(a, b any) {
+func startAckOnLoop(a, b any) {
 	s, p := a.(*Socket), b.(*pendingAck)
 	s.mu.Lock()
 	waiting := s.acks()[p.id] == p
@@ -122,7 +124,7 @@ func startAck(a, b any) {
 	linkOf(s.engineSession()).pace()
 }
 
-func stopAck(a, _ any) {
+func stopAckOnLoop(a, _ any) {
 	p := a.(*pendingAck)
 	p.s.engineSession().Loop().Stop(&p.timer)
 }
@@ -139,7 +141,7 @@ func (s *Socket) emitAsking(p *pendingAck, em emission, event string, args []any
 		return ErrDisconnected
 	}
 	s.ns.tellOutgoing(s, event, args)
-	if err := s.waitForRoom(em); err != nil {
+	if err := s.waitForSpace(em); err != nil {
 		return err
 	}
 	p.s, p.id = s, s.ns.ackID.Add(1)-1
@@ -152,7 +154,7 @@ func (s *Socket) emitAsking(p *pendingAck, em emission, event string, args []any
 		return err
 	}
 	s.post(msg, em)
-	s.engineSession().Loop().Post(startAck, s, p, 0)
+	s.engineSession().Loop().Post(startAckOnLoop, s, p, 0)
 	return nil
 }
 

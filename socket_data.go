@@ -15,7 +15,7 @@ type socketExtras struct {
 	room     chan struct{} // closed when there is room for more to be emitted
 	rooms    []string      // to be joined on entering; when it has gone, those that it was in
 	session  *session
-	ctx      context.Context    //nolint:containedctx // the socket's own life
+	ctx      context.Context    // the socket's own life
 	cancel   context.CancelFunc // ends ctx
 }
 
@@ -87,7 +87,7 @@ func (s *Socket) SaveSession(m map[string]any) {
 	}
 }
 
-// WithSession has f change the socket's session; Session, SaveSession and
+// WithSession calls f to change the socket's session; Session, SaveSession and
 // WithSession of the same socket wait meanwhile, and nobody else. f may block; it
 // must not call those three of this socket, nor keep m.
 func (s *Socket) WithSession(f func(m map[string]any)) {

@@ -11,7 +11,7 @@ import (
 )
 
 // What is sent to one socket goes this way, and no other: those who watch are
-// told, the socket's queue has room, it is encoded, and posted to the socket's loop,
+// told, the socket's queue has space, it is encoded, and posted to the socket's loop,
 // which hands it to the session. What comes before the peer has been told that it
 // is in, or while the session's queue is full of what comes first, is held.
 //
@@ -45,7 +45,7 @@ func (s *Socket) emit(event string, args []any, em emission) error {
 		return ErrDisconnected
 	}
 	s.ns.tellOutgoing(s, event, args)
-	if err := s.waitForRoom(em); err != nil {
+	if err := s.waitForSpace(em); err != nil {
 		return err
 	}
 	if s.ns.history != nil {
@@ -64,7 +64,7 @@ func (s *Socket) ack(id uint64, args []any) error {
 	if !s.life.state().sends() {
 		return ErrDisconnected
 	}
-	if err := s.waitForRoom(emission{}); err != nil {
+	if err := s.waitForSpace(emission{}); err != nil {
 		return err
 	}
 	msg, err := s.ns.srv.encode(sio.Packet{Type: sio.Ack, ID: id, HasID: true}, s.ns.name, "", args)
@@ -79,21 +79,22 @@ func (s *Socket) ack(id uint64, args []any) error {
 func (s *Socket) post(msg *engine.Message, em emission) {
 	msg.NoCompress = em.noCompress
 	s.ns.srv.deflate(msg)
-	run := sendPosted
+	run := sendOnLoop
 	switch {
 	case s.life.state() == asking:
-		run = sendPostedEarly // a middleware's: before the answer
+		run = sendEarlyOnLoop // a middleware's: before the answer
 	case em.volatile:
-		run = sendPostedVolatile
+		run = sendVolatileOnLoop
 	}
 	s.unsent.Add(units(msg))
-	if !s.engineSession().Loop().Post(run, s, msg, msg.Size()) {
+	loop, size := s.engineSession().Loop(), msg.Size()
+	if posted := em.noWait && loop.PostNow(run, s, msg, size) || !em.noWait && loop.Post(run, s, msg, size); !posted {
 		s.unsent.Add(-units(msg))
 		msg.Release()
 	}
 }
 
-func sendPostedEarly(a, b any) {
+func sendEarlyOnLoop(a, b any) {
 	s, msg := a.(*Socket), b.(*engine.Message)
 	if !s.life.state().over() {
 		s.engineSession().Send(msg)
@@ -102,8 +103,8 @@ func sendPostedEarly(a, b any) {
 	msg.Release()
 }
 
-func sendPosted(a, b any)         { a.(*Socket).sendOwn(b.(*engine.Message), false) }
-func sendPostedVolatile(a, b any) { a.(*Socket).sendOwn(b.(*engine.Message), true) }
+func sendOnLoop(a, b any)         { a.(*Socket).sendOwn(b.(*engine.Message), false) }
+func sendVolatileOnLoop(a, b any) { a.(*Socket).sendOwn(b.(*engine.Message), true) }
 
 // sendOwn sends what is for this socket alone, after what was broadcast to it
 // before. Loop-owned.
@@ -162,14 +163,16 @@ func (s *Socket) hand(msg *engine.Message) {
 	s.engineSession().Send(msg)
 }
 
-// held is what waits for the answer to the peer's CONNECT, and, paced, for room in
+// held is what waits for the answer to the peer's CONNECT, and, paced, for space in
 // the session's queue. Loop-owned.
 type held struct {
-	missed   []*pastEvent // of a socket that has come back: they are first
+	missed   *missedEvents // of a socket that has come back: they are first; nil when there are no more
 	messages []*engine.Message
 	answer   *engine.Message // the one among them that tells the peer that it is in
 	bytes    int             // of memory
 }
+
+func (h *held) empty() bool { return h.missed == nil && len(h.messages) == 0 }
 
 // hold keeps msg until it is its turn. Loop-owned.
 func (s *Socket) hold(msg *engine.Message) {
@@ -183,17 +186,20 @@ func (s *Socket) hold(msg *engine.Message) {
 	linkOf(s.engineSession()).weigh()
 }
 
-// pump hands on what is held, as far as the session has room; all of it if the
+// pump hands on what is held, as far as the session has space; all of it if the
 // socket is about to go. Loop-owned.
 func (s *Socket) pump(all bool) {
 	h := s.held
 	if h == nil || !s.life.state().answered() && !all {
 		return
 	}
-	for s.held == h && len(h.missed)+len(h.messages) > 0 && (all || !s.engineSession().Full()) {
-		if len(h.missed) > 0 {
-			msg := h.missed[0].message()
-			h.missed = h.missed[1:]
+	for s.held == h && !h.empty() && (all || !s.engineSession().Full()) {
+		if h.missed != nil {
+			msg := h.missed.next()
+			if msg == nil {
+				h.missed = nil
+				continue
+			}
 			s.hand(msg)
 			msg.Release()
 			continue
@@ -212,7 +218,7 @@ func (s *Socket) pump(all bool) {
 		msg.Release()
 	}
 	if s.held == h {
-		if len(h.missed)+len(h.messages) == 0 {
+		if h.empty() {
 			s.held = nil
 		}
 		linkOf(s.engineSession()).weigh()
@@ -221,6 +227,9 @@ func (s *Socket) pump(all bool) {
 
 // dropHeld forgets what is held: nobody will get it. Loop-owned.
 func (s *Socket) dropHeld() {
+	if saved := s.who().saved; saved != nil {
+		saved.missed.drop()
+	}
 	if h := s.held; h != nil {
 		s.held = nil
 		for _, msg := range h.messages {
@@ -277,8 +286,8 @@ func (s *Socket) Flush(ctx context.Context) error {
 // flushEvery is how often Flush looks: a queue that empties tells nobody.
 const flushEvery = 10 * time.Millisecond
 
-// waitForRoom waits until the socket's queue has room, for a bounded time.
-func (s *Socket) waitForRoom(em emission) error {
+// waitForSpace waits until the socket's queue has space, for a bounded time.
+func (s *Socket) waitForSpace(em emission) error {
 	if em.ctx != nil && em.ctx.Err() != nil {
 		return em.ctx.Err()
 	}
@@ -357,7 +366,15 @@ type emission struct {
 	volatile   bool
 	noCompress bool
 	timeout    time.Duration
-	ctx        context.Context //nolint:containedctx // of one call
+	ctx        context.Context // of one call
+	noWait     bool            // for the loop: a lock is held, and it has been waited for
+}
+
+func (em *emission) context() context.Context {
+	if em.ctx == nil {
+		return context.Background()
+	}
+	return em.ctx
 }
 
 // Emitter emits to one socket with other than the default options. It is
@@ -375,10 +392,10 @@ func (s *Socket) Volatile() Emitter { return Emitter{s: s}.Volatile() }
 // Compress tells whether the transport may compress the events.
 func (s *Socket) Compress(on bool) Emitter { return Emitter{s: s}.Compress(on) }
 
-// Timeout sets how long Emit waits for room, and EmitWithAck for the answer.
+// Timeout sets how long Emit waits for space, and EmitWithAck for the answer.
 func (s *Socket) Timeout(d time.Duration) Emitter { return Emitter{s: s}.Timeout(d) }
 
-// WithContext has Emit wait for room no longer than until ctx is done: the error is
+// WithContext makes Emit wait for space until ctx is done at most: the error is
 // ctx's then. It is for one emit, or a few, not to be kept.
 func (s *Socket) WithContext(ctx context.Context) Emitter { return Emitter{s: s}.Context(ctx) }
 
@@ -413,6 +430,6 @@ func (e Emitter) Emit(event string, args ...any) error { return e.s.emit(event, 
 func (e Emitter) Send(args ...any) error { return e.Emit("message", args...) }
 
 // EmitWithAck is Socket.EmitWithAck.
-func (e Emitter) EmitWithAck(then func(answer Args, err error), event string, args ...any) error {
-	return e.s.emitWithAck(then, e.emission, event, args)
+func (e Emitter) EmitWithAck(f func(answer Args, err error), event string, args ...any) error {
+	return e.s.emitWithAck(f, e.emission, event, args)
 }

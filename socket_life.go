@@ -66,7 +66,7 @@ var lifeTable = [lifeStates][lifeEvents]lifeState{
 
 func (l *life) state() lifeState { return lifeState(l.v.Load()) }
 
-// change has e happen; without effect ok is false.
+// change makes e happen; without effect ok is false.
 func (l *life) change(e lifeEvent) (from lifeState, ok bool) {
 	for {
 		from = l.state()

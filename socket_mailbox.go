@@ -1,9 +1,9 @@
 package sockeye
 
 import (
-	"slices"
 	"sync"
 
+	"github.com/sockeye-io/sockeye/internal/fifo"
 	"github.com/sockeye-io/sockeye/internal/goroutine"
 	"github.com/sockeye-io/sockeye/internal/lend"
 	"github.com/sockeye-io/sockeye/netpoll"
@@ -24,10 +24,9 @@ type mailbox struct {
 	verdict *verdict
 
 	// Guarded by socket.mu.
-	mails  []mail // mails[next:] are waiting
-	next   int
+	mails  fifo.Queue[mail] // that are waiting
 	bytes  int
-	full   bool    // the session is not read until there is room
+	full   bool    // the session is not read until there is space
 	runner uintptr // the goroutine that runs it; 0 for none
 }
 
@@ -92,8 +91,8 @@ func (s *Socket) push(m mail) {
 		b = mailboxes.Get().(*mailbox)
 		b.socket, s.box = s, b
 	}
-	m.charged = len(b.mails)-b.next >= mailsUncharged || m.bytes >= mailUncharged
-	b.mails = append(b.mails, m)
+	m.charged = b.mails.Len() >= mailsUncharged || m.bytes >= mailUncharged
+	b.mails.Push(m)
 	b.bytes += m.bytes
 	filled := m.kind == mailEvent && b.fills(1)
 	pauses := filled && !b.full
@@ -121,7 +120,7 @@ func (s *Socket) push(m mail) {
 // fills tells whether so many times the limits are reached; mu is held.
 func (b *mailbox) fills(times int) bool {
 	cfg := &b.socket.ns.srv.cfg
-	return len(b.mails)-b.next >= times*cfg.MailboxEvents || b.bytes >= times*cfg.MailboxBytes
+	return b.mails.Len() >= times*cfg.MailboxEvents || b.bytes >= times*cfg.MailboxBytes
 }
 
 // memory is what the mail takes.
@@ -144,7 +143,7 @@ func (m *mail) release() {
 }
 
 // Run is for lend.Pool only: it handles some mails and tells whether there are
-// more. If there are not, b is another socket's already.
+// more. When there are none b has been given back, and may be another socket's.
 func (b *mailbox) Run() (again bool) {
 	s := b.socket
 	s.mu.Lock()
@@ -177,33 +176,26 @@ func (b *mailbox) take() bool {
 	s := b.socket
 	cfg := &s.ns.srv.cfg
 	s.mu.Lock()
-	if b.next == len(b.mails) {
+	if b.mails.Len() == 0 {
 		s.box = nil
 		s.mu.Unlock()
 		v := b.verdict
 		b.free()
 		s.ns.srv.active.Add(-1)
 		if v != nil { // now: with Config.Inline no handler may run beside those of the loop
-			s.engineSession().Loop().Post(verdictPosted, s, v, 0)
+			s.engineSession().Loop().Post(verdictOnLoop, s, v, 0)
 		}
 		return false
 	}
-	b.at, b.busy = b.mails[b.next], true
-	b.mails[b.next] = mail{}
-	b.next++
+	b.at, b.busy = b.mails.Pop(), true
 	b.bytes -= b.at.bytes
-	if b.next > 64 && b.next > len(b.mails)/2 {
-		k := copy(b.mails, b.mails[b.next:])
-		clear(b.mails[k:])
-		b.mails, b.next = b.mails[:k], 0
-	}
-	resume := b.full && len(b.mails)-b.next <= cfg.MailboxEvents/2 && b.bytes <= cfg.MailboxBytes/2
+	resume := b.full && b.mails.Len() <= cfg.MailboxEvents/2 && b.bytes <= cfg.MailboxBytes/2
 	if resume {
 		b.full = false
 	}
 	s.mu.Unlock()
 	if resume {
-		s.engineSession().Loop().Post(pacePosted, s, nil, 0)
+		s.engineSession().Loop().Post(paceOnLoop, s, nil, 0)
 	}
 	return true
 }
@@ -219,7 +211,7 @@ func (b *mailbox) finish() {
 	}
 }
 
-// goOn has the mailbox run on when a handler has ended its goroutine
+// goOn lends the mailbox another goroutine when a handler has ended its goroutine
 // (runtime.Goexit), as a failed test's does: what was handled is closed as after a
 // panic, and the hooks that have not been called for it are called.
 func (b *mailbox) goOn() {
@@ -230,7 +222,7 @@ func (b *mailbox) goOn() {
 	s.mu.Lock()
 	b.runner = 0
 	if again {
-		b.mails = slices.Insert(b.mails, b.next, b.at)
+		b.mails.PushFront(b.at)
 		b.bytes += b.at.bytes
 		b.at, b.busy = mail{}, false
 	}
@@ -241,10 +233,8 @@ func (b *mailbox) goOn() {
 
 // free gives an empty mailbox back.
 func (b *mailbox) free() {
-	b.socket, b.next, b.runner, b.verdict = nil, 0, 0, nil
-	if b.mails = b.mails[:0]; cap(b.mails) > 128 {
-		b.mails = nil
-	}
+	b.socket, b.runner, b.verdict = nil, 0, nil
+	b.mails.Clear(128)
 	mailboxes.Put(b)
 }
 

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 func TestTypedHandlers(t *testing.T) {
@@ -30,7 +30,7 @@ func TestTypedHandlers(t *testing.T) {
 		srv.On("nested", func(_ *sockeye.Socket, v struct{ Data []byte }) int { return len(v.Data) })
 		srv.OnError(func(_ *sockeye.Socket, _ string, err error) { failures <- err })
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	for _, c := range [][2]string{
 		{`420["sum",1,2]`, `430[3]`},
 		{`421["sum",1]`, `431[{"error":"argument 1 is missing"}]`},
@@ -124,7 +124,7 @@ func TestMiddlewareAndConnectErrors(t *testing.T) {
 	w.Expect(`40/members,{"sid":"*`)
 	w.Write(`40/panics,`)
 	w.Expect(`44/panics,{"message":"internal error"}`)
-	x := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket&full=1")
+	x := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket&full=1")
 	x.Expect("0{*")
 	x.Write(`40/members,{"token":"secret"}`)
 	x.Expect(`44/members,{"message":"full"}`)
@@ -158,8 +158,8 @@ func TestRooms(t *testing.T) {
 		srv.On("rooms", func(s *sockeye.Socket) []string { return s.Rooms()[1:] })
 		srv.On("id", func(s *sockeye.Socket) string { return s.ID() })
 	})
-	a, b, c := wire.Connect(t, addr), wire.Connect(t, addr), wire.Connect(t, addr)
-	ask := func(w *wire.WS, q, want string) { t.Helper(); w.Write("420" + q); w.Expect("430" + want) }
+	a, b, c := wiretest.Connect(t, addr), wiretest.Connect(t, addr), wiretest.Connect(t, addr)
+	ask := func(w *wiretest.WS, q, want string) { t.Helper(); w.Write("420" + q); w.Expect("430" + want) }
 	ask(a, `["join","x","y"]`, `[]`)
 	ask(a, `["join","x"]`, `[]`)
 	ask(b, `["join","y"]`, `[]`)
@@ -169,7 +169,7 @@ func TestRooms(t *testing.T) {
 	sync := func() {
 		t.Helper()
 		_ = srv.Emit("sync")
-		for _, w := range []*wire.WS{a, b, c} {
+		for _, w := range []*wiretest.WS{a, b, c} {
 			w.Expect(`42["sync"]`)
 		}
 	}
@@ -249,7 +249,7 @@ func TestServerAsksForAcknowledgement(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{AckTimeout: 50 * time.Millisecond, MaxPendingAcks: 1}, func(srv *sockeye.Server) {
 		srv.On("ask", func(s *sockeye.Socket, question string) error { return s.EmitWithAck(say, "question", question) })
 		srv.On("call", func(s *sockeye.Socket, question string) string {
-			ctx, cancel := context.WithTimeout(context.Background(), wire.Limit)
+			ctx, cancel := context.WithTimeout(context.Background(), wiretest.Limit)
 			defer cancel()
 			a, err := s.Call(ctx, "question", question)
 			if err != nil {
@@ -260,7 +260,7 @@ func TestServerAsksForAcknowledgement(t *testing.T) {
 			return text
 		})
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`42["ask","a?"]`)
 	w.Expect(`420["question","a?"]`)
 	w.Write(`430["yes"]`)
@@ -303,9 +303,9 @@ func TestHandlersThatBlock(t *testing.T) {
 	if testing.Short() {
 		sockets = 100
 	}
-	all := make([]*wire.WS, sockets)
+	all := make([]*wiretest.WS, sockets)
 	for i := range all {
-		all[i] = wire.Connect(t, addr)
+		all[i] = wiretest.Connect(t, addr)
 	}
 	for _, w := range all[:10] {
 		w.Write(`42["block"]`)
@@ -348,12 +348,12 @@ func TestFullMailbox(t *testing.T) {
 				packets = append(packets, `42["n",`+strconv.Itoa(n)+`]`)
 			}
 			if transport == "websocket" {
-				w := wire.Connect(t, addr)
+				w := wiretest.Connect(t, addr)
 				for _, p := range packets {
 					w.Write(p)
 				}
 			} else {
-				p := wire.ConnectPoll(t, addr)
+				p := wiretest.ConnectPoll(t, addr)
 				answered := make(chan struct{})
 				go func() {
 					defer close(answered)
@@ -408,17 +408,17 @@ func TestOrder(t *testing.T) {
 		}
 	}
 	t.Run("websocket", func(t *testing.T) {
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		go emit(srv.Sockets()[0])
 		expect(func() string { return w.Expect("42*") })
 		w.Conn.Close()
 	})
 	t.Run("upgrade", func(t *testing.T) {
 		eventually(t, func() bool { return srv.Of("/").Len() == 0 })
-		p := wire.ConnectPoll(t, addr)
+		p := wiretest.ConnectPoll(t, addr)
 		go emit(srv.Sockets()[0])
 		var got []string
-		w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket&sid="+p.SID)
+		w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket&sid="+p.SID)
 		w.Write("2probe")
 		probed := false
 		for !probed { // polls go on until the probe is answered
@@ -456,9 +456,9 @@ func TestOrderAmongBroadcasts(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
 		srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("room") })
 	})
-	all := make([]*wire.WS, sockets)
+	all := make([]*wiretest.WS, sockets)
 	for i := range all {
-		all[i] = wire.Connect(t, addr)
+		all[i] = wiretest.Connect(t, addr)
 	}
 	members := srv.To("room").Sockets()
 	var wg sync.WaitGroup
@@ -496,9 +496,9 @@ func TestLeaveAndDisconnectDuringBroadcast(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
 		srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("room") })
 	})
-	all := make([]*wire.WS, sockets)
+	all := make([]*wiretest.WS, sockets)
 	for i := range all {
-		all[i] = wire.Connect(t, addr)
+		all[i] = wiretest.Connect(t, addr)
 	}
 	members := srv.To("room").Sockets()
 	for n := range 3 {
@@ -525,7 +525,7 @@ func TestPanicInAHandler(t *testing.T) {
 		srv.On("raw", func(*sockeye.Socket, *sockeye.Event) { panic("on purpose") })
 		srv.On("echo", func(_ *sockeye.Socket, n int) int { return n })
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`421["panic"]`)
 	w.Write(`42["raw"]`)
 	w.Expect(`431[{"error":"internal error"}]`)
@@ -538,7 +538,7 @@ func TestPanicInAHandler(t *testing.T) {
 
 func TestVolatile(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, nil)
-	p := wire.ConnectPoll(t, addr)
+	p := wiretest.ConnectPoll(t, addr)
 	s := srv.Sockets()[0]
 	_ = s.Volatile().Emit("lost") // no poll waits
 	_ = srv.Volatile().Emit("lost, too")
@@ -547,7 +547,7 @@ func TestVolatile(t *testing.T) {
 	if _, body := p.Get(); body != `42["kept"]` {
 		t.Errorf("got %q", body)
 	}
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	_ = s.Broadcast().Volatile().Emit("taken")
 	w.Expect(`42["taken"]`)
 }
@@ -559,7 +559,7 @@ func TestInline(t *testing.T) {
 			return n, s.Emit("echo", n)
 		})
 	})
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	for n := range 100 {
 		w.Write(`421["echo",` + strconv.Itoa(n) + `]`)
 	}
@@ -601,7 +601,7 @@ func TestClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := a.String()
-	w, p := wire.Connect(t, addr), wire.ConnectPoll(t, addr)
+	w, p := wiretest.Connect(t, addr), wiretest.ConnectPoll(t, addr)
 	polled := make(chan string, 1)
 	go func() { _, body := p.Get(); polled <- body }()
 	_ = srv.Emit("last words")
@@ -613,7 +613,7 @@ func TestClose(t *testing.T) {
 	time.Sleep(20 * time.Millisecond) // the second poll is on its way; either way it gets an end
 	closed := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), wire.Limit)
+		ctx, cancel := context.WithTimeout(context.Background(), wiretest.Limit)
 		defer cancel()
 		closed <- srv.Shutdown(ctx)
 	}()

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
-// stressTime is 20 s, or what SOCKEYE_STRESS says.
+// stressTime is 10 s, or what SOCKEYE_STRESS says.
 func stressTime(t *testing.T) time.Duration {
 	if s := os.Getenv("SOCKEYE_STRESS"); s != "" {
 		d, err := time.ParseDuration(s)
@@ -43,9 +43,9 @@ func TestNoLostWakeUp(t *testing.T) {
 func stressWakeUps(t *testing.T, loops int, d time.Duration) {
 	const sockets, emitters = 20, 6
 	addr, srv := serve(t, sockeye.Config{Loops: loops}, nil)
-	all := make([]*wire.WS, sockets)
+	all := make([]*wiretest.WS, sockets)
 	for i := range all {
-		all[i] = wire.Connect(t, addr)
+		all[i] = wiretest.Connect(t, addr)
 	}
 	members := srv.Sockets()
 	arrived := make(chan struct{}, sockets*emitters*8)
@@ -129,22 +129,22 @@ func TestNoGoroutinePerConnection(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
 		srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("room") })
 	})
-	_ = wire.Connect(t, addr)
+	_ = wiretest.Connect(t, addr)
 	before := runtime.NumGoroutine()
 	for range webSockets {
-		_ = wire.Connect(t, addr)
+		_ = wiretest.Connect(t, addr)
 	}
 	conns := 0
 	for range polls {
 		sid := pollHandshake(t, addr)
-		c := wire.Dial(t, addr)
+		c := wiretest.Dial(t, addr)
 		if _, err := fmt.Fprintf(c, "GET /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: h\r\n\r\n", sid); err != nil {
 			t.Fatal(err)
 		}
 		conns++
 	}
 	want := webSockets + polls + 1
-	deadline := time.Now().Add(wire.Limit)
+	deadline := time.Now().Add(wiretest.Limit)
 	for srv.Stats().Engine.Sessions < want && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -160,13 +160,13 @@ func TestNoGoroutinePerConnection(t *testing.T) {
 // net/http's goroutines.
 func pollHandshake(t *testing.T, addr string) (sid string) {
 	t.Helper()
-	c := wire.Dial(t, addr)
+	c := wiretest.Dial(t, addr)
 	defer c.Close()
 	if _, err := fmt.Fprint(c, "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	b := make([]byte, 4096)
-	_ = c.SetReadDeadline(time.Now().Add(wire.Limit))
+	_ = c.SetReadDeadline(time.Now().Add(wiretest.Limit))
 	n, err := c.Read(b)
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // TestEchoAllocs: an echoed event costs at most two allocations, both of the
@@ -53,7 +53,7 @@ func TestBroadcastAllocs(t *testing.T) {
 	const members, broadcasts = 1_000, 50
 	addr, srv := serve(t, sockeye.Config{})
 	hold(t, addr, members-1)
-	last := wire.Connect(t, addr)
+	last := wiretest.Connect(t, addr)
 	emit := func() {
 		for range broadcasts {
 			_ = srv.To("all").Emit("news", "hello, all of you")
@@ -100,7 +100,7 @@ func TestEchoClient(t *testing.T) {
 	}
 	n, _ := strconv.Atoi(os.Getenv("SOCKEYE_ECHO_N"))
 	form := echoForms[os.Getenv("SOCKEYE_ECHO_FORM")]
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	for sent := 0; sent < n; sent += 100 {
 		for range 100 {
 			w.Write(form.send)

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // BenchmarkIdleMemory reports the bytes of heap and stacks that an idle
@@ -77,7 +77,7 @@ func TestHold(t *testing.T) {
 	}
 	n, _ := strconv.Atoi(os.Getenv("SOCKEYE_HOLD_N"))
 	for range n {
-		wire.Connect(t, addr)
+		wiretest.Connect(t, addr)
 	}
 	fmt.Println("held")
 	_, _ = os.Stdin.Read(make([]byte, 1)) // until the parent ends

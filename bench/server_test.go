@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // serve starts a server whose sockets join "all", and answers echo.
@@ -48,7 +48,7 @@ func BenchmarkBroadcast(b *testing.B) {
 			addr, srv := serve(b, sockeye.Config{})
 			got := make(chan struct{}, 4*n)
 			for range n {
-				w := wire.Connect(b, addr)
+				w := wiretest.Connect(b, addr)
 				go func() {
 					for {
 						if _, _, err := w.Read(); err != nil {
@@ -80,7 +80,7 @@ func BenchmarkEcho(b *testing.B) {
 	for name, inline := range map[string]bool{"mailbox": false, "inline": true} {
 		b.Run(name, func(b *testing.B) {
 			addr, _ := serve(b, sockeye.Config{Inline: inline})
-			w := wire.Connect(b, addr)
+			w := wiretest.Connect(b, addr)
 			b.ReportAllocs()
 			for b.Loop() {
 				w.Write(`42["echo","hello, how are you?"]`)
@@ -98,7 +98,7 @@ func BenchmarkConnect(b *testing.B) {
 	b.ReportAllocs()
 	start := cpu()
 	for b.Loop() {
-		_ = wire.Connect(b, addr).Conn.Close()
+		_ = wiretest.Connect(b, addr).Conn.Close()
 	}
 	b.ReportMetric(float64((cpu()-start).Nanoseconds())/float64(b.N), "cpu-ns/op")
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // BenchmarkSlowReaders is a broadcast of 4 kB every 20 ms to 1,000 readers in a
@@ -83,9 +83,9 @@ func TestSlowReaders(t *testing.T) {
 	}
 	stopped, _ := strconv.Atoi(os.Getenv("SOCKEYE_SLOW_STOPPED"))
 	results := make(chan []time.Duration)
-	var idle []*wire.WS
+	var idle []*wiretest.WS
 	for i := range 1000 {
-		w := wire.Connect(t, addr)
+		w := wiretest.Connect(t, addr)
 		if i < stopped {
 			_ = w.Conn.(*net.TCPConn).SetReadBuffer(4096)
 			idle = append(idle, w)

@@ -10,14 +10,14 @@ import (
 	"github.com/gobwas/ws/wsutil"
 	"github.com/sockeye-io/sockeye/proto/ws"
 
-	"github.com/sockeye-io/sockeye/internal/wsvectors"
+	"github.com/sockeye-io/sockeye/internal/vectors"
 )
 
 // BenchmarkWebSocketRead reads one message a round, from memory.
 func BenchmarkWebSocketRead(b *testing.B) {
 	// The mask is removed in place each round: only one of zeros leaves the text
 	// what it is.
-	frame := func(f wsvectors.Frame, payload string) []byte {
+	frame := func(f vectors.Frame, payload string) []byte {
 		f.Payload = []byte(payload)
 		return f.Append(nil)
 	}
@@ -29,28 +29,28 @@ func BenchmarkWebSocketRead(b *testing.B) {
 	ascii := strings.Repeat("The quick brown fox. ", 1<<16/20)
 	greek := strings.Repeat("κόσμε ", 1<<16/11)
 	quarter := ascii[:16<<10]
-	fragments := frame(wsvectors.Frame{Op: text, Part: true}, "x")
+	fragments := frame(vectors.Frame{Op: text, Part: true}, "x")
 	for range 998 {
-		fragments = append(fragments, frame(wsvectors.Frame{Part: true}, "x")...)
+		fragments = append(fragments, frame(vectors.Frame{Part: true}, "x")...)
 	}
-	fragments = append(fragments, frame(wsvectors.Frame{}, "x")...)
+	fragments = append(fragments, frame(vectors.Frame{}, "x")...)
 
 	for _, c := range []struct {
 		name   string
 		stream []byte
 		piece  int // bytes that arrive at a time
 	}{
-		{"text-20B", frame(wsvectors.Frame{Op: text}, `42["chat","hello you`), 1 << 20},
-		{"text-100B", frame(wsvectors.Frame{Op: text}, ascii[:100]), 1 << 20},
-		{"binary-100B", frame(wsvectors.Frame{Op: binary}, ascii[:100]), 1 << 20},
-		{"binary-64KiB", frame(wsvectors.Frame{Op: binary}, ascii[:1<<16]), 1 << 20},
-		{"text-64KiB", frame(wsvectors.Frame{Op: text}, ascii[:1<<16]), 1 << 20},
-		{"text-64KiB-greek", frame(wsvectors.Frame{Op: text}, greek), 1 << 20},
-		{"text-64KiB-in-4KiB-pieces", frame(wsvectors.Frame{Op: text}, ascii[:1<<16]), 4 << 10},
-		{"text-1MB-in-64KiB-pieces", frame(wsvectors.Frame{Op: text}, strings.Repeat(ascii[:1000], 1000)), 64 << 10},
+		{"text-20B", frame(vectors.Frame{Op: text}, `42["chat","hello you`), 1 << 20},
+		{"text-100B", frame(vectors.Frame{Op: text}, ascii[:100]), 1 << 20},
+		{"binary-100B", frame(vectors.Frame{Op: binary}, ascii[:100]), 1 << 20},
+		{"binary-64KiB", frame(vectors.Frame{Op: binary}, ascii[:1<<16]), 1 << 20},
+		{"text-64KiB", frame(vectors.Frame{Op: text}, ascii[:1<<16]), 1 << 20},
+		{"text-64KiB-greek", frame(vectors.Frame{Op: text}, greek), 1 << 20},
+		{"text-64KiB-in-4KiB-pieces", frame(vectors.Frame{Op: text}, ascii[:1<<16]), 4 << 10},
+		{"text-1MB-in-64KiB-pieces", frame(vectors.Frame{Op: text}, strings.Repeat(ascii[:1000], 1000)), 64 << 10},
 		{"text-4-fragments-of-16KiB", join(
-			frame(wsvectors.Frame{Op: text, Part: true}, quarter), frame(wsvectors.Frame{Part: true}, quarter),
-			frame(wsvectors.Frame{Part: true}, quarter), frame(wsvectors.Frame{}, quarter)), 1 << 20},
+			frame(vectors.Frame{Op: text, Part: true}, quarter), frame(vectors.Frame{Part: true}, quarter),
+			frame(vectors.Frame{Part: true}, quarter), frame(vectors.Frame{}, quarter)), 1 << 20},
 		{"text-1000-fragments-of-1B", fragments, 1 << 20},
 	} {
 		b.Run(c.name, func(b *testing.B) {
@@ -80,7 +80,7 @@ func BenchmarkWebSocketRead(b *testing.B) {
 	}
 
 	// For comparison: the blocking reader of gobwas/ws.
-	stream := frame(wsvectors.Frame{Op: text}, ascii[:100])
+	stream := frame(vectors.Frame{Op: text}, ascii[:100])
 	b.Run("text-100B/wsutil", func(b *testing.B) {
 		b.ReportAllocs()
 		b.SetBytes(int64(len(stream)))
@@ -109,9 +109,9 @@ func BenchmarkWebSocketFrameHeader(b *testing.B) {
 	}{{"100B", 100}, {"1KiB", 1 << 10}, {"64KiB", 1 << 16}} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
-			message := make([]byte, ws.FrameRoom+c.size)
+			message := make([]byte, ws.FrameHeadroom+c.size)
 			for b.Loop() {
-				if ws.PutFrameHeader(message, ws.FrameRoom, false) > 8 {
+				if ws.PutFrameHeader(message, ws.FrameHeadroom, false) > 8 {
 					b.Fatal("no room was used")
 				}
 			}

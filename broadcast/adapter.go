@@ -25,7 +25,7 @@ type Options struct {
 	// Local keeps the message on this server.
 	Local bool
 	// NoWait never waits: for those who hold a lock, and have called
-	// Rooms.WaitForRoom before they took it.
+	// Rooms.WaitForSpace before they took it.
 	NoWait bool
 	// Context, if not nil, bounds the wait.
 	Context context.Context //nolint:containedctx // of one call

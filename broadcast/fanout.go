@@ -74,13 +74,16 @@ func (r *Rooms) Broadcast(msg *engine.Message, o Options) error {
 	return err
 }
 
-// WaitForRoom waits until the loops of members that o selects are not far behind
+// WaitForSpace waits until the loops of members that o selects are not far behind
 // with earlier broadcasts, unless the caller is a loop. Its error is Broadcast's.
-func (r *Rooms) WaitForRoom(o Options) error {
+func (r *Rooms) WaitForSpace(o Options) error {
 	if netpoll.OnLoop() {
 		return nil
 	}
 	for _, sh := range r.shards {
+		if sh.hasSpace(&o) {
+			continue
+		}
 		ok, err := sh.reserve(&o)
 		if ok {
 			sh.unreserve()
@@ -103,7 +106,7 @@ func (sh *shard) reserve(o *Options) (ok bool, err error) {
 	addressed := sh.addressed(o)
 	sh.mu.Unlock()
 	if addressed {
-		if err := sh.loop.WaitForRoom(ctx); err != nil {
+		if err := sh.loop.WaitForSpace(ctx); err != nil {
 			return false, err
 		}
 	}
@@ -139,6 +142,14 @@ func (sh *shard) reserve(o *Options) (ok bool, err error) {
 		err = ctx.Err()
 	}
 	return ok, err
+}
+
+// hasSpace tells whether nobody has to wait.
+func (sh *shard) hasSpace(o *Options) bool {
+	sh.mu.Lock()
+	free, addressed := !sh.closed && sh.pending < maxPending, sh.addressed(o)
+	sh.mu.Unlock()
+	return free && (!addressed || sh.loop.HasSpace())
 }
 
 // tryReserve is reserve without waiting.
@@ -189,7 +200,7 @@ func (sh *shard) send(msg *engine.Message, o *Options, reserved bool) bool {
 	if !sh.closed {
 		if f := sh.prepare(o); f != nil {
 			f.msg = msg.Retain()
-			if !sh.loop.PostNow(startFanout, f, nil, msg.Size()) {
+			if !sh.loop.PostNow(startFanoutOnLoop, f, nil, msg.Size()) {
 				f.free()
 			}
 			return true
@@ -246,7 +257,7 @@ func (rm *room) snapshot(to []snapshot) []snapshot {
 
 // --- on the loop ---
 
-func startFanout(a, _ any) {
+func startFanoutOnLoop(a, _ any) {
 	f := a.(*fanout)
 	sh := f.shard
 	if f.exclude != nil {
@@ -315,8 +326,8 @@ const (
 	gatherMax  = 25 * time.Millisecond
 )
 
-// goOn serves the next chunk now if nothing is under way yet, or sees to it
-// that the next turn does.
+// goOn serves the next chunk now if nothing is under way yet, else in the next
+// turn.
 func (sh *shard) goOn() {
 	if sh.queued || !sh.inLap() {
 		return
@@ -324,11 +335,11 @@ func (sh *shard) goOn() {
 	sh.step(chunk)
 	if sh.inLap() {
 		sh.queued = true
-		sh.loop.Post(continueFanouts, sh, nil, 0)
+		sh.loop.Post(continueFanoutsOnLoop, sh, nil, 0)
 	}
 }
 
-func continueFanouts(a, _ any) {
+func continueFanoutsOnLoop(a, _ any) {
 	sh := a.(*shard)
 	sh.queued = false
 	sh.goOn()
@@ -412,7 +423,7 @@ func (sh *shard) walk(f *fanout, n int) int {
 	return n
 }
 
-// joinAt settles g for m too if m stands at the same place of its snapshot.
+// joinAt settles the fan-out g for m, too, if m is member i of target t in g's snapshot.
 func (g *fanout) joinAt(m *Member, t, i int) bool {
 	if m.settled >= g.seq {
 		return true // excluded
@@ -459,7 +470,7 @@ func (f *fanout) addresses(m *Member) bool {
 		}
 		at := m.index(s.room)
 		if m.leaving == 0 && (at == nil || int(*at) > len(s.members)) {
-			continue // settleLeft has run, or it has joined later: places only come down
+			continue // settleLeftOnLoop has run, or it has joined later: places only come down
 		}
 		if at != nil && int(*at) <= len(s.members) && s.members[*at-1] == m {
 			return true
@@ -471,8 +482,8 @@ func (f *fanout) addresses(m *Member) bool {
 	return false
 }
 
-// settleLeft settles a member that has just left a room.
-func settleLeft(a, b any) {
+// settleLeftOnLoop settles a member that has just left a room.
+func settleLeftOnLoop(a, b any) {
 	sh, m := a.(*shard), b.(*Member)
 	sh.mu.Lock()
 	m.leaving--

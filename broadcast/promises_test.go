@@ -83,7 +83,7 @@ func TestEveryWaiterIsWoken(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		waiting.Go(func() { _ = r.WaitForRoom(Options{}) })
+		waiting.Go(func() { _ = r.WaitForSpace(Options{}) })
 		nobody.Go(func() {
 			if err := r.Broadcast(msg, Options{Rooms: []string{fmt.Sprint("nobody", i)}}); err != nil {
 				t.Error(err)

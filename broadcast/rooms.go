@@ -26,7 +26,7 @@ type Member struct {
 	room    membership    // the first; its room is nil if there is none
 	more    *[]membership // further ones; nil if there are none
 	all     int32         // index among all members, from 1; 0 before Add, removed after Remove
-	leaving int32         // calls of Leave whose settleLeft has not run yet
+	leaving int32         // calls of Leave whose settleLeftOnLoop has not run yet
 
 	// Loop-owned.
 	settled uint64 // the last fan-out that is settled for the member
@@ -48,7 +48,8 @@ type room struct {
 	members []*Member
 	shared  bool // a fan-out has a snapshot of members: copy before removing
 
-	everyone bool // it is that of all members. Immutable.
+	// Immutable after New.
+	everyone bool // it is the room of all members
 }
 
 // Rooms is the index of one namespace's members on this server, and the
@@ -82,10 +83,10 @@ type shard struct {
 	active   []*fanout     // in the order of seq
 	lap      int           // active[:lap] go around together; the others wait
 	queued   bool          // a job that goes on with the lap is posted
-	together int           // fan-outs in the last lap, and those that came during it
-	began    time.Duration // the lap
-	gather   time.Duration // until when the next lap may wait for company
-	timer    netpoll.Timer // ends that
+	together int           // how many fan-outs were in the last lap or came during it
+	began    time.Duration // when the lap began
+	gather   time.Duration // until when the next lap waits for more fan-outs
+	timer    netpoll.Timer // when it waits no longer
 }
 
 // New makes an empty index over the loops of g. deliver is called on a
@@ -176,7 +177,7 @@ func (r *Rooms) Leave(m *Member, name string) {
 	sh.mu.Unlock()
 	if left {
 		// What was broadcast to the room before still reaches the member.
-		if !sh.loop.Post(settleLeft, sh, m, 0) {
+		if !sh.loop.Post(settleLeftOnLoop, sh, m, 0) {
 			return // the loop has ended
 		}
 	}

@@ -2,7 +2,7 @@
 # Checks the format of all Go files; with -w, formats them.
 . "$(dirname "$0")/lib.sh"
 
-gofumpt=$(tool "$GOFUMPT")
+gofumpt=$(tool mvdan.cc/gofumpt)
 mapfile -t files < <(git ls-files --cached --others --exclude-standard -- '*.go' | while read -r f; do [ -f "$f" ] && echo "$f"; done)
 if [ "${1:-}" = -w ]; then
 	exec "$gofumpt" -w "${files[@]}"

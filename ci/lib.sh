@@ -3,9 +3,6 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-GOFUMPT=mvdan.cc/gofumpt@v0.12.0
-STATICCHECK=honnef.co/go/tools/cmd/staticcheck@v0.8.2
-
 # step prints a line of progress.
 step() { printf '==> %s\n' "$*"; }
 
@@ -15,10 +12,13 @@ die() {
 	exit 1
 }
 
-# modules lists the folders of all Go modules of the repository.
-modules() {
+# all_modules lists the folders of all Go modules of the repository.
+all_modules() {
 	git ls-files --cached --others --exclude-standard -- go.mod '*/go.mod' | sort -u | while read -r f; do dirname "$f"; done
 }
+
+# modules lists those with packages: tools/ only pins the tools.
+modules() { all_modules | grep -vx tools; }
 
 # in_modules runs a command in the folder of each module.
 in_modules() {
@@ -45,16 +45,11 @@ module_of() {
 	printf '%s\n' "$dir"
 }
 
-# tool installs a pinned tool into .tools/, unless it is there and was built by
-# this Go, and prints its path.
+# tool installs a tool, of the version that tools/go.mod pins, into .tools/, unless
+# it is there, and prints its path.
 tool() {
-	local name=${1%@*} version=${1#*@} path
-	path=$PWD/.tools/$(basename "$name")
-	if ! { [ -x "$path" ] && go version -m "$path" | grep -q "$version" && go version "$path" | grep -q "$(go env GOVERSION)"; }; then
-		step "installing $1" >&2
-		GOBIN=$PWD/.tools GOFLAGS= go install "$1"
-	fi
-	printf '%s\n' "$path"
+	GOBIN=$PWD/.tools GOFLAGS= go install -C tools "$1"
+	printf '%s\n' "$PWD/.tools/$(basename "$1")"
 }
 
 # debian installs Debian packages.

@@ -2,6 +2,6 @@
 # staticcheck of all modules.
 . "$(dirname "$0")/lib.sh"
 
-staticcheck=$(tool "$STATICCHECK")
+staticcheck=$(tool honnef.co/go/tools/cmd/staticcheck)
 step "staticcheck"
 in_modules "$staticcheck" ./...

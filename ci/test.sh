@@ -9,7 +9,7 @@ CI_RESULTS=$(mktemp)
 export CI_RESULTS
 trap 'rm -f "$CI_RESULTS"' EXIT
 
-for s in fmt vet lint race stress sim interop fuzz bench; do
+for s in fmt tidy vet lint vuln cross race stress sim interop fuzz bench; do
 	"ci/$s.sh"
 done
 

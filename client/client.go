@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/fifo"
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
@@ -39,8 +40,8 @@ type Client struct {
 	calls    map[uint64]*call
 	nextAck  uint64
 
-	queue        []job // for dispatch
-	dispatching  bool  // a goroutine does
+	queue        fifo.Queue[job] // for dispatch
+	dispatching  bool            // a goroutine does
 	eventsQueued int
 	bytesQueued  int
 	hooksQueued  int
@@ -263,7 +264,7 @@ func (c *Client) happen(e lifeEvent, x happening) bool {
 		return false
 	}
 	c.life = to
-	m.room.wake()
+	m.space.wake()
 	m.changed.wake()
 
 	switch from {
@@ -398,7 +399,7 @@ func (c *Client) auth() ([]byte, error) {
 
 // withOffset adds what connection state recovery needs. m.mu is held.
 func (c *Client) withOffset(auth []byte) ([]byte, error) {
-	if c.pid == "" || c.offset == "" {
+	if c.pid == "" {
 		return auth, nil
 	}
 	fields := map[string]any{}
@@ -411,7 +412,10 @@ func (c *Client) withOffset(auth []byte) ([]byte, error) {
 			fields[k] = v
 		}
 	}
-	fields["pid"], fields["offset"] = c.pid, c.offset
+	fields["pid"] = c.pid
+	if c.offset != "" { // or no event has come yet
+		fields["offset"] = c.offset
+	}
 	return json.Marshal(fields)
 }
 

@@ -342,6 +342,22 @@ func TestRecovery(t *testing.T) {
 	})
 }
 
+// A client that has got no event yet comes back, too.
+func TestRecoveryWithoutAnEvent(t *testing.T) {
+	addr, srv := serve(t, sockeye.Config{Recovery: &sockeye.Recovery{}})
+	x := newCutter(t, addr)
+	c := dial(t, "http://"+x.addr, quick("websocket"))
+	got := values(t, c, "n")
+	id := c.ID()
+	x.hold()
+	eventually(t, func() bool { return srv.RecoveryStats().Sockets == 1 })
+	_ = srv.Emit("n", 1)
+	x.open()
+	if v := next(t, got); v[0] != float64(1) || !c.Recovered() || c.ID() != id {
+		t.Errorf("%v; recovered %v, id %s, was %s", v, c.Recovered(), c.ID(), id)
+	}
+}
+
 // cutter is a proxy whose connections can be cut.
 type cutter struct {
 	addr  string

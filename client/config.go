@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -117,30 +118,20 @@ func (c Config) validate() error {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Path == "" {
-		c.Path = "/socket.io/"
-	}
+	c.Path = cmp.Or(c.Path, "/socket.io/")
 	if c.Transports == nil {
 		c.Transports = []string{"polling", "websocket"}
 	}
 	c.Header = c.Header.Clone()
-	for p, v := range map[*time.Duration]time.Duration{
-		&c.ReconnectDelay: time.Second, &c.ReconnectDelayMax: 5 * time.Second, &c.ConnectTimeout: 20 * time.Second,
-	} {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	for p, v := range map[*int]int{
-		&c.MaxMessageBytes: 64 << 20, &c.MaxBuffered: 1_000, &c.MaxBufferedBytes: 16 << 20,
-		&c.MaxQueued: 1_000, &c.MaxQueuedBytes: 16 << 20, &c.MaxCalls: 10_000,
-	} {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.ReconnectDelay = cmp.Or(c.ReconnectDelay, time.Second)
+	c.ReconnectDelayMax = cmp.Or(c.ReconnectDelayMax, 5*time.Second)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 20*time.Second)
+	c.MaxMessageBytes = cmp.Or(c.MaxMessageBytes, 64<<20)
+	c.MaxBuffered = cmp.Or(c.MaxBuffered, 1_000)
+	c.MaxBufferedBytes = cmp.Or(c.MaxBufferedBytes, 16<<20)
+	c.MaxQueued = cmp.Or(c.MaxQueued, 1_000)
+	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, 16<<20)
+	c.MaxCalls = cmp.Or(c.MaxCalls, 10_000)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	return c
 }

@@ -139,7 +139,7 @@ type sending struct {
 	call       *call  // registered when the message is sent, or kept
 }
 
-// send sends a message, or keeps it. It waits for room, until ctx is done.
+// send sends a message, or keeps it. It waits for space, until ctx is done.
 func (c *Client) send(ctx context.Context, msg *message, how sending) error {
 	m := c.m
 	m.mu.Lock()
@@ -173,7 +173,7 @@ func (c *Client) send(ctx context.Context, msg *message, how sending) error {
 		case how.volatile:
 			return nil
 		}
-		m.waitForRoom(ctx)
+		m.waitForSpace(ctx)
 	}
 }
 
@@ -186,16 +186,16 @@ func (c *Client) await(how sending) {
 	}
 }
 
-// waitForRoom waits until less waits for the server, or something else has changed.
+// waitForSpace waits until less waits for the server, or something else has changed.
 // m.mu is held, but not while it waits.
-func (m *manager) waitForRoom(ctx context.Context) {
+func (m *manager) waitForSpace(ctx context.Context) {
 	done := ctx.Done()
-	room := m.room.wait()
+	space := m.space.wait()
 	m.senders++
 	m.changed.wake() // the server may not read until it is read
 	m.mu.Unlock()
 	select {
-	case <-room:
+	case <-space:
 	case <-done:
 	}
 	m.mu.Lock()

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/sockeye-io/sockeye/internal/binary"
+	"github.com/sockeye-io/sockeye/internal/arguments"
 	"github.com/sockeye-io/sockeye/proto/eio"
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
@@ -21,7 +21,8 @@ type Args struct {
 func (a Args) Len() int { return len(a.list) }
 
 // Decode decodes the first arguments into what dst point to, as encoding/json
-// does. A *[]byte takes binary; in an any it is []byte at any depth. The error is
+// does. A *[]byte takes binary; in an any, a []any or a map[string]any it is []byte at
+// any depth. The error is
 // ErrMissingArgument or encoding/json's.
 func (a Args) Decode(dst ...any) error {
 	for i, p := range dst {
@@ -43,12 +44,10 @@ func (a Args) decode(i int, dst any) error {
 			*p = a.attachments[num]
 			return nil
 		}
-	case *any:
-		if err := json.Unmarshal(arg, p); err != nil {
-			return err
-		}
-		*p = binary.Restore(*p, a.attachments)
-		return nil
+	case *any, *[]any, *map[string]any:
+		err := json.Unmarshal(arg, dst)
+		arguments.Restore(dst, a.attachments)
+		return err
 	}
 	if len(a.attachments) > 0 {
 		resolved, err := sio.AppendResolved(nil, arg, a.attachments)
@@ -154,15 +153,15 @@ type message struct {
 
 // encode encodes an event or an answer.
 func encode(p sio.Packet, values []any) (*message, error) {
-	var attachments [][]byte
-	data, err := json.Marshal(binary.Extract(append([]any{}, values...), &attachments))
-	if err != nil {
-		return nil, fmt.Errorf("client: %w", err)
+	enc := arguments.Encoder{Codec: arguments.JSON{}}
+	data := enc.AppendArray(nil, values)
+	if enc.Err != nil {
+		return nil, fmt.Errorf("client: %w", enc.Err)
 	}
-	if p.Attachments = len(attachments); p.Attachments > 0 {
+	if p.Attachments = len(enc.Attachments); p.Attachments > 0 {
 		p.Type += sio.BinaryEvent - sio.Event
 	}
-	return newMessage(append(sio.AppendHeader(nil, p), data...), attachments...), nil
+	return newMessage(append(sio.AppendHeader(nil, p), data...), enc.Attachments...), nil
 }
 
 func newMessage(text []byte, attachments ...[]byte) *message {

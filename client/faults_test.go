@@ -1,10 +1,13 @@
 package client_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -295,6 +298,64 @@ func mute(t *testing.T) (addr string) {
 		}
 	}()
 	return ln.Addr().String()
+}
+
+// A poll is not sent again when its connection breaks: what the server has answered
+// would be lost, and nobody would know.
+func TestPollIsNotSentAgain(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	polls := make(chan string, 10)
+	var opened atomic.Int32
+	answer := func(r *http.Request) string {
+		sid := r.URL.Query().Get("sid")
+		switch {
+		case sid == "":
+			return fmt.Sprintf(`0{"sid":"s%d","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`, opened.Add(1))
+		case r.Method == http.MethodPost:
+			return "ok"
+		}
+		select {
+		case polls <- sid:
+		default:
+		}
+		if len(polls) == 1 {
+			return `40{"sid":"a"}`
+		}
+		return "" // the answer is lost
+	}
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				for in := bufio.NewReader(c); ; {
+					r, err := http.ReadRequest(in)
+					if err != nil {
+						return
+					}
+					_, _ = io.Copy(io.Discard, r.Body)
+					body := answer(r)
+					if body == "" {
+						return
+					}
+					_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+				}
+			}()
+		}
+	}()
+	_ = dial(t, "http://"+ln.Addr().String(), quick("polling"))
+	for _, want := range []string{"s1", "s1", "s2"} {
+		if got := next(t, polls); got != want {
+			t.Errorf("a poll of %s, not %s", got, want)
+		}
+	}
 }
 
 // Dial's error tells why it has ended, at once.

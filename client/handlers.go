@@ -119,7 +119,7 @@ type job struct {
 // attempt to connect, a CONNECT.
 const maxHooks = 64
 
-// tell has hooks called after what waits already. m.mu is held.
+// tell queues a call of hooks behind what waits already. m.mu is held.
 func tell[F any](c *Client, list hooks[F], call func(f F)) {
 	for _, h := range list {
 		c.hooksQueued++
@@ -129,10 +129,10 @@ func tell[F any](c *Client, list hooks[F], call func(f F)) {
 
 // push queues a job. m.mu is held.
 func (c *Client) push(j job) {
-	if len(c.queue) == 0 && !c.dispatching {
+	if c.queue.Len() == 0 && !c.dispatching {
 		c.lastTaken = time.Now()
 	}
-	c.queue = append(c.queue, j)
+	c.queue.Push(j)
 	if !c.dispatching {
 		c.dispatching = true
 		go c.dispatch()
@@ -148,7 +148,11 @@ func (c *Client) pushEvent(e *Event) {
 
 // dropEvents forgets the events that wait: nobody wants them any more. m.mu is held.
 func (c *Client) dropEvents() {
-	c.queue = slices.DeleteFunc(c.queue, func(j job) bool { return j.event != nil })
+	for range c.queue.Len() {
+		if j := c.queue.Pop(); j.event == nil {
+			c.queue.Push(j)
+		}
+	}
 	c.eventsQueued, c.bytesQueued = 0, 0
 	c.m.changed.wake()
 }
@@ -185,13 +189,12 @@ func (c *Client) dispatch() {
 func (c *Client) take() (j job, ok bool) {
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
-	if len(c.queue) == 0 {
-		c.queue, c.dispatching = nil, false
+	if c.queue.Len() == 0 {
+		c.queue.Clear(0)
+		c.dispatching = false
 		return job{}, false
 	}
-	j = c.queue[0]
-	c.queue[0] = job{}
-	c.queue = c.queue[1:]
+	j = c.queue.Pop()
 	c.lastTaken = time.Now()
 	if j.event != nil {
 		c.eventsQueued--

@@ -36,8 +36,8 @@ type manager struct {
 	ctx     context.Context    // of the attempts
 	cancel  context.CancelFunc // when nobody needs the link any more
 	calls   int                // that wait, of all Clients
-	senders int                // who wait for room
-	room    signal             // there may be some
+	senders int                // who wait for space
+	space   signal             // there may be some
 	changed signal             // for the reader and for run: what they wait for may have come
 }
 
@@ -207,7 +207,7 @@ func (m *manager) end(s *session) {
 	for _, c := range m.clients {
 		c.happen(cut, happening{reason: reason})
 	}
-	m.room.wake()
+	m.space.wake()
 	close(s.ended)
 }
 

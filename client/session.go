@@ -287,7 +287,7 @@ func (s *session) write() {
 			return // the reader sees the end
 		}
 		s.m.mu.Lock()
-		s.m.room.wake()
+		s.m.space.wake()
 		s.m.mu.Unlock()
 	}
 }
@@ -356,7 +356,7 @@ func (s *session) unsend() {
 		}
 		return m.void
 	})
-	s.m.room.wake()
+	s.m.space.wake()
 }
 
 // sendPong sends a pong, before all else. m.mu is held.
@@ -442,7 +442,7 @@ func (s *session) stop(why error) {
 		}
 		s.out, s.outBytes = nil, 0
 		s.work.wake()
-		s.m.room.wake()
+		s.m.space.wake()
 		s.m.changed.wake()
 	}
 	t := s.t

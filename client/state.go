@@ -35,7 +35,7 @@ type lifeEvent uint8
 
 const (
 	wanted   lifeEvent = iota // Connect
-	reached                   // the link is open, and has room for a CONNECT
+	reached                   // the link is open, and has space for a CONNECT
 	prepared                  // the auth is there
 	accepted                  // the server's CONNECT
 	refused                   // the server's CONNECT_ERROR, or there is no auth

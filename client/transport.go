@@ -96,6 +96,13 @@ func (p *polling) farewell() error {
 	return err
 }
 
+// once is an empty body that keeps net/http from sending a request again, as it does
+// with a GET when a connection that it has used before breaks: what the server has
+// answered to the first would be lost.
+type once struct{}
+
+func (once) Read([]byte) (int, error) { return 0, io.EOF }
+
 func (p *polling) do(method string, body []byte) ([]byte, error) {
 	ctx := p.ctx
 	if method == http.MethodPost {
@@ -103,7 +110,11 @@ func (p *polling) do(method string, body []byte) ([]byte, error) {
 		ctx, cancel = context.WithTimeout(ctx, writeTimeout)
 		defer cancel()
 	}
-	r, err := http.NewRequestWithContext(ctx, method, p.m.address("polling", p.sid), bytes.NewReader(body))
+	var content io.Reader = bytes.NewReader(body)
+	if body == nil {
+		content = once{}
+	}
+	r, err := http.NewRequestWithContext(ctx, method, p.m.address("polling", p.sid), content)
 	if err != nil {
 		return nil, err
 	}

@@ -1,53 +1,360 @@
 package docs_test
 
 import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-var (
-	namedTest   = regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9]*)`")
-	definedTest = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Z][A-Za-z0-9]*)\(`)
-)
-
-// TestNamedTests: each test that a text names is there.
-func TestNamedTests(t *testing.T) {
-	there := map[string]bool{}
-	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, "_test.go") {
-			return err
+// texts are what is to be true on every commit. CHANGELOG.md and decisions/ tell of
+// the past.
+func texts(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, file := range append(files, "../README.md", "../CONTRIBUTING.md", "../SECURITY.md") {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
 		}
-		b, err := os.ReadFile(path)
-		for _, m := range definedTest.FindAllSubmatch(b, -1) {
-			there[string(m[1])] = true
+		all[file] = string(b)
+	}
+	return all
+}
+
+// tree is every file of the project, by its path from the root.
+func tree(t *testing.T) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (d.Name() == "node_modules" || strings.HasPrefix(d.Name(), ".") && len(d.Name()) > 2 && d.Name() != ".github") {
+			return fs.SkipDir
+		}
+		if err == nil && !d.IsDir() {
+			files = append(files, filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator))))
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	texts, err := filepath.Glob("*.md")
+	return files
+}
+
+var (
+	codeBlock = regexp.MustCompile("(?s)```.*?```")
+	codeSpan  = regexp.MustCompile("`([^`\n]+)`")
+	link      = regexp.MustCompile(`\]\(([^)#\s]+)[^)]*\)`)
+	fileName  = regexp.MustCompile(`^[\w./*-]+\.(go|md|sh|txt|js|py|yml|json|svg|conf|cfg)$`)
+	makeRule  = regexp.MustCompile(`\bmake ([a-z][a-z-]*)`)
+	goName    = regexp.MustCompile(`^(?:(?:sockeye|client|s|srv|ns|op|e)\.)?([A-Z][a-z]\w*(?:\.[A-Z]\w*)*)(?:\(.*\))?$`)
+	testName  = regexp.MustCompile(`^(?:\w+\.)?((?:Test|Fuzz|Benchmark)[A-Z]\w*)(?:/.*)?$`)
+	tests     = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w*)\(`)
+)
+
+// TestFilesThatTextsName are there, and so are those that they link to.
+func TestFilesThatTextsName(t *testing.T) {
+	files := tree(t)
+	named := 0
+	for text, content := range texts(t) {
+		for _, m := range codeSpan.FindAllStringSubmatch(codeBlock.ReplaceAllString(content, ""), -1) {
+			name := m[1]
+			if !fileName.MatchString(name) || notOurs[name] {
+				continue
+			}
+			named++
+			if !slices.ContainsFunc(files, func(file string) bool {
+				ok, _ := path.Match(name, file)
+				base, _ := path.Match(name, path.Base(file))
+				return ok || base || strings.HasSuffix(file, "/"+name)
+			}) {
+				t.Errorf("%s names the file %s, which is not there", text, name)
+			}
+		}
+		for _, m := range link.FindAllStringSubmatch(content, -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			named++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(text), m[1])); err != nil {
+				t.Errorf("%s links to %s: %v", text, m[1], err)
+			}
+		}
+	}
+	if named < 80 {
+		t.Errorf("only %d files are named", named)
+	}
+}
+
+// TestCommandsThatTextsName are rules of the Makefile, and each rule has its script.
+func TestCommandsThatTextsName(t *testing.T) {
+	b, err := os.ReadFile("../Makefile")
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := 0
-	for _, text := range texts {
-		b, err := os.ReadFile(text)
+	rules := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^([a-z-]+):`).FindAllStringSubmatch(string(b), -1) {
+		rules[m[1]] = true
+	}
+	for _, m := range regexp.MustCompile(`@(ci/\S+)`).FindAllStringSubmatch(string(b), -1) {
+		if _, err := os.Stat("../" + m[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	for text, content := range texts(t) {
+		code := strings.Join(slices.Concat(codeBlock.FindAllString(content, -1), codeSpan.FindAllString(content, -1), indented(content)), "\n")
+		for _, m := range makeRule.FindAllStringSubmatch(code, -1) {
+			if !rules[m[1]] {
+				t.Errorf("%s names make %s, which is not there", text, m[1])
+			}
+		}
+	}
+}
+
+// indented are the lines of a text that are code by their indentation.
+func indented(text string) (lines []string) {
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "    ") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// TestNamesThatTextsUse: each test, and each exported identifier, that a text names is
+// there, as Type.Member or alone.
+func TestNamesThatTextsUse(t *testing.T) {
+	known := map[string]bool{}
+	for _, file := range tree(t) {
+		if !strings.HasSuffix(file, ".go") {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join("..", file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range namedTest.FindAllSubmatch(b, -1) {
+		if strings.HasSuffix(file, "_test.go") {
+			for _, m := range tests.FindAllSubmatch(b, -1) {
+				known[string(m[1])] = true
+			}
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, b, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addNames(known, path.Dir(file), f)
+	}
+	named := 0
+	for text, content := range texts(t) {
+		for _, m := range codeSpan.FindAllStringSubmatch(codeBlock.ReplaceAllString(content, ""), -1) {
+			name := m[1]
+			if test := testName.FindStringSubmatch(name); test != nil {
+				name = test[1]
+			} else if ident := goName.FindStringSubmatch(name); ident != nil && !notOurs[ident[1]] {
+				name = ident[1]
+			} else {
+				continue
+			}
 			named++
-			if !there[string(m[1])] {
+			parts := strings.Split(name, ".")
+			if long := shorthands[parts[0]]; long != "" && len(parts) == 2 {
+				name = long + "." + parts[1]
+			}
+			if !known[name] && !(len(parts) > 2 && known[strings.Join(parts[len(parts)-2:], ".")]) {
 				t.Errorf("%s names %s, which is not there", text, m[1])
 			}
 		}
 	}
-	if named < 50 {
-		t.Errorf("only %d tests are named", named)
+	if named < 300 {
+		t.Errorf("only %d names are checked", named)
+	}
+}
+
+// addNames adds what a file declares: names, and Type.Member for fields and methods,
+// those of embedded types included under their own type.
+func addNames(known map[string]bool, dir string, f *ast.File) {
+	for _, d := range f.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			known[d.Name.Name] = true
+			if d.Recv != nil {
+				recv := d.Recv.List[0].Type
+				if star, ok := recv.(*ast.StarExpr); ok {
+					recv = star.X
+				}
+				if id, ok := recv.(*ast.Ident); ok {
+					name := id.Name
+					if name == "handlers" { // embedded by these
+						for _, by := range []string{"Server", "Namespace", "ParentNamespace"} {
+							known[by+"."+d.Name.Name] = true
+						}
+					}
+					if name == "Namespace" { // embedded by Server
+						known["Server."+d.Name.Name] = true
+					}
+					known[name+"."+d.Name.Name] = true
+				}
+			}
+		case *ast.GenDecl:
+			for _, s := range d.Specs {
+				switch s := s.(type) {
+				case *ast.ValueSpec:
+					for _, n := range s.Names {
+						known[n.Name] = true
+					}
+				case *ast.TypeSpec:
+					known[s.Name.Name] = true
+					ast.Inspect(s.Type, func(n ast.Node) bool {
+						if field, ok := n.(*ast.Field); ok {
+							for _, n := range field.Names {
+								known[n.Name], known[s.Name.Name+"."+n.Name], known[dir+"/"+s.Name.Name+"."+n.Name] = true, true, true
+							}
+						}
+						return true
+					})
+				}
+			}
+		}
+	}
+}
+
+// notOurs are names of others that look like ours.
+var notOurs = map[string]bool{
+	"engine/testdata/x.txt": true, "engine.io/test/server.js": true, // an example, the reference's
+	"SocketIO": true, "ConnectionRefusedError": true, "ArrayBuffer": true, // Python's, JavaScript's
+	"Vary": true, "Origin": true, "Forbidden": true, // HTTP's
+	"socket.io-client/dist/socket.io.min.js": true, "public/socket.io.min.js": true, // npm's, the reader's
+}
+
+// shorthands are what the tables of limits call the fields of a Config and of Stats.
+var shorthands = map[string]string{"Net": "netpoll/Stats", "Engine": "engine/Stats", "PerAddress": "netpoll/AddressLimits"}
+
+// TestEachLimitNamesItsField, or says that it has none.
+func TestEachLimitNamesItsField(t *testing.T) {
+	rows := 0
+	for line := range strings.Lines(texts(t)["limits.md"]) {
+		columns := strings.Split(strings.TrimSpace(line), "|")
+		if len(columns) < 4 || strings.HasPrefix(columns[1], "---") || strings.Contains(columns[2], "setting") {
+			continue
+		}
+		rows++
+		if what := columns[2]; !codeSpan.MatchString(what) && !strings.Contains(what, "fixed") {
+			t.Errorf("the limit of %q names no field, nor says that it is fixed: %q", strings.TrimSpace(columns[1]), what)
+		}
+	}
+	if rows < 40 {
+		t.Errorf("only %d rows", rows)
+	}
+}
+
+// TestCodeIsFromFiles: what a text shows of a file is what is in it.
+func TestCodeIsFromFiles(t *testing.T) {
+	shown := regexp.MustCompile("(?s)<!-- file: (\\S+) -->\n```\\w*\n(.*?)```")
+	n := 0
+	for text, content := range texts(t) {
+		for _, m := range shown.FindAllStringSubmatch(content, -1) {
+			n++
+			if b, err := os.ReadFile(filepath.Join("..", m[1])); err != nil || string(b) != m[2] {
+				t.Errorf("%s shows %s otherwise than it is (%v)", text, m[1], err)
+			}
+		}
+	}
+	if n < 4 {
+		t.Errorf("only %d files are shown", n)
+	}
+}
+
+// TestEmitSheetCompiles: the calls of the cheat sheet are Go.
+func TestEmitSheetCompiles(t *testing.T) {
+	var code strings.Builder
+	code.WriteString(`package main
+
+import (
+	"context"
+	"regexp"
+	"time"
+
+	"github.com/sockeye-io/sockeye"
+)
+
+func main() {}
+
+func use(...any) {}
+
+func _(s *sockeye.Socket, srv *sockeye.Server, parent *sockeye.ParentNamespace, e *sockeye.Event, ctx context.Context, id string, f func(sockeye.Args, error), re *regexp.Regexp) {
+	use(time.Second)
+`)
+	calls := 0
+	for line := range strings.Lines(texts(t)["emit.md"]) {
+		columns := strings.Split(line, "|")
+		if len(columns) < 5 {
+			continue
+		}
+		for _, m := range codeSpan.FindAllStringSubmatch(columns[4], -1) {
+			if regexp.MustCompile(`^(s|srv|parent|e)\.`).MatchString(m[1]) {
+				calls++
+				code.WriteString("\tuse(" + m[1] + ")\n")
+			}
+		}
+	}
+	code.WriteString("}\n")
+	if calls < 20 {
+		t.Errorf("only %d calls", calls)
+	}
+	dir := t.TempDir()
+	file, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
+	place, err := filepath.Abs("emitsheet/main.go") // inside the module, for the build alone
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace, _ := json.Marshal(map[string]any{"Replace": map[string]string{place: file}})
+	for name, content := range map[string][]byte{file: []byte(code.String()), overlay: replace} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("go", "build", "-overlay", overlay, "-o", os.DevNull, "./emitsheet").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s\n%s", err, out, code.String())
+	}
+}
+
+// TestLogLinesAreWritten: each line of the log that a text explains is in the code.
+func TestLogLinesAreWritten(t *testing.T) {
+	var code strings.Builder
+	for _, file := range tree(t) {
+		if strings.HasSuffix(file, ".go") && !strings.HasSuffix(file, "_test.go") {
+			b, err := os.ReadFile(filepath.Join("..", file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.Write(b)
+		}
+	}
+	lines := 0
+	for text, content := range texts(t) {
+		for _, m := range codeSpan.FindAllStringSubmatch(content, -1) {
+			if !regexp.MustCompile(`^(sockeye|engine|netpoll): `).MatchString(m[1]) {
+				continue
+			}
+			if lines++; !strings.Contains(code.String(), `"`+m[1]+`"`) {
+				t.Errorf("%s explains %q, which is not written", text, m[1])
+			}
+		}
+	}
+	if lines < 15 {
+		t.Errorf("only %d lines are explained", lines)
 	}
 }

@@ -31,8 +31,8 @@ const compressOnLoop = 32 << 10
 // maxCompressing bounds those goroutines; beyond, payloads go out as they are.
 const maxCompressing = 64
 
-// acceptedEncoding chooses from an Accept-Encoding header; gzip before deflate,
-// whichever has the higher weight.
+// acceptedEncoding chooses from an Accept-Encoding header: the higher weight wins, and
+// gzip if both have the same.
 //
 // RFC 9110, section 12.5.3.
 func acceptedEncoding(header []byte) encoding {
@@ -115,7 +115,7 @@ func (s *Session) respondCompressed(c *netpoll.Conn, contentType string, payload
 	a.extra = append(a.extra, "Vary: Accept-Encoding\r\n"...)
 	if len(payload) <= compressOnLoop {
 		a.compress(enc)
-		respondPosted(a, nil)
+		respondOnLoop(a, nil)
 		return
 	}
 	select {
@@ -123,10 +123,10 @@ func (s *Session) respondCompressed(c *netpoll.Conn, contentType string, payload
 		go func() {
 			a.compress(enc)
 			<-s.engine.compressing
-			s.loop.Post(respondPosted, a, nil, len(a.payload))
+			s.loop.Post(respondOnLoop, a, nil, len(a.payload))
 		}()
 	default:
-		respondPosted(a, nil)
+		respondOnLoop(a, nil)
 	}
 }
 
@@ -135,7 +135,7 @@ func (a *pollAnswer) compress(enc encoding) {
 	a.extra = append(append(append(a.extra, "Content-Encoding: "...), encodingNames[enc]...), "\r\n"...)
 }
 
-func respondPosted(x, _ any) {
+func respondOnLoop(x, _ any) {
 	a := x.(*pollAnswer)
 	if !a.c.Open() {
 		return

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"log/slog"
 	"math"
 	"net/http"
@@ -150,9 +151,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Path == "" {
-		c.Path = "/engine.io/"
-	}
+	c.Path = cmp.Or(c.Path, "/engine.io/")
 	if c.Path[0] != '/' {
 		c.Path = "/" + c.Path
 	}
@@ -160,48 +159,27 @@ func (c Config) withDefaults() Config {
 	if !c.NoTrailingSlash || c.Path == "" {
 		c.Path += "/"
 	}
-	def := func(p *time.Duration, v time.Duration) {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	def(&c.PingInterval, 25*time.Second)
-	def(&c.PingTimeout, 20*time.Second)
-	def(&c.UpgradeTimeout, 10*time.Second)
-	def(&c.CloseTimeout, 30*time.Second)
-	def(&c.SlowTimeout, 10*time.Second)
-	if c.MaxPayload == 0 {
-		c.MaxPayload = 1_000_000
-	}
-	if c.MaxQueuedBytes == 0 {
-		c.MaxQueuedBytes = 1 << 20
-	}
-	if c.HTTPCompressionThreshold == 0 {
-		c.HTTPCompressionThreshold = 1_024
-	}
-	if c.MaxDeciding == 0 {
-		c.MaxDeciding = 1_024
-	}
-	if c.MaxKeptHeadBytes == 0 {
-		c.MaxKeptHeadBytes = 4 << 10
-	}
-	if c.MaxSessions == 0 {
-		c.MaxSessions = 1_000_000
-	}
+	c.PingInterval = cmp.Or(c.PingInterval, 25*time.Second)
+	c.PingTimeout = cmp.Or(c.PingTimeout, 20*time.Second)
+	c.UpgradeTimeout = cmp.Or(c.UpgradeTimeout, 10*time.Second)
+	c.CloseTimeout = cmp.Or(c.CloseTimeout, 30*time.Second)
+	c.SlowTimeout = cmp.Or(c.SlowTimeout, 10*time.Second)
+	c.MaxPayload = cmp.Or(c.MaxPayload, 1_000_000)
+	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, 1<<20)
+	c.HTTPCompressionThreshold = cmp.Or(c.HTTPCompressionThreshold, 1_024)
+	c.MaxDeciding = cmp.Or(c.MaxDeciding, 1_024)
+	c.MaxKeptHeadBytes = cmp.Or(c.MaxKeptHeadBytes, 4<<10)
+	c.MaxSessions = cmp.Or(c.MaxSessions, 1_000_000)
 	if c.MaxSessions < 0 {
 		c.MaxSessions = math.MaxInt
 	}
-	if c.MaxPendingSessions == 0 {
-		c.MaxPendingSessions = 100
-	}
+	c.MaxPendingSessions = cmp.Or(c.MaxPendingSessions, 100)
 	if c.MaxPendingSessions < 0 {
 		c.MaxPendingSessions = math.MaxInt32
 	}
 	if c.Transports == nil {
 		c.Transports = []string{"polling", "websocket"}
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	return c
 }

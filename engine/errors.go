@@ -62,20 +62,20 @@ var (
 	errVersion   = &protocolError{5, http.StatusBadRequest, "Unsupported protocol version", "UNSUPPORTED_PROTOCOL_VERSION"}
 )
 
-// noRoom is a row of the table of handshakes for which there is no room.
-type noRoom struct {
+// noPlace is a row of the table of handshakes for which there is no place.
+type noPlace struct {
 	status int
 	why    string
 	stays  bool // the connection: it may have sessions that go on
 }
 
 var (
-	noRoomClosing  = &noRoom{status: http.StatusServiceUnavailable, why: "shutting down"}
-	noRoomAddress  = &noRoom{status: http.StatusTooManyRequests, why: "too many handshakes of this address"}
-	noRoomSessions = &noRoom{status: http.StatusServiceUnavailable, why: "too many sessions"}
-	noRoomMemory   = &noRoom{status: http.StatusServiceUnavailable, why: "no memory for a session"}
-	noRoomDeciding = &noRoom{status: http.StatusServiceUnavailable, why: "too many handshakes are under way"}
-	noRoomPending  = &noRoom{status: http.StatusServiceUnavailable, why: "too many sessions of this connection are not established", stays: true}
+	noPlaceClosing  = &noPlace{status: http.StatusServiceUnavailable, why: "shutting down"}
+	noPlaceAddress  = &noPlace{status: http.StatusTooManyRequests, why: "too many handshakes of this address"}
+	noPlaceSessions = &noPlace{status: http.StatusServiceUnavailable, why: "too many sessions"}
+	noPlaceMemory   = &noPlace{status: http.StatusServiceUnavailable, why: "no memory for a session"}
+	noPlaceDeciding = &noPlace{status: http.StatusServiceUnavailable, why: "too many handshakes are under way"}
+	noPlacePending  = &noPlace{status: http.StatusServiceUnavailable, why: "too many sessions of this connection are not established", stays: true}
 )
 
 // Requests of a session that are answered with a status alone, as the reference

@@ -16,15 +16,15 @@ import (
 func (e *Engine) serveHandshake(c *netpoll.Conn, r *http1.Request, q query) {
 	switch {
 	case e.closing.Load():
-		e.refuseSession(c, r, noRoomClosing)
+		e.refuseSession(c, r, noPlaceClosing)
 	case !c.TakeHandshake():
-		e.refuseSession(c, r, noRoomAddress)
+		e.refuseSession(c, r, noPlaceAddress)
 	case e.sessions.len() >= e.cfg.MaxSessions:
-		e.refuseSession(c, r, noRoomSessions)
+		e.refuseSession(c, r, noPlaceSessions)
 	case c.Loop().Group().Memory().Near():
-		e.refuseSession(c, r, noRoomMemory)
+		e.refuseSession(c, r, noPlaceMemory)
 	case e.tooManyPending(c, r):
-		e.refuseSession(c, r, noRoomPending)
+		e.refuseSession(c, r, noPlacePending)
 	case e.cfg.AllowRequest != nil || e.gate != nil:
 		e.decide(c, r)
 	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
@@ -56,8 +56,8 @@ func (e *Engine) abandon(c *netpoll.Conn) {
 // open makes the session and answers its handshake, with header fields of the
 // middleware's. req is what a decision was asked for, or nil.
 func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, extra http.Header) {
-	var room [idBytes]byte
-	id := room[:0]
+	var scratch [idBytes]byte
+	id := scratch[:0]
 	if e.cfg.GenerateID == nil {
 		id = appendID(id)
 	} else {
@@ -95,7 +95,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 		}
 	}
 	if !e.sessions.reserve(e.cfg.MaxSessions) { // since it was looked at first
-		e.refuseSession(c, r, noRoomSessions)
+		e.refuseSession(c, r, noPlaceSessions)
 		return
 	}
 	if !e.sessions.add(s) {
@@ -135,7 +135,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 
 func openPacket(e *Engine, sid string, upgrades []string) *Message {
 	m := NewMessage(false)
-	m.B = eio.AppendHandshake(m.B[:messageRoom-1], eio.Handshake{
+	m.B = eio.AppendHandshake(m.B[:messageHeadroom-1], eio.Handshake{
 		SID: sid, Upgrades: upgrades,
 		PingInterval: e.cfg.PingInterval, PingTimeout: e.cfg.PingTimeout, MaxPayload: int64(e.cfg.MaxPayload),
 	})

@@ -31,25 +31,25 @@ func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
 	select {
 	case e.deciding <- struct{}{}:
 	default:
-		e.refuseSession(c, r, noRoomDeciding)
+		e.refuseSession(c, r, noPlaceDeciding)
 		return
 	}
 	d := &decision{e: e, c: c, req: &req, r: r.Clone()}
 	loop := c.Loop()
 	go func() {
 		defer func() { <-e.deciding }()
-		defer loop.Post(decided, d, nil, 0) // whatever the user's function does
+		defer loop.Post(decidedOnLoop, d, nil, 0) // whatever the user's function does
 		d.ask()
 	}()
 }
 
-func decided(a, _ any) {
+func decidedOnLoop(a, _ any) {
 	d := a.(*decision)
 	e, c, r := d.e, d.c, d.r
 	switch q := parseQuery(r.RawQuery); {
 	case !c.Open():
 	case e.closing.Load():
-		e.refuseSession(c, r, noRoomClosing)
+		e.refuseSession(c, r, noPlaceClosing)
 	case !d.admitted:
 		e.respondRecorded(c, r, &d.answer)
 	case d.err != nil:
@@ -67,7 +67,7 @@ func decided(a, _ any) {
 }
 
 // decisionKey finds, in the context of the request that Config.Middleware is
-// given, the handshake that is being decided on.
+// given, the handshake that is being decided.
 type decisionKey struct{}
 
 // ask has the middleware and AllowRequest decide. It is on a goroutine of the

@@ -19,7 +19,7 @@ import (
 // and immutable from Seal on. It is reference-counted; Retain and Release are
 // safe from any goroutine.
 type Message struct {
-	// B holds reserved room and then the payload. Only append to it.
+	// B holds reserved headroom and then the payload. Only append to it.
 	B []byte
 
 	// Tag is for the layer above; 0 for none. It is set before the message is sent.
@@ -43,16 +43,16 @@ type Message struct {
 
 var messages = sync.Pool{New: func() any { return new(Message) }}
 
-// messageRoom is in front of each payload: a frame header and the packet type.
-const messageRoom = ws.FrameRoom + 1
+// messageHeadroom is in front of each payload: a frame header and the packet type.
+const messageHeadroom = ws.FrameHeadroom + 1
 
 // NewMessage returns an empty message with one reference: text, or binary
 // (which WebSocket sends as a binary frame and polling as base64).
 func NewMessage(binary bool) *Message {
 	m := messages.Get().(*Message)
 	m.buf = netpoll.NewBuffer(256)
-	m.B = m.buf.B[:messageRoom]
-	m.B[messageRoom-1] = byte(eio.Message)
+	m.B = m.buf.B[:messageHeadroom]
+	m.B[messageHeadroom-1] = byte(eio.Message)
 	m.binary = binary
 	m.refs.Store(1)
 	return m
@@ -73,16 +73,16 @@ func (m *Message) Seal() *Message {
 	m.size = 0
 	for p := m; p != nil; p = p.next {
 		p.seal()
-		m.size += len(p.B) - messageRoom
+		m.size += len(p.B) - messageHeadroom
 	}
 	return m
 }
 
 func (m *Message) seal() {
 	m.buf.B = m.B
-	from := messageRoom - 1 // text carries its packet type, binary none
+	from := messageHeadroom - 1 // text carries its packet type, binary none
 	if m.binary {
-		from = messageRoom
+		from = messageHeadroom
 	} else {
 		m.record = m.B[from:]
 	}
@@ -103,13 +103,12 @@ func (m *Message) Memory() (n int) {
 	return n
 }
 
-// Copy copies the payload of m, and of what is attached to it, by f.
-func (m *Message) Copy(f func(b []byte) []byte) (payload []byte, attached [][]byte, binary bool) {
-	payload = f(m.B[messageRoom:])
+// Payload is that of m, and of what is attached to it: m's own memory.
+func (m *Message) Payload() (payload []byte, attached [][]byte, binary bool) {
 	for p := m.next; p != nil; p = p.next {
-		attached = append(attached, f(p.B[messageRoom:]))
+		attached = append(attached, p.B[messageHeadroom:])
 	}
-	return payload, attached, m.binary
+	return m.B[messageHeadroom:], attached, m.binary
 }
 
 // Charge charges m, and what is attached to it, to a budget until it is released:
@@ -152,7 +151,7 @@ func (m *Message) pollingRecord() []byte {
 	}
 	b := m.base64.Load()
 	if b == nil {
-		payload := m.B[messageRoom:]
+		payload := m.B[messageHeadroom:]
 		b = netpoll.NewBuffer(1 + base64.StdEncoding.EncodedLen(len(payload)))
 		b.B = append(b.B, 'b')
 		b.B = base64.StdEncoding.AppendEncode(b.B, payload)
@@ -177,7 +176,7 @@ func (m *Message) Deflate(cfg *ws.DeflateConfig) {
 		return
 	}
 	for p := m; p != nil; p = p.next {
-		if len(p.B)-messageRoom > deflateLater {
+		if len(p.B)-messageHeadroom > deflateLater {
 			p.deflate(cfg)
 		}
 	}
@@ -188,9 +187,9 @@ func (m *Message) deflate(cfg *ws.DeflateConfig) *netpoll.Buffer {
 	if b := m.deflated.Load(); b != nil {
 		return b
 	}
-	payload := m.B[messageRoom-1:]
+	payload := m.B[messageHeadroom-1:]
 	if m.binary {
-		payload = m.B[messageRoom:]
+		payload = m.B[messageHeadroom:]
 	}
 	b := netpoll.NewBuffer(64 + len(payload)/2)
 	b.B = ws.AppendDeflatedFrame(b.B, payload, m.binary, cfg.Level)
@@ -204,8 +203,8 @@ func (m *Message) deflate(cfg *ws.DeflateConfig) *netpoll.Buffer {
 // A packet without data, or with the data of a probe, made once.
 func fixedMessage(text string) *Message {
 	m := &Message{}
-	m.buf = netpoll.NewBuffer(messageRoom + len(text))
-	m.B = append(m.buf.B[:messageRoom-1], text...)
+	m.buf = netpoll.NewBuffer(messageHeadroom + len(text))
+	m.B = append(m.buf.B[:messageHeadroom-1], text...)
 	m.refs.Store(1)
 	return m.Seal()
 }
@@ -221,7 +220,7 @@ var (
 // packet is the message as a packet.
 func (m *Message) packet() eio.Packet {
 	if m.binary {
-		return eio.Packet{Type: eio.Message, Binary: true, Data: m.B[messageRoom:]}
+		return eio.Packet{Type: eio.Message, Binary: true, Data: m.B[messageHeadroom:]}
 	}
-	return eio.Packet{Type: eio.PacketType(m.B[messageRoom-1]), Data: m.B[messageRoom:]}
+	return eio.Packet{Type: eio.PacketType(m.B[messageHeadroom-1]), Data: m.B[messageHeadroom:]}
 }

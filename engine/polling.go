@@ -41,8 +41,8 @@ func (s *Session) handlePoll(c *netpoll.Conn, r *http1.Request, q query) {
 	}
 }
 
-// answerPollWithNoop sends the poll that waits home: with what is queued, or
-// else with a noop.
+// answerPollWithNoop answers the poll that waits: with what is queued, or else with a
+// noop.
 func (s *Session) answerPollWithNoop() {
 	if s.conn == nil || s.transport != transportPolling {
 		return
@@ -71,7 +71,7 @@ func (s *Session) answerPoll() {
 		if s.compressible(len(payload)) {
 			s.respondCompressed(c, contentType, payload)
 		} else {
-			respondPosted(&pollAnswer{s, c, contentType, payload, s.pollHeaders(c)}, nil)
+			respondOnLoop(&pollAnswer{s, c, contentType, payload, s.pollHeaders(c)}, nil)
 		}
 	case s.compressible(size):
 		s.respondCompressed(c, typePayload, q.appendPayload(make([]byte, 0, size)))

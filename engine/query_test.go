@@ -10,7 +10,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 )
@@ -77,7 +77,7 @@ func TestGenerateIDWithAnyCharacter(t *testing.T) {
 			t.Fatalf("%q: upgrade %q", id, got)
 		}
 		exchange(w, string(maskedText(t, "2probe"))+string(maskedText(t, "5")))
-		f, err := wire.ReadFrame(bytes.NewBufferString(exchange(w, string(maskedText(t, "4over")))))
+		f, err := wiretest.ReadFrame(bytes.NewBufferString(exchange(w, string(maskedText(t, "4over")))))
 		if err != nil || f.Header.OpCode != ws.OpText || string(f.Payload) != "4over" {
 			t.Errorf("%q: after the upgrade %q, %v", id, f.Payload, err)
 		}

@@ -33,14 +33,14 @@ const (
 	// copyBytes is the largest message that is copied.
 	copyBytes = 2 << 10
 
-	// runBytes is the largest run. The first has room for one record, each further
+	// runBytes is the largest run. The first has space for one record, each further
 	// one is twice the one before.
 	runBytes = 16 << 10
 
 	// itemBytes is what an item takes in addition to its buffer.
 	itemBytes = 64
 
-	// keepItems is how many items an empty queue keeps room for, and how many
+	// keepItems is how many items an empty queue keeps space for, and how many
 	// messages are not copied while a poll waits: they leave with the batch.
 	keepItems = 16
 )
@@ -65,7 +65,7 @@ func (q *pollQueue) push(m *Message, leaves bool, memory *netpoll.Memory) {
 	data := m.record
 	flags := byte(0)
 	if m.binary {
-		data, flags = m.B[messageRoom:], recordBinary
+		data, flags = m.B[messageHeadroom:], recordBinary
 		q.binary = true
 		q.size += 1 + base64.StdEncoding.EncodedLen(len(data))
 	} else {
@@ -155,7 +155,7 @@ func (q *pollQueue) each(f func(m *Message)) {
 			var flags byte
 			p, flags, rest = cutRecord(rest)
 			m := NewMessage(p.Binary)
-			m.B[messageRoom-1] = byte(p.Type)
+			m.B[messageHeadroom-1] = byte(p.Type)
 			m.B = append(m.B, p.Data...)
 			m.NoCompress = flags&recordNoCompress != 0
 			m.Seal()
@@ -165,7 +165,7 @@ func (q *pollQueue) each(f func(m *Message)) {
 	}
 }
 
-// split cuts off, and returns, what an answer of so many bytes has no room for; the
+// split cuts off, and returns, what an answer of so many bytes has no space for; the
 // first item is left in any case.
 func (q *pollQueue) split(limit int) (rest pollQueue) {
 	if q.size <= limit || len(q.items) < 2 {
@@ -206,7 +206,7 @@ func recordSize(binary bool, data int) int {
 
 func (m *Message) recordSize() int {
 	if m.binary {
-		return recordSize(true, len(m.B)-messageRoom)
+		return recordSize(true, len(m.B)-messageHeadroom)
 	}
 	return len(m.record)
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 	"github.com/sockeye-io/sockeye/proto/eio"
@@ -504,7 +504,7 @@ func (w *pollWorld) frames(b *bytes.Buffer) (list []received) {
 	_, rest, _ := bytes.Cut(b.Bytes(), []byte("\r\n\r\n"))
 	b = bytes.NewBuffer(rest)
 	for b.Len() > 0 {
-		f, err := wire.ReadFrame(b)
+		f, err := wiretest.ReadFrame(b)
 		if err != nil {
 			w.t.Fatal(err)
 		}

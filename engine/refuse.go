@@ -101,11 +101,11 @@ func (e *Engine) panicked(name string, v any) {
 	e.log.Error("panic in "+name, "engine: panic in Config."+name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
-// refuseSession answers a handshake for which there is no room.
-func (e *Engine) refuseSession(c *netpoll.Conn, r *http1.Request, row *noRoom) {
+// refuseSession answers a handshake for which there is no place.
+func (e *Engine) refuseSession(c *netpoll.Conn, r *http1.Request, row *noPlace) {
 	e.stats.refusedSessions.Add(1)
 	if e.log.Debugs() {
-		e.log.Debug(row.why, "engine: there is no room for a handshake", "status", row.status, "why", row.why)
+		e.log.Debug(row.why, "engine: there is no place for a handshake", "status", row.status, "why", row.why)
 	}
 	if r.UpgradeWebSocket || !row.stays {
 		c.CloseAfterResponse()

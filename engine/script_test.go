@@ -5,13 +5,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,12 +16,11 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/golden"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 )
-
-var update = flag.Bool("update", false, "rewrite the scripts' traces")
 
 // TestScripts runs each script of testdata: commands, each followed by the
 // whole trace of what the server did, two spaces in. -update rewrites the
@@ -49,47 +45,13 @@ var update = flag.Bool("update", false, "rewrite the scripts' traces")
 //	frame A SIZE DATA      ... a text frame of that size, and so much of it
 //	header [LINE]          a header line of the requests that follow, or none
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no scripts", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { runScript(t, file) })
-	}
-}
-
-func runScript(t *testing.T, file string) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newScript(Config{})
-	var got bytes.Buffer
-	for _, line := range strings.Split(strings.TrimRight(string(text), "\n"), "\n") {
-		if strings.HasPrefix(line, "  ") {
-			continue
+	golden.Run(t, "testdata/*.txt", func(*testing.T) golden.Script {
+		s := newScript(Config{})
+		return func(command string) (string, error) {
+			err := s.do(command)
+			return s.takeTrace(), err
 		}
-		fmt.Fprintln(&got, line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		if err := s.do(line); err != nil {
-			t.Fatalf("%s: %q: %v", file, line, err)
-		}
-		got.Write(s.takeTrace())
-	}
-	if *update {
-		if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want := strings.Split(string(text), "\n")
-	for i, line := range strings.Split(got.String(), "\n") {
-		if i >= len(want) || line != want[i] {
-			t.Fatalf("%s:%d: got\n%s\nwant\n%s\nwhole trace:\n%s", file, i+1, line, strings.Join(want[min(i, len(want)-1):min(i+1, len(want))], ""), got.String())
-		}
-	}
+	})
 }
 
 // script drives an engine over the in-memory net.
@@ -139,7 +101,7 @@ func (s *script) start(cfg Config) {
 	}
 	cfg.OnRefused = func(_ *Request, r Refusal) {
 		if s.told {
-			fmt.Fprintf(&s.trace, "  refused %s: %s\n", r.Check, r.Reason)
+			fmt.Fprintf(&s.trace, "refused %s: %s\n", r.Check, r.Reason)
 		}
 	}
 	cfg.GenerateID = func(*Request) string { s.ids++; return fmt.Sprintf("sid%d", s.ids) }
@@ -151,7 +113,7 @@ type scriptHandler script
 
 func (h *scriptHandler) OnOpen(s *Session) {
 	h.last = s
-	fmt.Fprintf(&h.trace, "  open %s %s\n", s.ID(), s.Transport())
+	fmt.Fprintf(&h.trace, "open %s %s\n", s.ID(), s.Transport())
 }
 
 func (h *scriptHandler) OnMessage(s *Session, data []byte, binary bool) {
@@ -159,14 +121,14 @@ func (h *scriptHandler) OnMessage(s *Session, data []byte, binary bool) {
 	if binary {
 		kind = "binary"
 	}
-	fmt.Fprintf(&h.trace, "  message %s %s %q\n", s.ID(), kind, data)
+	fmt.Fprintf(&h.trace, "message %s %s %q\n", s.ID(), kind, data)
 	if h.holding {
 		s.Pause()
 	}
 }
 
 func (h *scriptHandler) OnClose(s *Session, reason CloseReason) {
-	fmt.Fprintf(&h.trace, "  closed %s: %s\n", s.ID(), reason)
+	fmt.Fprintf(&h.trace, "closed %s: %s\n", s.ID(), reason)
 }
 
 func (s *script) peer(name string) *scriptPeer {
@@ -270,7 +232,7 @@ func (s *script) do(line string) error {
 			if f[0] != "volatile" {
 				sess.Send(m)
 			} else if !sess.SendVolatile(m) {
-				s.trace.WriteString("  dropped\n")
+				s.trace.WriteString("dropped\n")
 			}
 			m.Release()
 		}, s.last, m, 0)
@@ -307,7 +269,7 @@ func unquote(s string) (string, error) {
 }
 
 // takeTrace renders what happened since the last call.
-func (s *script) takeTrace() []byte {
+func (s *script) takeTrace() string {
 	for _, name := range s.order {
 		p := s.peers[name]
 		p.buf.Write(p.Read())
@@ -320,37 +282,36 @@ func (s *script) takeTrace() []byte {
 		}
 		if p.Ended() && !p.ended {
 			p.ended = true
-			fmt.Fprintf(&s.trace, "  %s < end\n", name)
+			fmt.Fprintf(&s.trace, "%s < end\n", name)
 		}
 		if !p.Ended() {
 			p.ended = false
 		}
 	}
-	b := bytes.Clone(s.trace.Bytes())
-	s.trace.Reset()
-	return b
+	defer s.trace.Reset()
+	return s.trace.String()
 }
 
 func (s *script) render(name string, p *scriptPeer) {
 	if p.ws && p.head {
-		f, err := wire.ReadFrame(&p.buf)
+		f, err := wiretest.ReadFrame(&p.buf)
 		switch {
 		case err != nil:
-			fmt.Fprintf(&s.trace, "  %s < bad frame: %v\n", name, err)
+			fmt.Fprintf(&s.trace, "%s < bad frame: %v\n", name, err)
 		case f.Header.OpCode == ws.OpClose:
 			code, reason := ws.ParseCloseFrameData(f.Payload)
-			fmt.Fprintf(&s.trace, "  %s < close %d %q\n", name, code, reason)
+			fmt.Fprintf(&s.trace, "%s < close %d %q\n", name, code, reason)
 		case f.Header.OpCode == ws.OpBinary:
-			fmt.Fprintf(&s.trace, "  %s < binary %q\n", name, f.Payload)
+			fmt.Fprintf(&s.trace, "%s < binary %q\n", name, f.Payload)
 		default:
-			fmt.Fprintf(&s.trace, "  %s < text %q\n", name, f.Payload)
+			fmt.Fprintf(&s.trace, "%s < text %q\n", name, f.Payload)
 		}
 		return
 	}
 	r := bufio.NewReader(bytes.NewReader(p.buf.Bytes()))
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
-		fmt.Fprintf(&s.trace, "  %s < not HTTP: %v\n", name, err)
+		fmt.Fprintf(&s.trace, "%s < not HTTP: %v\n", name, err)
 		p.buf.Reset()
 		return
 	}
@@ -359,7 +320,7 @@ func (s *script) render(name string, p *scriptPeer) {
 		left, _ := io.ReadAll(r)
 		p.buf.Reset()
 		p.buf.Write(left)
-		fmt.Fprintf(&s.trace, "  %s < 101\n", name)
+		fmt.Fprintf(&s.trace, "%s < 101\n", name)
 		return
 	}
 	p.ws = false
@@ -384,5 +345,5 @@ func (s *script) render(name string, p *scriptPeer) {
 	if err != nil {
 		kind += " " + err.Error()
 	}
-	fmt.Fprintf(&s.trace, "  %s < %d%s %q\n", name, resp.StatusCode, kind, body)
+	fmt.Fprintf(&s.trace, "%s < %d%s %q\n", name, resp.StatusCode, kind, body)
 }

@@ -76,8 +76,8 @@ func validHeaderValue(b []byte) bool {
 
 // respond answers a request with a whole body.
 func (e *Engine) respond(c *netpoll.Conn, r *http1.Request, status int, contentType string, body []byte) {
-	var room [256]byte
-	extra := e.appendCORS(room[:0], r)
+	var scratch [256]byte
+	extra := e.appendCORS(scratch[:0], r)
 	e.respondWith(c, r, status, contentType, body, extra)
 }
 

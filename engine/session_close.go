@@ -6,16 +6,16 @@ import (
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
-// lateRequestTime is how much later than a request that was sent after it a
-// poll may arrive on its own connection.
+// lateRequestTime is how late a poll may arrive: it is sent on a connection of its own,
+// so that a request which was sent after it may arrive before it.
 const lateRequestTime = 100 * time.Millisecond
 
 // Close ends the session; what was sent before still goes out. Any goroutine.
 func (s *Session) Close(reason CloseReason) {
-	s.loop.PostNow(closeSession, s, reason, 0)
+	s.loop.PostNow(closeSessionOnLoop, s, reason, 0)
 }
 
-func closeSession(a, b any) { a.(*Session).close(b.(CloseReason)) }
+func closeSessionOnLoop(a, b any) { a.(*Session).close(b.(CloseReason)) }
 
 // CloseNow is Close for the loop itself: the session is over on return.
 // Loop-owned.

@@ -93,11 +93,11 @@ func (s *Session) setQueued(bytes int, full bool) {
 	}
 	s.queued.Store(now)
 	if was&queuedFull != 0 && !full {
-		s.loop.PostNow(drained, s, nil, 0) // not now: the connection is in the midst of it
+		s.loop.PostNow(drainedOnLoop, s, nil, 0) // not now: the connection is in the midst of it
 	}
 }
 
-func drained(a, _ any) {
+func drainedOnLoop(a, _ any) {
 	s := a.(*Session)
 	if h, ok := s.engine.handler.(DrainHandler); ok && s.state == sessionOpen && !s.Full() {
 		h.OnDrain(s)

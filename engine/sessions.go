@@ -45,7 +45,7 @@ func (t *sessions) get(sid string) *Session {
 	return h.m.Get(sid)
 }
 
-// reserve makes room for a session, which add takes or release gives back; false
+// reserve reserves a place for a session, which add takes or release gives back; false
 // if there are as many as there may be.
 func (t *sessions) reserve(limit int) bool {
 	if t.count.Add(1) > int64(limit) {

@@ -100,14 +100,14 @@ func consumePayloadV3(b []byte, binary bool) (eio.Packet, int, error) {
 }
 
 func (s *Session) sendBinaryFrameV3(c *netpoll.Conn, m *Message) {
-	buf := netpoll.NewBuffer(ws.FrameRoom + 2 + len(m.B)*4/3)
-	buf.B = buf.B[:ws.FrameRoom]
+	buf := netpoll.NewBuffer(ws.FrameHeadroom + 2 + len(m.B)*4/3)
+	buf.B = buf.B[:ws.FrameHeadroom]
 	b64 := s.poll.legacy.b64
 	if b64 {
 		buf.B = eio.AppendPacketV3(buf.B, m.packet())
 	} else {
 		buf.B = eio.AppendBinaryPacketV3(buf.B, m.packet())
 	}
-	c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameRoom, !b64):])
+	c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameHeadroom, !b64):])
 	buf.Release()
 }

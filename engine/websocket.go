@@ -53,7 +53,7 @@ func (s *Session) sendFrame(c *netpoll.Conn, m *Message) {
 func (m *Message) sendOn(c *netpoll.Conn) {
 	if c.Deflates() && !m.NoCompress {
 		cfg := c.Loop().Group().Config().Deflate
-		size := len(m.B) - messageRoom
+		size := len(m.B) - messageHeadroom
 		if size >= cfg.Threshold && size < c.MaxDeflated() && (size <= deflateLater || m.deflated.Load() != nil) {
 			if b := m.deflate(cfg); len(b.B) < len(m.frame) {
 				c.Send(b, b.B)

@@ -125,9 +125,9 @@ func respond(c *netpoll.Conn, body []byte, head bool) {
 }
 
 func (*conversation) HandleMessage(c *netpoll.Conn, data []byte, binary bool) {
-	buf := netpoll.NewBuffer(ws.FrameRoom + len(data))
-	buf.B = append(buf.B[:ws.FrameRoom], data...)
-	c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameRoom, binary):])
+	buf := netpoll.NewBuffer(ws.FrameHeadroom + len(data))
+	buf.B = append(buf.B[:ws.FrameHeadroom], data...)
+	c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameHeadroom, binary):])
 	buf.Release()
 }
 

@@ -11,17 +11,14 @@ import (
 	gobwas "github.com/gobwas/ws"
 
 	"github.com/sockeye-io/sockeye/internal/bytepool"
-	"github.com/sockeye-io/sockeye/internal/wsvectors"
+	"github.com/sockeye-io/sockeye/internal/vectors"
 	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // FuzzDeflate: compressed frames say the same however they are cut and wherever
 // they are inflated, and no message is over the limit.
 func FuzzDeflate(f *testing.F) {
-	cases, err := wsvectors.Load("../proto/ws/testdata/wsdeflate")
-	if err != nil {
-		f.Fatal(err)
-	}
+	cases := vectors.Load(f, "../proto/ws/testdata/wsdeflate", vectors.WebSocket)
 	for _, c := range cases {
 		if len(c.Input) <= 2000 {
 			f.Add(c.Input, uint16(len(c.Input)/2), uint16(1000))
@@ -102,10 +99,7 @@ func inflateApart(maxBytes, here int, pieces ...[]byte) (events []ws.ParsedEvent
 // FuzzInflate: what comes out of a compressed payload, or that nothing does, is what
 // the standard library says.
 func FuzzInflate(f *testing.F) {
-	cases, err := wsvectors.Load("../proto/ws/testdata/wsdeflate")
-	if err != nil {
-		f.Fatal(err)
-	}
+	cases := vectors.Load(f, "../proto/ws/testdata/wsdeflate", vectors.WebSocket)
 	for _, c := range cases {
 		if n := len(c.Input); 8 < n && n <= 125+6 && c.Input[1] == byte(0x80|n-6) {
 			payload := bytes.Clone(c.Input[6:])

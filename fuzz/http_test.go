@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sockeye-io/sockeye/internal/httpvectors"
+	"github.com/sockeye-io/sockeye/internal/vectors"
 
 	"github.com/sockeye-io/sockeye/proto/http1"
 )
@@ -20,10 +20,7 @@ import (
 // is accepted means the same to net/http, with the differences that
 // differsFromNetHTTP lists.
 func FuzzHTTPRequest(f *testing.F) {
-	cases, err := httpvectors.Load("../proto/http1/testdata/http")
-	if err != nil {
-		f.Fatal(err)
-	}
+	cases := vectors.Load(f, "../proto/http1/testdata/http", vectors.HTTP)
 	for _, c := range cases {
 		f.Add(c.Input, uint16(len(c.Input)/2))
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/sockeye-io/sockeye/engine"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 )
@@ -248,7 +248,7 @@ func (s *session) frame(p *peer, text string) {
 func (s *session) frames() (texts []string) {
 	s.ws.buf.Write(s.ws.Read())
 	for s.ws.buf.Len() > 0 {
-		f, err := wire.ReadFrame(&s.ws.buf)
+		f, err := wiretest.ReadFrame(&s.ws.buf)
 		if err != nil || f.Header.OpCode != ws.OpText {
 			s.t.Fatalf("frame: %v %v", f.Header, err)
 		}

@@ -11,16 +11,13 @@ import (
 
 	"github.com/sockeye-io/sockeye/proto/ws"
 
-	"github.com/sockeye-io/sockeye/internal/wsvectors"
+	"github.com/sockeye-io/sockeye/internal/vectors"
 )
 
 // FuzzWebSocket: a stream of frames says the same however it is cut, and what it
 // says is what a plain reader of RFC 6455 says.
 func FuzzWebSocket(f *testing.F) {
-	cases, err := wsvectors.Load("../proto/ws/testdata/ws")
-	if err != nil {
-		f.Fatal(err)
-	}
+	cases := vectors.Load(f, "../proto/ws/testdata/ws", vectors.WebSocket)
 	for _, c := range cases {
 		if len(c.Input) <= 2000 {
 			f.Add(c.Input, uint16(len(c.Input)/2), uint32(c.Max))

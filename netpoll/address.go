@@ -135,8 +135,8 @@ func (l *Loop) enterAddress(c *Conn) bool {
 	if l.addresses[c] != nil || !c.is(connTCP) {
 		return true
 	}
-	var room [64]byte
-	text, ok := c.AppendRemoteAddr(room[:0])
+	var scratch [64]byte
+	text, ok := c.AppendRemoteAddr(scratch[:0])
 	from, err := netip.ParseAddrPort(string(text))
 	if !ok || err != nil {
 		c.abort(ErrClosed)

@@ -12,7 +12,7 @@ import (
 
 	gobwas "github.com/gobwas/ws"
 
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/http1"
 )
@@ -114,7 +114,7 @@ func TestMessagesPerAddress(t *testing.T) {
 			t.Fatalf("%v, %v", resp, err)
 		}
 		for {
-			f, err := wire.ReadFrame(r)
+			f, err := wiretest.ReadFrame(r)
 			if err != nil {
 				t.Fatal(err)
 			}

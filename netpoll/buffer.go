@@ -23,7 +23,7 @@ type Buffer struct {
 // buffers are by size class: what is small does not lie in a large buffer.
 var buffers [bytepool.Classes]sync.Pool
 
-// NewBuffer returns an empty buffer with one reference and room for at least
+// NewBuffer returns an empty buffer with one reference and space for at least
 // capacity bytes.
 func NewBuffer(capacity int) *Buffer {
 	var b *Buffer

@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -115,8 +116,8 @@ type Config struct {
 	// none left is answered 503. Default: 1,024.
 	MaxFallback int
 
-	// Deflate, if not nil, has WebSocket messages compressed in both directions with
-	// peers that offer permessage-deflate (RFC 7692). MaxMessageBytes bounds what
+	// Deflate, if not nil, compresses WebSocket messages in both directions, with peers
+	// that offer permessage-deflate (RFC 7692). MaxMessageBytes bounds what
 	// they become when they are inflated. A request whose Sec-WebSocket-Extensions
 	// is malformed is then refused with 400. Nil, the default: off, extensions are
 	// not looked at.
@@ -133,44 +134,30 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	def := func(p *int, v int) {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	defTime := func(p *time.Duration, v time.Duration) {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	def(&c.Loops, defaultLoops())
-	def(&c.MaxConns, defaultMaxConns())
-	def(&c.MaxBodyBytes, 1_000_000)
-	def(&c.MaxMessageBytes, c.MaxBodyBytes)
-	def(&c.MaxQueuedBytes, 1<<20)
-	def(&c.MaxUnsentBytes, 128<<10)
-	def(&c.MaxPostedJobs, 8_192)
-	def(&c.MaxPostedBytes, 64<<20)
-	def(&c.MaxRequestLineBytes, 8<<10)
-	def(&c.MaxHeadBytes, 16<<10)
-	def(&c.MaxHeaderFields, 100)
-	def(&c.MaxFallback, 1_024)
-	defTime(&c.HeadTimeout, 10*time.Second)
-	defTime(&c.BodyTimeout, 30*time.Second)
-	def(&c.MinRate, 240)
-	defTime(&c.WriteTimeout, time.Minute)
-	defTime(&c.SlowTimeout, 10*time.Second)
-	defTime(&c.IdleTimeout, 75*time.Second)
-	defTime(&c.CloseTimeout, 5*time.Second)
-	if c.MaxMemory == 0 {
-		c.MaxMemory = defaultMaxMemory()
-	}
+	c.Loops = cmp.Or(c.Loops, defaultLoops())
+	c.MaxConns = cmp.Or(c.MaxConns, defaultMaxConns())
+	c.MaxBodyBytes = cmp.Or(c.MaxBodyBytes, 1_000_000)
+	c.MaxMessageBytes = cmp.Or(c.MaxMessageBytes, c.MaxBodyBytes)
+	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, 1<<20)
+	c.MaxUnsentBytes = cmp.Or(c.MaxUnsentBytes, 128<<10)
+	c.MaxPostedJobs = cmp.Or(c.MaxPostedJobs, 8_192)
+	c.MaxPostedBytes = cmp.Or(c.MaxPostedBytes, 64<<20)
+	c.MaxRequestLineBytes = cmp.Or(c.MaxRequestLineBytes, 8<<10)
+	c.MaxHeadBytes = cmp.Or(c.MaxHeadBytes, 16<<10)
+	c.MaxHeaderFields = cmp.Or(c.MaxHeaderFields, 100)
+	c.MaxFallback = cmp.Or(c.MaxFallback, 1_024)
+	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
+	c.BodyTimeout = cmp.Or(c.BodyTimeout, 30*time.Second)
+	c.MinRate = cmp.Or(c.MinRate, 240)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, time.Minute)
+	c.SlowTimeout = cmp.Or(c.SlowTimeout, 10*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 75*time.Second)
+	c.CloseTimeout = cmp.Or(c.CloseTimeout, 5*time.Second)
+	c.MaxMemory = cmp.Or(c.MaxMemory, defaultMaxMemory())
 	if c.Deflate != nil {
 		c.Deflate = c.Deflate.WithDefaults()
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	return c
 }
 

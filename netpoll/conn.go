@@ -116,7 +116,7 @@ func (c *Conn) Resume() {
 	c.setReading(true)
 	c.later()
 	if j := c.takeInflated(); j != nil {
-		c.loop.PostNow(inflated, j, nil, 0)
+		c.loop.PostNow(inflatedOnLoop, j, nil, 0)
 	}
 }
 
@@ -147,7 +147,7 @@ func (c *Conn) setWatch(to Interest) {
 	c.watch = to
 }
 
-// later has the input that was left unread processed in this batch.
+// later makes the loop process, in this batch, input that was left unread.
 func (c *Conn) later() {
 	if c.in != nil && !c.is(connReady|connBacklog) && c.phase != phaseClosed {
 		c.flags |= connReady
@@ -170,11 +170,11 @@ func (c *Conn) readable() {
 		return // first what is here
 	}
 	l := c.loop
-	room := l.read
+	into := l.read
 	if c.in != nil {
-		room = room[:min(max(c.maxUnread()-len(c.in.B), 512), len(room))]
+		into = into[:min(max(c.maxUnread()-len(c.in.B), 512), len(into))]
 	}
-	n, err := l.sys.Read(int(c.fd), room)
+	n, err := l.sys.Read(int(c.fd), into)
 	switch {
 	case err == syscall.EAGAIN || err == syscall.EINTR:
 	case err != nil:
@@ -182,8 +182,8 @@ func (c *Conn) readable() {
 	case n == 0:
 		c.peerClosed()
 	default:
-		c.process(room[:n])
-		bytepool.Poison(room[:n:n])
+		c.process(into[:n])
+		bytepool.Poison(into[:n:n])
 	}
 }
 

@@ -178,8 +178,8 @@ func (c *Conn) tellEnd(log *ratelog.Log, err error) {
 	case !errors.Is(err, ErrTimeout) && !errors.Is(err, ErrSlowConsumer) && !errors.Is(err, ErrMemory):
 		reason = "others" // there may be any number of them
 	}
-	var room [64]byte
-	address := room[:0]
+	var scratch [64]byte
+	address := scratch[:0]
 	if c.phase != phaseClosed {
 		address, _ = c.AppendRemoteAddr(address)
 	}

@@ -224,8 +224,8 @@ func (c *Conn) failWith(err *http1.Error, extra string) {
 
 // refuse queues the answer to a request after which the connection is closed.
 func (c *Conn) refuse(err *http1.Error, extra string) {
-	var room [128]byte
-	fields := append(c.loop.AppendDate(room[:0]), extra...)
+	var scratch [128]byte
+	fields := append(c.loop.AppendDate(scratch[:0]), extra...)
 	buf := NewBuffer(256)
 	buf.B = http1.AppendError(buf.B, err, fields)
 	whole := buf.B

@@ -55,13 +55,13 @@ func (m *move) handOver(from *Loop) {
 	}
 	c.loop = m.to
 	c.home.Store(int32(m.to.index))
-	if !m.to.PostNow(adoptMoved, c, m.m, 0) { // the group has ended
+	if !m.to.PostNow(adoptMovedOnLoop, c, m.m, 0) { // the group has ended
 		_ = from.sys.Close(int(c.fd))
 		from.group.connEnded()
 	}
 }
 
-func adoptMoved(a, b any) {
+func adoptMovedOnLoop(a, b any) {
 	c, m := a.(*Conn), b.(*moved)
 	l := c.loop
 	c.flags &^= connMoving

@@ -63,9 +63,9 @@ func respond(c *netpoll.Conn, body string) {
 }
 
 func sendFrame(c *netpoll.Conn, data []byte, binary bool) {
-	buf := netpoll.NewBuffer(ws.FrameRoom + len(data))
-	buf.B = append(buf.B[:ws.FrameRoom], data...)
-	c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameRoom, binary):])
+	buf := netpoll.NewBuffer(ws.FrameHeadroom + len(data))
+	buf.B = append(buf.B[:ws.FrameHeadroom], data...)
+	c.Send(buf, buf.B[ws.PutFrameHeader(buf.B, ws.FrameHeadroom, binary):])
 	buf.Release()
 }
 

@@ -1,6 +1,10 @@
 package netpoll
 
-import "syscall"
+import (
+	"syscall"
+
+	"github.com/sockeye-io/sockeye/internal/fifo"
+)
 
 // This file is the only path to a socket. Whatever is sent is queued as a
 // reference to a shared buffer; the loop writes each dirty connection once per
@@ -15,11 +19,10 @@ type segment struct {
 // outQueue is what a connection has not written yet. Idle connections have
 // none.
 type outQueue struct {
-	segs  []segment
-	head  int     // segs[:head] are written
+	segs  fifo.Queue[segment]
 	bytes int     // that wait
 	held  int     // memory that waits, once the kernel takes no more
-	tail  *Buffer // of the last segment, if it is this queue's own and has room
+	tail  *Buffer // of the last segment, if it is this queue's own with space left
 	pong  *Buffer // the answer to the latest ping, once the kernel takes more
 }
 
@@ -48,7 +51,7 @@ const (
 	// its neighbours; larger ones go out by writev.
 	joinBytes = 16 << 10
 
-	// keepSegs is how many segments an empty queue keeps room for.
+	// keepSegs is how many segments an empty queue keeps space for.
 	keepSegs = 16
 
 	// copyBytes is the largest segment that a blocked queue copies: it would hold
@@ -68,7 +71,7 @@ func (c *Conn) send(buf *Buffer, b []byte) {
 			c.sendBlocked(buf, b)
 			return
 		}
-		if len(q.segs) == keepSegs {
+		if q.segs.Len() == keepSegs {
 			// Rather than let the queue grow: a burst allocates nothing, and says
 			// nothing about the peer.
 			c.flush()
@@ -86,7 +89,7 @@ func (c *Conn) send(buf *Buffer, b []byte) {
 		q = c.loop.newOutQueue()
 		c.out = q
 	}
-	q.segs = append(q.segs, segment{buf.Retain(), b})
+	q.segs.Push(segment{buf.Retain(), b})
 	q.bytes += len(b)
 	c.markDirty()
 }
@@ -141,7 +144,7 @@ func (c *Conn) tellQueue() {
 func (q *outQueue) add(m *Memory, buf *Buffer, b []byte) {
 	q.bytes += len(b)
 	if len(b) > copyBytes {
-		q.segs = append(q.segs, segment{buf.Retain(), b})
+		q.segs.Push(segment{buf.Retain(), b})
 		q.tail = nil
 		q.hold(m, buf)
 		return
@@ -152,12 +155,13 @@ func (q *outQueue) add(m *Memory, buf *Buffer, b []byte) {
 			size = max(size, min(2*cap(q.tail.B), 8*copyBytes))
 		}
 		q.tail = NewBuffer(size)
-		q.segs = append(q.segs, segment{q.tail, q.tail.B})
+		q.segs.Push(segment{q.tail, q.tail.B})
 		q.hold(m, q.tail)
 	}
 	from := len(q.tail.B)
 	q.tail.B = append(q.tail.B, b...)
-	s := &q.segs[len(q.segs)-1]
+	all := q.segs.All()
+	s := &all[len(all)-1]
 	if len(s.b) == 0 {
 		s.b = q.tail.B[from:]
 	} else {
@@ -173,8 +177,8 @@ func (q *outQueue) hold(m *Memory, buf *Buffer) {
 // settle takes account of what a queue holds when the kernel has stopped taking
 // it: small rests of shared buffers are copied.
 func (q *outQueue) settle(m *Memory) {
-	segs := q.segs[q.head:]
-	q.segs, q.head, q.bytes, q.held, q.tail = make([]segment, 0, min(len(segs), keepSegs)), 0, 0, 0, nil
+	segs := q.segs.All()
+	q.segs, q.bytes, q.held, q.tail = fifo.Make[segment](min(len(segs), keepSegs)), 0, 0, nil
 	for _, s := range segs {
 		if len(s.b) > 0 {
 			q.add(m, s.buf, s.b)
@@ -210,8 +214,8 @@ func (c *Conn) flush() {
 		return
 	}
 	l, q := c.loop, c.out
-	for q.head < len(q.segs) {
-		n, err := l.writeSegments(int(c.fd), q.segs[q.head:])
+	for q.segs.Len() > 0 {
+		n, err := l.writeSegments(int(c.fd), q.segs.All())
 		if err == syscall.EINTR {
 			continue
 		}
@@ -224,9 +228,9 @@ func (c *Conn) flush() {
 			return
 		}
 		q.advance(n)
-		if q.head == len(q.segs) && q.pong != nil {
-			q.segs, q.bytes = append(q.segs, segment{q.pong, q.pong.B}), len(q.pong.B)
-			q.pong = nil
+		if q.segs.Len() == 0 && q.pong != nil {
+			q.segs.Push(segment{q.pong, q.pong.B})
+			q.bytes, q.pong = len(q.pong.B), nil
 		}
 	}
 	c.releaseOut()
@@ -296,7 +300,7 @@ func (l *Loop) writeSegments(fd int, segs []segment) (int, error) {
 func (q *outQueue) advance(n int) {
 	q.bytes -= n
 	for n > 0 {
-		s := &q.segs[q.head]
+		s := q.segs.Front()
 		if n < len(s.b) {
 			s.b = s.b[n:]
 			return
@@ -305,19 +309,14 @@ func (q *outQueue) advance(n int) {
 		q.drop()
 	}
 	// Empty segments would otherwise stay at the head.
-	for q.head < len(q.segs) && len(q.segs[q.head].b) == 0 {
+	for q.segs.Len() > 0 && len(q.segs.Front().b) == 0 {
 		q.drop()
-	}
-	if q.head > 1024 && q.head > len(q.segs)/2 {
-		k := copy(q.segs, q.segs[q.head:])
-		clear(q.segs[k:])
-		q.segs, q.head = q.segs[:k], 0
 	}
 }
 
 // drop takes the segment at the head off.
 func (q *outQueue) drop() {
-	s := &q.segs[q.head]
+	s := q.segs.Front()
 	if q.held > 0 {
 		q.held -= cap(s.buf.B) + segmentBytes
 	}
@@ -325,8 +324,7 @@ func (q *outQueue) drop() {
 		q.tail = nil
 	}
 	s.buf.Release()
-	*s = segment{}
-	q.head++
+	q.segs.Drop()
 }
 
 func (c *Conn) releaseOut() {
@@ -335,16 +333,13 @@ func (c *Conn) releaseOut() {
 		return
 	}
 	c.out = nil
-	for i := q.head; i < len(q.segs); i++ {
-		q.segs[i].buf.Release()
+	for _, s := range q.segs.All() {
+		s.buf.Release()
 	}
-	clear(q.segs)
-	if cap(q.segs) > keepSegs {
-		q.segs = nil
-	}
+	q.segs.Clear(keepSegs)
 	if q.pong != nil {
 		q.pong.Release()
 	}
-	*q = outQueue{segs: q.segs[:0]}
+	*q = outQueue{segs: q.segs}
 	c.loop.freeOutQueue(q)
 }

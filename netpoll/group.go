@@ -270,7 +270,7 @@ func (g *Group) Listen(network, address string) (net.Addr, error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed.Load() || !g.loops[0].PostNow(startListener, lis, nil, 0) {
+	if g.closed.Load() || !g.loops[0].PostNow(startListenerOnLoop, lis, nil, 0) {
 		lis.close()
 		return nil, errors.New("netpoll: the group is closed")
 	}
@@ -284,7 +284,7 @@ func (g *Group) StopListening() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for lis := range g.listeners {
-		if !g.loops[0].PostNow(stopListener, lis, nil, 0) {
+		if !g.loops[0].PostNow(stopListenerOnLoop, lis, nil, 0) {
 			lis.close()
 		}
 	}
@@ -317,7 +317,7 @@ func (g *Group) Close(ctx context.Context) error {
 	}
 	g.undrained.Store(int32(len(g.loops)))
 	for _, l := range g.loops {
-		if !l.PostNow(drainLoop, l, nil, 0) {
+		if !l.PostNow(drainOnLoop, l, nil, 0) {
 			g.undrained.Add(-1)
 		}
 	}
@@ -326,7 +326,7 @@ func (g *Group) Close(ctx context.Context) error {
 		g.lender.end()
 	}
 	for _, l := range g.loops {
-		l.PostNow(stopLoop, l, nil, 0)
+		l.PostNow(stopOnLoop, l, nil, 0)
 	}
 	if g.manual() {
 		return err
@@ -365,8 +365,8 @@ func (g *Group) waitForConns(ctx context.Context) error {
 	return nil
 }
 
-// drainLoop ends what is idle, and later what has not ended.
-func drainLoop(a, _ any) {
+// drainOnLoop ends what is idle, and later what has not ended.
+func drainOnLoop(a, _ any) {
 	l := a.(*Loop)
 	l.draining = true
 	l.group.table.each(l, (*Conn).drain)
@@ -379,20 +379,20 @@ func (l *Loop) Expire(*Timer) {
 	l.group.table.each(l, func(c *Conn) { c.close(ErrClosed) })
 }
 
-func stopLoop(a, _ any) { a.(*Loop).stopping = true }
+func stopOnLoop(a, _ any) { a.(*Loop).stopping = true }
 
 // stop ends a loop: connections are cut, and what has been posted still runs.
 func (l *Loop) stop() {
 	l.stopping = true
 	for _, lis := range l.listeners {
-		stopListener(lis, nil)
+		stopListenerOnLoop(lis, nil)
 	}
 	l.group.table.each(l, func(c *Conn) { c.abort(ErrClosed) })
 	l.flush()
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
-	l.room.Broadcast()
+	l.space.Broadcast()
 	l.armed.Store(true) // nobody wakes it any more
 	// A connection may be on its way to this loop, and is this loop's to close.
 	l.runPosted()
@@ -412,6 +412,6 @@ func (l *Loop) ended(c *Conn) {
 func (g *Group) connEnded() {
 	g.stats.open.Add(-1)
 	if g.full.Load() && g.full.CompareAndSwap(true, false) {
-		g.loops[0].PostNow(goOn, g, nil, 0)
+		g.loops[0].PostNow(acceptOnLoop, g, nil, 0)
 	}
 }

@@ -62,7 +62,7 @@ func (g *Group) inflateAll() {
 		q.waiting = q.waiting[1:]
 		q.mu.Unlock()
 		j.inflate(g)
-		if !j.c.loop.PostNow(inflated, j, nil, 0) { // a WebSocket stays on its loop
+		if !j.c.loop.PostNow(inflatedOnLoop, j, nil, 0) { // a WebSocket stays on its loop
 			bytepool.Put(j.message)
 		}
 	}
@@ -85,8 +85,8 @@ func (j *inflateJob) inflate(g *Group) {
 	j.held = held
 }
 
-// inflated goes on with the connection.
-func inflated(a, _ any) {
+// inflatedOnLoop goes on with the connection.
+func inflatedOnLoop(a, _ any) {
 	j := a.(*inflateJob)
 	c := j.c
 	l := c.loop

@@ -86,7 +86,7 @@ func (c *Conn) consumeUnclaimed(r *http1.Request, b []byte, n int) int {
 	return len(b)
 }
 
-// awaitDrain has an unclaimed request wait until what is queued has gone out.
+// awaitDrain keeps an unclaimed request back until what is queued has gone out.
 func (c *Conn) awaitDrain() {
 	if c.phase < phaseClosing {
 		c.enter(phaseWriting)
@@ -113,9 +113,9 @@ func (c *Conn) refuseUnclaimed(err *http1.Error, r *http1.Request) {
 		return
 	}
 	body := err.Reason + "\n"
-	var room [64]byte
+	var scratch [64]byte
 	buf := NewBuffer(256)
-	buf.B = http1.AppendResponseHead(buf.B, err.Status, "text/plain; charset=utf-8", len(body), true, c.loop.AppendDate(room[:0]))
+	buf.B = http1.AppendResponseHead(buf.B, err.Status, "text/plain; charset=utf-8", len(body), true, c.loop.AppendDate(scratch[:0]))
 	if !c.is(connHead) {
 		buf.B = append(buf.B, body...)
 	}
@@ -181,7 +181,7 @@ func (c *Conn) lend(r *http1.Request, b []byte, n int) {
 	c.leave()
 	c.flags |= connMoving
 	ln := l.group.lender
-	ln.lent <- h // it has room: take has seen to that
+	ln.lent <- h // take has reserved its place
 	if ln.cutting.Load() {
 		ln.cutUnaccepted() // end may have looked before
 	}
@@ -251,7 +251,7 @@ func (ln *lender) Accept() (net.Conn, error) {
 			}
 			if err != nil {
 				ln.give(h)
-				h.post(endLent)
+				h.post(endLentOnLoop)
 				continue
 			}
 			h.Conn = conn
@@ -327,7 +327,7 @@ func (ln *lender) cutUnaccepted() {
 		select {
 		case h := <-ln.lent:
 			ln.give(h)
-			h.post(closeLent)
+			h.post(closeLentOnLoop)
 		default:
 			return
 		}
@@ -363,7 +363,7 @@ func (ln *lender) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	completed = true
 }
 
-func returnLent(a, _ any) {
+func returnLentOnLoop(a, _ any) {
 	h := a.(*lentConn)
 	c := h.c
 	l := c.loop
@@ -382,7 +382,7 @@ func returnLent(a, _ any) {
 	}
 }
 
-func closeLent(a, _ any) {
+func closeLentOnLoop(a, _ any) {
 	h := a.(*lentConn)
 	c := h.c
 	c.flags &^= connMoving
@@ -397,15 +397,15 @@ func closeLent(a, _ any) {
 	c.beginClosing(ErrClosed)
 }
 
-// endLent: the descriptor is gone.
-func endLent(a, _ any) {
+// endLentOnLoop: the descriptor is gone.
+func endLentOnLoop(a, _ any) {
 	c := a.(*lentConn).c
 	c.phase = phaseClosed
 	c.reportSoon(ErrClosed)
 	c.loop.ended(c)
 }
 
-func hijackedLent(a, _ any) {
+func hijackedLentOnLoop(a, _ any) {
 	c := a.(*lentConn).c
 	c.phase = phaseClosed
 	c.reportSoon(ErrHijacked)

@@ -32,9 +32,9 @@ func (f *frame) begin(r *http1.Request, head int) {
 
 func (f *frame) done() bool { return f.head == 0 && f.length == 0 && f.chunked == nil }
 
-// room is how much may be read at once without reading beyond the request, or n if
+// wanted is how much may be read at once without reading beyond the request, or n if
 // that cannot be told.
-func (f *frame) room(n int) int {
+func (f *frame) wanted(n int) int {
 	if f.head == 0 && f.chunked == nil {
 		return int(min(int64(n), f.length))
 	}
@@ -126,7 +126,7 @@ func (h *lentConn) changed(s http.ConnState) {
 		h.mu.Unlock()
 		if !closed {
 			h.g.lender.give(h)
-			h.post(hijackedLent)
+			h.post(hijackedLentOnLoop)
 		}
 	}
 }
@@ -191,7 +191,7 @@ func (h *lentConn) readRequest(p []byte) (int, error) {
 			deadline = by
 		}
 	}
-	n, err := h.readKernel(p[:h.frame.room(len(p))], deadline)
+	n, err := h.readKernel(p[:h.frame.wanted(len(p))], deadline)
 	h.waited += time.Since(begun)
 	if errors.Is(err, os.ErrDeadlineExceeded) && !h.expired && deadline != h.deadline {
 		h.g.stats.timeouts.Add(1)
@@ -209,10 +209,10 @@ func (h *lentConn) readRequest(p []byte) (int, error) {
 // await is a read behind the end of the request that is being served: nothing of
 // the next is given. It ends with the peer's end, or when net/http interrupts it.
 func (h *lentConn) await() (int, error) {
-	var room [64]byte
+	var scratch [64]byte
 	for !h.expired && h.state == lentServing && len(h.in) == 0 {
-		n, err := h.readKernel(room[:], h.deadline)
-		h.in = append(h.in, room[:n]...)
+		n, err := h.readKernel(scratch[:], h.deadline)
+		h.in = append(h.in, scratch[:n]...)
 		if n == 0 && err != nil {
 			return 0, err
 		}
@@ -401,7 +401,7 @@ func (h *lentConn) Close() error {
 	case lentGone, lentIdle: // the kernel sends what is left
 		err := h.Conn.Close()
 		h.g.lender.give(h)
-		h.post(endLent)
+		h.post(endLentOnLoop)
 		return err
 	}
 	if was == lentServing && h.g.lender.cutting.Load() {
@@ -411,13 +411,13 @@ func (h *lentConn) Close() error {
 	h.g.lender.give(h)
 	switch {
 	case err != nil:
-		h.post(endLent)
+		h.post(endLentOnLoop)
 	case was == lentReturning:
 		h.c.fd = int32(fd)
-		h.post(returnLent)
+		h.post(returnLentOnLoop)
 	default:
 		h.c.fd = int32(fd)
-		h.post(closeLent)
+		h.post(closeLentOnLoop)
 	}
 	return nil
 }

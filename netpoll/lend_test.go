@@ -26,7 +26,7 @@ import (
 
 	gobwas "github.com/gobwas/ws"
 
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/http1"
 )
@@ -679,7 +679,7 @@ func TestLentCostsNoGoroutine(t *testing.T) {
 	}
 	for i, r := range sockets {
 		_, _ = conns[i].Write(frame(gobwas.NewTextFrame([]byte("hello"))))
-		f, err := wire.ReadFrame(r)
+		f, err := wiretest.ReadFrame(r)
 		if err != nil || string(f.Payload) != "hello" {
 			t.Fatalf("WebSocket: %q, %v", f.Payload, err)
 		}

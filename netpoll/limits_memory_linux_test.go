@@ -279,9 +279,9 @@ func TestRestOfLargeFrames(t *testing.T) {
 			p.SetWindow(size + 4 - 1) // all but a byte of what is sent now
 		}
 		a.conns[0].Loop().Post(func(_, _ any) {
-			buf := netpoll.NewBuffer(ws.FrameRoom + size)
-			buf.B = append(buf.B[:ws.FrameRoom], make([]byte, size)...)
-			b := buf.B[ws.PutFrameHeader(buf.B, ws.FrameRoom, true):]
+			buf := netpoll.NewBuffer(ws.FrameHeadroom + size)
+			buf.B = append(buf.B[:ws.FrameHeadroom], make([]byte, size)...)
+			b := buf.B[ws.PutFrameHeader(buf.B, ws.FrameHeadroom, true):]
 			for _, c := range a.conns {
 				c.Send(buf, b)
 			}
@@ -321,7 +321,7 @@ func TestPostedJobs(t *testing.T) {
 			n.Group.Loop(0).Post(func(_, _ any) { posted++ }, nil, nil, 0)
 		}
 	}()
-	eventually(t, "Post waits", func() bool { return running("waitForRoom") })
+	eventually(t, "Post waits", func() bool { return running("waitForSpace") })
 	held := heaptest.InUse() - before
 	t.Logf("%d bytes of heap for each job", held/8192)
 	if held > 2*8192*64 {

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
 
 package netpoll
 
@@ -100,7 +100,7 @@ func (lis *listener) close() {
 	_ = lis.ln.Close()
 }
 
-func startListener(a, _ any) {
+func startListenerOnLoop(a, _ any) {
 	lis := a.(*listener)
 	l := lis.g.loops[0]
 	if l.listeners == nil {
@@ -110,9 +110,9 @@ func startListener(a, _ any) {
 	lis.watch(true)
 }
 
-// stopListener takes what the kernel has accepted already: closing the socket would
+// stopListenerOnLoop takes what the kernel has accepted already: closing the socket would
 // reset it.
-func stopListener(a, _ any) {
+func stopListenerOnLoop(a, _ any) {
 	lis := a.(*listener)
 	l := lis.g.loops[0]
 	lis.closed = true
@@ -169,7 +169,7 @@ func (lis *listener) accept() (more bool) {
 		switch err {
 		case nil:
 			if full && lis.closed {
-				_ = unix.Close(fd) // there is no room, and none to come
+				_ = unix.Close(fd) // there is no place, and none will come
 				continue
 			}
 			g.dealOut(fd, lis.tcp)
@@ -204,8 +204,8 @@ func (lis *listener) pause(why string) {
 	l.Arm(&lis.timer, lis, lis.backoff)
 }
 
-// goOn accepts again: a connection has ended.
-func goOn(a, _ any) {
+// acceptOnLoop accepts again: a connection has ended.
+func acceptOnLoop(a, _ any) {
 	g := a.(*Group)
 	for _, lis := range g.loops[0].listeners {
 		lis.backoff = 0
@@ -224,7 +224,7 @@ func (g *Group) dealOut(fd int, tcp bool) {
 	c := l.newConn(fd, tcp)
 	if l == g.loops[0] {
 		l.adoptNew(c)
-	} else if !l.Post(adoptPosted, c, nil, 0) {
+	} else if !l.Post(adoptOnLoop, c, nil, 0) {
 		_ = unix.Close(fd)
 		g.connEnded()
 	}
@@ -235,7 +235,7 @@ func (g *Group) nextLoop() *Loop {
 	return g.loops[(g.next.Add(1)-1)%uint32(len(g.loops))] // unsigned: an int of 32 bits would turn negative
 }
 
-func adoptPosted(a, _ any) {
+func adoptOnLoop(a, _ any) {
 	c := a.(*Conn)
 	c.loop.adoptNew(c)
 }

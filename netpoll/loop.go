@@ -59,7 +59,7 @@ type Loop struct {
 
 	// Guarded by mu.
 	mu     sync.Mutex
-	room   sync.Cond // signalled when posted jobs have been taken
+	space  sync.Cond // signalled when posted jobs have been taken
 	posted []job
 	bytes  int
 	closed bool
@@ -89,7 +89,7 @@ func newLoop(g *Group, index int, sys System) *Loop {
 		index: index, group: g, cfg: &g.cfg, sys: sys, h: g.handler,
 		read: make([]byte, readBytes), write: make([]byte, 0, writeBytes),
 	}
-	l.room.L = &l.mu
+	l.space.L = &l.mu
 	l.fireTimer = l.expireTimer
 	l.tickClock()
 	l.wheel.tick = l.now / int64(tick)
@@ -119,21 +119,21 @@ func (l *Loop) tickClock() { l.now = int64(l.sys.Now()) }
 func (l *Loop) Post(run func(a, b any), a, b any, bytes int) bool {
 	l.mu.Lock()
 	if l.full() {
-		l.waitForRoom()
+		l.waitForSpace()
 	}
 	return l.post(run, a, b, bytes)
 }
 
 // PostNow is Post that never waits: for those who hold a lock, and have called
-// WaitForRoom before they took it.
+// WaitForSpace before they took it.
 func (l *Loop) PostNow(run func(a, b any), a, b any, bytes int) bool {
 	l.mu.Lock()
 	return l.post(run, a, b, bytes)
 }
 
-// WaitForRoom waits as Post does, until ctx is done at the latest: the error is
+// WaitForSpace waits as Post does, until ctx is done at the latest: the error is
 // ctx's then.
-func (l *Loop) WaitForRoom(ctx context.Context) error {
+func (l *Loop) WaitForSpace(ctx context.Context) error {
 	l.mu.Lock()
 	full := l.full()
 	l.mu.Unlock()
@@ -145,11 +145,11 @@ func (l *Loop) WaitForRoom(ctx context.Context) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		over = true
-		l.room.Broadcast()
+		l.space.Broadcast()
 	})()
 	l.mu.Lock()
 	for !l.closed && l.full() && !over {
-		l.room.Wait()
+		l.space.Wait()
 	}
 	late := over && l.full()
 	l.mu.Unlock()
@@ -157,6 +157,13 @@ func (l *Loop) WaitForRoom(ctx context.Context) error {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// HasSpace tells whether Post would not wait now. Any goroutine.
+func (l *Loop) HasSpace() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.full()
 }
 
 // full tells whether the loop is far behind. mu is held.
@@ -178,13 +185,13 @@ func (l *Loop) post(run func(a, b any), a, b any, bytes int) bool {
 	return true
 }
 
-// waitForRoom blocks a caller outside the loops until the loop has caught up.
-func (l *Loop) waitForRoom() {
+// waitForSpace blocks a caller outside the loops until the loop has caught up.
+func (l *Loop) waitForSpace() {
 	if !l.full() || OnLoop() {
 		return // a loop that waited for another could wait for ever
 	}
 	for !l.closed && l.full() {
-		l.room.Wait()
+		l.space.Wait()
 	}
 }
 
@@ -195,10 +202,9 @@ func (l *Loop) Wake() {
 	}
 }
 
-// AtFlush has f.Flush called at the end of the present batch, before sockets
-// are written: the place to turn what has gathered into one answer. f is
-// called once however often it was given. Loop-owned; the caller sees to it
-// that f is given once.
+// AtFlush makes the loop call f.Flush at the end of the present batch, before
+// sockets are written: the place to turn what has gathered into one answer. The
+// caller gives f once a batch. Loop-owned.
 func (l *Loop) AtFlush(f Flusher) {
 	l.Check()
 	l.flushers = append(l.flushers, f)
@@ -281,7 +287,7 @@ func (l *Loop) runPosted() {
 	l.bytes = 0
 	l.mu.Unlock()
 	if waiting {
-		l.room.Broadcast()
+		l.space.Broadcast()
 	}
 	n := len(l.running)
 	l.runRest()

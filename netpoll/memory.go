@@ -69,13 +69,13 @@ func (m *Memory) shed() {
 		return // they are at it
 	}
 	for _, l := range m.g.loops {
-		if !l.PostNow(shedLargest, l, m, 0) {
+		if !l.PostNow(shedLargestOnLoop, l, m, 0) {
 			m.shedding.Add(-1)
 		}
 	}
 }
 
-func shedLargest(a, b any) {
+func shedLargestOnLoop(a, b any) {
 	l, m := a.(*Loop), b.(*Memory)
 	defer m.shedding.Add(-1)
 	for m.used.Load() > m.max {

@@ -14,7 +14,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/binary"
+	"github.com/sockeye-io/sockeye/internal/arguments"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 	"github.com/sockeye-io/sockeye/proto/eio"
 	"github.com/sockeye-io/sockeye/proto/sio"
@@ -209,12 +209,12 @@ func (c *Client) Break() {
 
 func (c *Client) emit(p sio.Packet, values []any) {
 	c.t.Helper()
-	var attachments [][]byte
-	data, err := json.Marshal(binary.Extract(values, &attachments))
-	if err != nil {
-		c.t.Fatalf("sockeyetest: %v", err)
+	enc := arguments.Encoder{Codec: arguments.JSON{}}
+	data := enc.AppendArray(nil, values)
+	if enc.Err != nil {
+		c.t.Fatalf("sockeyetest: %v", enc.Err)
 	}
-	c.sendPacket(p, data, attachments)
+	c.sendPacket(p, data, enc.Attachments)
 	c.srv.Settle()
 }
 
@@ -288,7 +288,7 @@ func (c *Client) handlePacket(p sio.Packet, attachments [][]byte) {
 		if err := json.Unmarshal(p.Data, &data); err != nil {
 			c.t.Fatalf("sockeyetest: the server sent %q: %v", p.Data, err)
 		}
-		data = binary.Restore(data, attachments)
+		arguments.Restore(&data, attachments)
 	}
 	switch p.Type {
 	case sio.Connect:

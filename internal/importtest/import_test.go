@@ -14,7 +14,7 @@ import (
 const module = "github.com/sockeye-io/sockeye"
 
 // allowed are the packages of ours, and of others outside the standard library,
-// that a package may import. doc.go of the root draws the same.
+// that a package may import. docs/architecture.md draws the same.
 var allowed = map[string][]string{
 	"/proto":             {},
 	"/proto/eio":         {},
@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"/proto/ws":          {"/internal/bytepool", "github.com/gobwas/ws", "github.com/klauspost/compress/flate"},
 	"/internal/bytepool": {"github.com/valyala/bytebufferpool"},
 	"/netpoll": {
-		"/internal/bytepool", "/internal/ratelog", "/proto/http1", "/proto/ws",
+		"/internal/bytepool", "/internal/fifo", "/internal/ratelog", "/proto/http1", "/proto/ws",
 		"github.com/panjf2000/gnet/v2/pkg/errors", "github.com/panjf2000/gnet/v2/pkg/netpoll",
 		"github.com/valyala/bytebufferpool", "golang.org/x/sys/unix",
 		"/internal/goroutine",
@@ -32,14 +32,16 @@ var allowed = map[string][]string{
 	"/internal/goroutine":  {},
 	"/internal/idtable":    {},
 	"/internal/lend":       {"/internal/goroutine"},
+	"/internal/fifo":       {},
 	"/internal/ratelog":    {},
 	"/internal/seam":       {"/internal/lend", "/netpoll"},
 	"/engine":              {"/internal/idtable", "/internal/ratelog", "/proto/eio", "/proto/http1", "/proto/ws", "/netpoll"},
 	"/broadcast":           {"/engine", "/internal/goroutine", "/internal/idtable", "/proto/sio", "/netpoll"},
 	"/docs":                {},
-	"/client":              {"/internal/binary", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
-	"/sockeyetest":         {"", "/internal/seam", "/internal/binary", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
-	"":                     {"/broadcast", "/engine", "/internal/goroutine", "/internal/lend", "/internal/ratelog", "/internal/seam", "/proto/sio", "/proto/ws", "/netpoll", "github.com/valyala/bytebufferpool"},
+	"/client":              {"/internal/arguments", "/internal/fifo", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
+	"/sockeyetest":         {"", "/internal/seam", "/internal/arguments", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
+	"/internal/arguments":  {"/proto/sio"},
+	"":                     {"/broadcast", "/engine", "/internal/arguments", "/internal/goroutine", "/internal/lend", "/internal/fifo", "/internal/ratelog", "/internal/seam", "/proto/sio", "/proto/ws", "/netpoll", "github.com/valyala/bytebufferpool"},
 }
 
 func TestLayering(t *testing.T) {

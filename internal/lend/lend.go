@@ -28,8 +28,8 @@ func (l *Link) Queued() *Link { return l }
 
 // Pool lends goroutines. Its methods may be called from any goroutine.
 type Pool interface {
-	// Lend sees to it that r is run. It must not be called for an r that waits or is
-	// being run, but by r.Run's own deferred functions.
+	// Lend runs r soon, on a goroutine of the pool. It must not be called for an r
+	// that waits or is being run, but by r.Run's own deferred functions.
 	Lend(r Runner)
 
 	// Inside tells whether the caller is run by the Pool.

@@ -1,81 +1,65 @@
 // Command httpserver is what the HTTP/1.1 conformance cases are sent to: one
 // handler behind net/http, which is the yardstick, or behind Sockeye as its
-// Config.Fallback, with Socket.IO at its own path.
-//
-// Its first line of output is "listening on <address>"; at SIGINT or SIGTERM it
-// ends, and Sockeye prints its counters as a last line, "stats <JSON>".
+// Config.Fallback, with Socket.IO at its own path. What it prints is in package run.
 package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	sockeye "github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/interop/run"
 )
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:0", "`address` to listen on; port 0 lets the kernel choose")
+	addr := run.Address("127.0.0.1:0")
 	plain := flag.Bool("nethttp", false, "serve with net/http alone")
 	flag.Parse()
 	serve := serveSockeye
 	if *plain {
 		serve = serveNetHTTP
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := serve(ctx, *addr); err != nil {
+	s, err := serve()
+	if err == nil {
+		err = run.UntilSignal(*addr, s)
+	}
+	if err != nil {
 		log.Print(err)
 	}
 }
 
-func serveNetHTTP(ctx context.Context, addr string) error {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	fmt.Println("listening on", l.Addr())
+func serveNetHTTP() (run.Server, error) {
 	srv := &http.Server{
 		Handler:        handler(),
 		MaxHeaderBytes: 16 << 10, // as Sockeye's default; net/http adds 4 KiB
 		ErrorLog:       log.New(io.Discard, "", 0),
 	}
-	context.AfterFunc(ctx, func() { _ = srv.Close() })
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	listen := func(network, address string) (net.Addr, error) {
+		l, err := net.Listen(network, address)
+		if err != nil {
+			return nil, err
+		}
+		go func() { _ = srv.Serve(l) }()
+		return l.Addr(), nil
 	}
-	return nil
+	return run.Server{Listen: listen, Shutdown: func(context.Context) error { return srv.Close() }}, nil
 }
 
-func serveSockeye(ctx context.Context, addr string) error {
+func serveSockeye() (run.Server, error) {
 	// The suite opens a session for each case, over few connections, and joins nothing.
 	srv, err := sockeye.New(sockeye.Config{Fallback: handler(), MaxPendingSessions: -1})
 	if err != nil {
-		log.Fatal(err)
+		return run.Server{}, err
 	}
-	bound, err := srv.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	fmt.Println("listening on", bound)
-	<-ctx.Done()
-	ending, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	err = srv.Shutdown(ending)
-	stats, _ := json.Marshal(srv.Stats()) // numbers only: cannot fail
-	fmt.Printf("stats %s\n", stats)
-	return err
+	return run.Server{Listen: srv.Listen, Shutdown: srv.Shutdown, Stats: func() any { return srv.Stats() }}, nil
 }
 
 // modified is the date of the resource "/".

@@ -1,33 +1,25 @@
 // Command server is the server that the interoperability tests drive with real
 // clients, and that the public protocol suites can be pointed at. What it does
-// is in package events.
-//
-// Its first line of output is "listening on <address>"; at SIGINT or SIGTERM it
-// ends and prints its counters as a last line, "stats <JSON>".
+// is in package events, and what it prints in package run.
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"flag"
-	"fmt"
 	"log"
 	"os"
-	"os/signal"
 	"runtime/pprof"
-	"syscall"
-	"time"
 
 	sockeye "github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/interop/events"
+	"github.com/sockeye-io/sockeye/interop/run"
 
 	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 func main() {
 	var cfg sockeye.Config
-	addr := flag.String("addr", "127.0.0.1:0", "`address` to listen on; port 0 lets the kernel choose")
+	addr := run.Address("127.0.0.1:0")
 	flag.StringVar(&cfg.Path, "path", "/socket.io/", "path of Socket.IO")
 	flag.DurationVar(&cfg.PingInterval, "ping-interval", 0, "time between pings (default 25s)")
 	flag.DurationVar(&cfg.PingTimeout, "ping-timeout", 0, "time to answer a ping (default 20s)")
@@ -52,14 +44,12 @@ func main() {
 	if *deflate {
 		cfg.Deflate = &ws.DeflateConfig{Threshold: -1}
 	}
-	if err := run(*addr, *eioPath, cfg); err != nil {
+	if err := serve(*addr, *eioPath, cfg); err != nil {
 		log.Print(err)
 	}
 }
 
-func run(addr, eioPath string, cfg sockeye.Config) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
+func serve(addr, eioPath string, cfg sockeye.Config) error {
 	cfg.Origins = []string{"*"}
 	if eioPath != "" {
 		bare := engine.Config{
@@ -74,25 +64,13 @@ func run(addr, eioPath string, cfg sockeye.Config) error {
 	}
 	srv, err := sockeye.New(cfg)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	for _, name := range []string{"/", "/custom"} {
 		events.Register(srv.Of(name))
 	}
 	events.RegisterRefused(srv.Of("/refused"))
-
-	bound, err := srv.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	fmt.Println("listening on", bound)
-	<-ctx.Done()
-	ending, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	err = srv.Shutdown(ending)
-	stats, _ := json.Marshal(srv.Stats()) // numbers only: cannot fail
-	fmt.Printf("stats %s\n", stats)
-	return err
+	return run.UntilSignal(addr, run.Server{Listen: srv.Listen, Shutdown: srv.Shutdown, Stats: func() any { return srv.Stats() }})
 }
 
 // echo is the handler of the bare Engine.IO path.

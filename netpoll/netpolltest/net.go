@@ -113,7 +113,7 @@ func (p *Peer) is(f func() bool) bool {
 	return f()
 }
 
-// Write sends bytes to the server; Run has them handled.
+// Write sends bytes to the server; Run handles them.
 func (p *Peer) Write(b []byte) { p.change(func() { p.in = append(p.in, b...) }) }
 
 // Read takes what the server has sent.

@@ -5,12 +5,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/vectors"
 	"github.com/sockeye-io/sockeye/proto/eio"
 )
 
@@ -28,18 +28,10 @@ type result struct {
 	offset int
 }
 
-// vectors reads a file of testdata: inputs, and what is in each.
-func vectors(t *testing.T, file string, each func(input []byte, want []result)) {
+// load reads a file of testdata: inputs, and what is in each.
+func load(t *testing.T, file string, each func(input []byte, want []result)) {
 	t.Helper()
-	text, err := os.ReadFile("testdata/" + file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
-			continue
-		}
+	vectors.Lines(t, "testdata/"+file, func(line string) {
 		quoted := func() []byte {
 			q, err := strconv.QuotedPrefix(line)
 			if err != nil {
@@ -68,11 +60,7 @@ func vectors(t *testing.T, file string, each func(input []byte, want []result)) 
 			}
 		}
 		each(input, want)
-		n++
-	}
-	if n == 0 {
-		t.Fatal("no vectors in ", file)
-	}
+	})
 }
 
 func check(t *testing.T, input []byte, got eio.Packet, err error, want result) {
@@ -90,14 +78,14 @@ func check(t *testing.T, input []byte, got eio.Packet, err error, want result) {
 }
 
 func TestConsumePacket(t *testing.T) {
-	vectors(t, "packets.txt", func(input []byte, want []result) {
+	load(t, "packets.txt", func(input []byte, want []result) {
 		got, err := eio.ConsumePacket(bytes.Clone(input))
 		check(t, input, got, err, want[0])
 	})
 }
 
 func TestConsumePayload(t *testing.T) {
-	vectors(t, "payloads.txt", func(input []byte, want []result) {
+	load(t, "payloads.txt", func(input []byte, want []result) {
 		rest := bytes.Clone(input)
 		for i, w := range want {
 			p, n, err := eio.ConsumePayload(rest)
@@ -118,7 +106,7 @@ func TestConsumePayload(t *testing.T) {
 // TestAppendPacket: what is appended is read as what it was, and is what stands
 // in the vectors, base64 of another form than ours apart.
 func TestAppendPacket(t *testing.T) {
-	vectors(t, "packets.txt", func(input []byte, want []result) {
+	load(t, "packets.txt", func(input []byte, want []result) {
 		if want[0].err != nil {
 			return
 		}

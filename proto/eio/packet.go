@@ -30,7 +30,7 @@ type Packet struct {
 }
 
 // AppendPacket appends the text form of p: the type and the data, or, for
-// binary, 'b' and base64. It allocates only if dst has no room.
+// binary, 'b' and base64. It allocates only if dst has no space.
 //
 // Engine.IO v4, "Packet encoding", "HTTP long-polling". A WebSocket carries
 // binary data as it is, without this form.

@@ -17,7 +17,7 @@ func TestPayloadV3(t *testing.T) {
 		{"payloads_v3.txt", eio.ConsumePayloadV3, eio.AppendPayloadV3},
 		{"payloads_v3_binary.txt", eio.ConsumeBinaryPayloadV3, eio.AppendBinaryPayloadV3},
 	} {
-		vectors(t, form.file, func(input []byte, want []result) {
+		load(t, form.file, func(input []byte, want []result) {
 			rest := bytes.Clone(input)
 			var again []byte
 			for i, w := range want {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/sockeye-io/sockeye/internal/vectors"
 )
 
 func TestCompactRequest(t *testing.T) {
@@ -20,7 +22,7 @@ func TestCompactRequest(t *testing.T) {
 			t.Errorf("%s: %q became %q by %q", name, r.head, again.head, compact)
 		}
 	}
-	for _, c := range vectors(t) {
+	for _, c := range vectors.Load(t, "testdata/http", vectors.HTTP) {
 		check(c.Pos, c.Input)
 	}
 	check("a poll", []byte(pollingGET))

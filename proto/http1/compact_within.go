@@ -30,16 +30,16 @@ func (r *Request) AppendCompactWithin(dst []byte, limit int, first []string) (_ 
 		fields = append(fields, field{line: rest[:i]})
 		rest = rest[i:]
 	}
-	room := limit - (len(dst) - start)
+	space := limit - (len(dst) - start)
 	var scratch []byte
 	keep := func(f *field) {
 		if f.keep || isField(f.line, "Host") {
 			return
 		}
 		scratch = appendCompactLine(scratch[:0], f.line)
-		if len(scratch) <= room {
+		if len(scratch) <= space {
 			f.keep = true
-			room -= len(scratch)
+			space -= len(scratch)
 		}
 	}
 	for _, name := range first {

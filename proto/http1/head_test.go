@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+
+	"github.com/sockeye-io/sockeye/internal/vectors"
 )
 
 // pollingGET is what a browser sends for a long poll.
@@ -26,7 +28,7 @@ var testLimits = DefaultHeadLimits
 
 // TestParseHeadPrefixes: a part of a head gives nothing, or what the whole gives.
 func TestParseHeadPrefixes(t *testing.T) {
-	for _, c := range vectors(t) {
+	for _, c := range vectors.Load(t, "testdata/http", vectors.HTTP) {
 		var r Request
 		n, err := r.ParseHead(c.Input, testLimits)
 		want := outcome(&r, n, err)
@@ -109,7 +111,7 @@ func TestRequestReuse(t *testing.T) {
 
 // TestRequestClone: a clone shares no memory with what it was cloned from.
 func TestRequestClone(t *testing.T) {
-	for _, c := range vectors(t) {
+	for _, c := range vectors.Load(t, "testdata/http", vectors.HTTP) {
 		b := bytes.Clone(c.Input)
 		var r Request
 		n, err := r.ParseHead(b, testLimits)

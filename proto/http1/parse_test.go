@@ -7,22 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sockeye-io/sockeye/internal/httpvectors"
+	"github.com/sockeye-io/sockeye/internal/vectors"
 )
-
-func vectors(t testing.TB) []httpvectors.Case {
-	t.Helper()
-	cases, err := httpvectors.Load("testdata/http")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cases
-}
 
 // TestHTTPVectors runs each case of testdata/http whole, cut in two at every
 // byte, and byte by byte.
 func TestHTTPVectors(t *testing.T) {
-	for _, c := range vectors(t) {
+	for _, c := range vectors.Load(t, "testdata/http", vectors.HTTP) {
 		t.Run(c.Name, func(t *testing.T) {
 			check := func(how string, cut func(rest []byte) [][]byte) {
 				t.Helper()
@@ -48,7 +39,7 @@ func TestHTTPVectors(t *testing.T) {
 }
 
 // traceRequests tells what is read from a stream, in the form of testdata/http.
-func traceRequests(c httpvectors.Case, cut func(rest []byte) [][]byte) (lines []string) {
+func traceRequests(c vectors.Case, cut func(rest []byte) [][]byte) (lines []string) {
 	rest := c.Input
 	for {
 		r, n, err := ParseRequest(cut(rest)...)

@@ -26,8 +26,8 @@ func IsPlaceholder(value []byte) (num int, ok bool) {
 	if len(value) == 0 || value[0] != '{' {
 		return 0, false
 	}
-	var room [4]placeholder
-	all := findPlaceholders(value, room[:0])
+	var scratch [4]placeholder
+	all := findPlaceholders(value, scratch[:0])
 	if len(all) == 1 && all[0].start == 0 && all[0].end == len(value) {
 		return all[0].num, true
 	}
@@ -38,16 +38,16 @@ func IsPlaceholder(value []byte) (num int, ok bool) {
 // n attachments, and no two for the same. Attachments may be left over. The
 // error is a *SyntaxError with ErrPlaceholder.
 func CheckPlaceholders(json []byte, n int) error {
-	var room [16]placeholder
-	return checkNumbers(findPlaceholders(json, room[:0]), n)
+	var scratch [16]placeholder
+	return checkNumbers(findPlaceholders(json, scratch[:0]), n)
 }
 
 // AppendResolved appends valid JSON with each placeholder replaced by its
 // attachment as a base64 string, which encoding/json decodes into a []byte. The
 // error, with which it returns nil, is CheckPlaceholders'.
 func AppendResolved(dst, json []byte, attachments [][]byte) ([]byte, error) {
-	var room [16]placeholder
-	all := findPlaceholders(json, room[:0])
+	var scratch [16]placeholder
+	all := findPlaceholders(json, scratch[:0])
 	if err := checkNumbers(all, len(attachments)); err != nil {
 		return nil, err
 	}
@@ -66,9 +66,9 @@ func AppendResolved(dst, json []byte, attachments [][]byte) ([]byte, error) {
 // returns nil, is a *SyntaxError with ErrPlaceholder. Numbers may repeat, unless
 // CheckPlaceholders has seen the JSON.
 func AppendRenumbered(dst, json []byte, number func(num int) (int, bool)) ([]byte, error) {
-	var room [16]placeholder
+	var scratch [16]placeholder
 	from := 0
-	for _, p := range findPlaceholders(json, room[:0]) {
+	for _, p := range findPlaceholders(json, scratch[:0]) {
 		num, ok := number(p.num)
 		if !ok {
 			return nil, &SyntaxError{p.start, ErrPlaceholder}
@@ -81,9 +81,9 @@ func AppendRenumbered(dst, json []byte, number func(num int) (int, bool)) ([]byt
 
 // checkNumbers checks that numbers are below n and do not repeat.
 func checkNumbers(all []placeholder, n int) error {
-	var room [128]bool
-	seen := room[:]
-	if n > len(room) {
+	var scratch [128]bool
+	seen := scratch[:]
+	if n > len(scratch) {
 		seen = make([]bool, n)
 	}
 	for _, p := range all {
@@ -114,8 +114,8 @@ type container struct {
 // It does not recurse; what it keeps is bounded by the depth that the scanner
 // has let through. JSON that is not valid gives anything.
 func findPlaceholders(json []byte, found []placeholder) []placeholder {
-	var room [16]container
-	open := room[:0]
+	var scratch [16]container
+	open := scratch[:0]
 	var name []byte // the literal, if a member's value comes next
 	for i := 0; i < len(json); {
 		switch c := json[i]; c {

@@ -38,7 +38,7 @@ const MaxArguments = 10_000
 
 // SplitArray checks that b is exactly one JSON array, as Valid does, and
 // appends its elements to dst: views into b, without the white space around
-// them. There may be MaxArguments of them. It allocates only if dst has no room,
+// them. There may be MaxArguments of them. It allocates only if dst has no space,
 // and for an error, with which it returns nil.
 func SplitArray(b []byte, dst [][]byte, maxDepth int) ([][]byte, error) {
 	if err := checkUTF8(b); err != nil {

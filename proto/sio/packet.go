@@ -133,7 +133,7 @@ func consumeUint(b []byte, i int) (n uint64, end int) {
 
 // AppendHeader appends what stands in front of p's JSON; p.Data is not appended.
 // Attachments are only written for the binary types, the namespace only if it
-// is neither "/" nor empty. It allocates only if dst has no room.
+// is neither "/" nor empty. It allocates only if dst has no space.
 func AppendHeader(dst []byte, p Packet) []byte {
 	dst = append(dst, '0'+byte(p.Type))
 	if p.Type.hasAttachments() {

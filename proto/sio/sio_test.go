@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/sockeye-io/sockeye/internal/vectors"
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
@@ -30,18 +30,9 @@ type vector struct {
 	fields []string // quoted ones still are
 }
 
-func vectors(t *testing.T, file string, each func(v vector)) {
+func load(t *testing.T, file string, each func(v vector)) {
 	t.Helper()
-	text, err := os.ReadFile("testdata/" + file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
+	vectors.Lines(t, "testdata/"+file, func(line string) {
 		v := vector{t: t}
 		for line != "" {
 			field, err := strconv.QuotedPrefix(line)
@@ -54,11 +45,7 @@ func vectors(t *testing.T, file string, each func(v vector)) {
 		v.input = v.unquote(v.fields[0])
 		v.fields = v.fields[1:]
 		each(v)
-		n++
-	}
-	if n == 0 {
-		t.Fatal("no vectors in ", file)
-	}
+	})
 }
 
 func (v *vector) unquote(field string) []byte {
@@ -115,7 +102,7 @@ func (v *vector) packet() sio.Packet {
 
 func TestConsumePacket(t *testing.T) {
 	limits := sio.Limits{MaxNamespace: 16}
-	vectors(t, "packets.txt", func(v vector) {
+	load(t, "packets.txt", func(v vector) {
 		got, err := limits.ConsumePacket(v.input)
 		if !v.fails(err) {
 			if want := v.packet(); !reflect.DeepEqual(got, want) {
@@ -128,7 +115,7 @@ func TestConsumePacket(t *testing.T) {
 // TestAppendHeader: what the vectors say is written as it stands in them, in so
 // far as the reference writes it so.
 func TestAppendHeader(t *testing.T) {
-	vectors(t, "packets.txt", func(v vector) {
+	load(t, "packets.txt", func(v vector) {
 		if faults[v.fields[0]] != nil {
 			return
 		}
@@ -165,7 +152,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestValid(t *testing.T) {
-	vectors(t, "json.txt", func(v vector) {
+	load(t, "json.txt", func(v vector) {
 		v.fails(sio.Valid(v.input, 4))
 		if want := faults[v.fields[0]]; want == nil || want == sio.ErrJSON {
 			if got := json.Valid(v.input); got != (want == nil) {
@@ -291,7 +278,7 @@ func TestUnquote(t *testing.T) {
 
 func TestPlaceholders(t *testing.T) {
 	attachments := [][]byte{{1}, {2, 3}}
-	vectors(t, "placeholders.txt", func(v vector) {
+	load(t, "placeholders.txt", func(v vector) {
 		if check := sio.CheckPlaceholders(v.input, len(attachments)); (check == nil) != (faults[v.fields[0]] == nil) {
 			t.Errorf("%q: checked with %v", v.input, check)
 		}

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"cmp"
 	"encoding/binary"
 	"runtime"
 	"sync"
@@ -30,9 +31,7 @@ type DeflateConfig struct {
 
 // WithDefaults returns a copy with the defaults filled in.
 func (c DeflateConfig) WithDefaults() *DeflateConfig {
-	if c.Threshold == 0 {
-		c.Threshold = 1_024
-	}
+	c.Threshold = cmp.Or(c.Threshold, 1_024)
 	c.Level = deflateLevel(c.Level)
 	return &c
 }
@@ -101,13 +100,13 @@ func AppendDeflatedFrame(dst, payload []byte, binary bool, level int) []byte {
 	}
 	deflating.Add(-1)
 
-	var room [FrameRoom]byte
-	header := AppendFrameHeader(room[:0], op, len(dst)-from)
+	var scratch [FrameHeadroom]byte
+	header := AppendFrameHeader(scratch[:0], op, len(dst)-from)
 	header[0] |= rsv1
 	if n := start + len(header) - from; n < 0 {
 		dst = append(dst[:from+n], dst[from:]...)
 	} else if n > 0 {
-		dst = append(dst, room[:n]...)
+		dst = append(dst, scratch[:n]...)
 		copy(dst[from+n:], dst[from:])
 	}
 	copy(dst[start:], header)

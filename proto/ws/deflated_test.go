@@ -12,7 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/sockeye-io/sockeye/internal/bytepool"
-	"github.com/sockeye-io/sockeye/internal/wsvectors"
+	"github.com/sockeye-io/sockeye/internal/vectors"
 )
 
 // outcome is what a frame comes to, however it is inflated.
@@ -95,15 +95,15 @@ func TestInflateApart(t *testing.T) {
 		{"too many final blocks", finalBlocks(5000), 2, errFinalBlocks},
 		{"short tables", repeatedBlocks(2000, (*bitWriter).shortTables), 2, nil},
 	} {
-		frame := clientFrame(wsvectors.Frame{Op: c.op, Rsv: 4}, string(c.payload))
+		frame := clientFrame(vectors.Frame{Op: c.op, Rsv: 4}, string(c.payload))
 		whole := consumeApart(t, frame, len(frame), Limits{MaxBytes: limit, Deflate: true, InflateHere: -1})
 		if whole.err != c.want || whole.apart {
 			t.Errorf("%s: %v, want %v", c.name, whole.err, c.want)
 		}
 		half := len(c.payload) / 2
 		fragments := append(
-			clientFrame(wsvectors.Frame{Op: c.op, Rsv: 4, Part: true}, string(c.payload[:half])),
-			clientFrame(wsvectors.Frame{}, string(c.payload[half:]))...)
+			clientFrame(vectors.Frame{Op: c.op, Rsv: 4, Part: true}, string(c.payload[:half])),
+			clientFrame(vectors.Frame{}, string(c.payload[half:]))...)
 		for _, here := range []int{-1, 0, 100, InflateHere, math.MaxInt} {
 			lim := Limits{MaxBytes: limit, Deflate: true, InflateHere: here}
 			for _, b := range [][]byte{frame, fragments} {
@@ -151,8 +151,8 @@ func TestInflateHere(t *testing.T) {
 // with its Reader, which may go on, or be released.
 func TestInflateWhileReading(t *testing.T) {
 	payload := chatMessages(100_000)
-	frame := clientFrame(wsvectors.Frame{Op: 1, Rsv: 4}, string(deflated(payload)))
-	next := clientFrame(wsvectors.Frame{Op: 1, Rsv: 4}, string(deflated([]byte("next"))))
+	frame := clientFrame(vectors.Frame{Op: 1, Rsv: 4}, string(deflated(payload)))
+	next := clientFrame(vectors.Frame{Op: 1, Rsv: 4}, string(deflated([]byte("next"))))
 	lim := Limits{MaxBytes: 200_000, Deflate: true, InflateHere: InflateHere}
 	var wg sync.WaitGroup
 	for range 4 {
@@ -235,7 +235,7 @@ func TestHeld(t *testing.T) {
 		if rsv != 0 {
 			payload = deflated(payload)
 		}
-		first := clientFrame(wsvectors.Frame{Op: 1, Rsv: rsv, Part: true}, string(payload))
+		first := clientFrame(vectors.Frame{Op: 1, Rsv: rsv, Part: true}, string(payload))
 		consume(first[:6])
 		if check("after a header", false); r.Held() != around {
 			t.Errorf("a header: %d", r.Held())
@@ -244,14 +244,14 @@ func TestHeld(t *testing.T) {
 		check("within a frame", true)
 		consume(first[20:])
 		check("between fragments", true)
-		if ev := consume(clientFrame(wsvectors.Frame{}, "")); ev.Kind != Message {
+		if ev := consume(clientFrame(vectors.Frame{}, "")); ev.Kind != Message {
 			t.Fatal(ev.Kind)
 		}
 		check("while the message is handled", true)
 		r.MessageDone()
 		check("after it", false)
 	}
-	if ev := consume(clientFrame(wsvectors.Frame{Op: 1}, "whole")); ev.Kind != Message {
+	if ev := consume(clientFrame(vectors.Frame{Op: 1}, "whole")); ev.Kind != Message {
 		t.Fatal(ev.Kind)
 	}
 	check("a view", false)
@@ -265,7 +265,7 @@ func TestHeld(t *testing.T) {
 	}
 	check("left to others", false)
 	put(ev.Payload)
-	consume(clientFrame(wsvectors.Frame{Op: 1, Part: true}, "part"))
+	consume(clientFrame(vectors.Frame{Op: 1, Part: true}, "part"))
 	r.Release()
 	check("released", false)
 }
@@ -279,11 +279,11 @@ func TestHugeLimit(t *testing.T) {
 		}
 		for _, here := range []int{-1, InflateHere, math.MaxInt} {
 			for _, frames := range [][]byte{
-				clientFrame(wsvectors.Frame{Op: 1}, string(payload)),
-				clientFrame(wsvectors.Frame{Op: 1, Rsv: 4}, string(deflated(payload))),
+				clientFrame(vectors.Frame{Op: 1}, string(payload)),
+				clientFrame(vectors.Frame{Op: 1, Rsv: 4}, string(deflated(payload))),
 				slices.Concat(
-					clientFrame(wsvectors.Frame{Op: 1, Part: true}, string(payload[:6000])),
-					clientFrame(wsvectors.Frame{}, string(payload[6000:]))),
+					clientFrame(vectors.Frame{Op: 1, Part: true}, string(payload[:6000])),
+					clientFrame(vectors.Frame{}, string(payload[6000:]))),
 			} {
 				for _, step := range []int{700, len(frames)} {
 					got := consumeApart(t, frames, step, Limits{MaxBytes: limit, Deflate: true, InflateHere: here})
@@ -319,7 +319,7 @@ func TestReleasedIsPoisoned(t *testing.T) {
 	for _, size := range []int{100, 10_000, 200_000} {
 		text := strings.Repeat("a", size)
 		for name, b := range map[string][]byte{
-			"assembled": slices.Concat(clientFrame(wsvectors.Frame{Op: 1, Part: true}, text), clientFrame(wsvectors.Frame{}, "")),
+			"assembled": slices.Concat(clientFrame(vectors.Frame{Op: 1, Part: true}, text), clientFrame(vectors.Frame{}, "")),
 			"inflated":  deflatedFrame(deflated([]byte(text))),
 		} {
 			var r Reader

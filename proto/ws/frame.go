@@ -105,19 +105,19 @@ func AppendFrameHeader(dst []byte, op Op, length int) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, first, 127), uint64(length))
 }
 
-// FrameRoom is the room that a message needs in front of its payload for the
+// FrameHeadroom is the space that a message needs in front of its payload for the
 // frame header; see PutFrameHeader.
-const FrameRoom = 10
+const FrameHeadroom = 10
 
 // PutFrameHeader writes the header of an unfragmented, unmasked frame into the
-// room before b[from:], which is the payload, and returns where it begins:
-// b[start:] is the frame. from must be at least FrameRoom.
+// space before b[from:], which is the payload, and returns where it begins:
+// b[start:] is the frame. from must be at least FrameHeadroom.
 func PutFrameHeader(b []byte, from int, binary bool) (start int) {
 	op := OpText
 	if binary {
 		op = OpBinary
 	}
-	var header [FrameRoom]byte
+	var header [FrameHeadroom]byte
 	h := AppendFrameHeader(header[:0], op, len(b)-from)
 	return from - copy(b[from-len(h):], h)
 }

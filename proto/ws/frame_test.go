@@ -23,8 +23,8 @@ func TestFrameHeaderSent(t *testing.T) {
 			if string(got) != "x"+want.String() {
 				t.Errorf("opcode %d, %d bytes: % x, want % x", op, length, got[1:], want.Bytes())
 			}
-			if len(got)-1 > FrameRoom {
-				t.Errorf("%d bytes of header do not fit FrameRoom", len(got)-1)
+			if len(got)-1 > FrameHeadroom {
+				t.Errorf("%d bytes of header do not fit FrameHeadroom", len(got)-1)
 			}
 		}
 	}
@@ -37,7 +37,7 @@ func TestPutFrameHeader(t *testing.T) {
 			if binary {
 				op = OpBinary
 			}
-			for _, from := range []int{FrameRoom, FrameRoom + 3} {
+			for _, from := range []int{FrameHeadroom, FrameHeadroom + 3} {
 				b := bytes.Repeat([]byte{0xee}, from+length)
 				start := PutFrameHeader(b, from, binary)
 				want := AppendFrameHeader(nil, op, length)

@@ -124,7 +124,7 @@ func AppendResponse(dst, key []byte, extensions string, extra []byte) []byte {
 
 // appendAccept appends the Sec-WebSocket-Accept for a key.
 func appendAccept(dst, key []byte) []byte {
-	var room [24 + len(websocketGUID)]byte
-	sum := sha1.Sum(append(append(room[:0], key...), websocketGUID...))
+	var scratch [24 + len(websocketGUID)]byte
+	sum := sha1.Sum(append(append(scratch[:0], key...), websocketGUID...))
 	return base64.StdEncoding.AppendEncode(dst, sum[:])
 }

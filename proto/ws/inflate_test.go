@@ -12,15 +12,12 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye/internal/bytepool"
-	"github.com/sockeye-io/sockeye/internal/wsvectors"
+	"github.com/sockeye-io/sockeye/internal/vectors"
 )
 
 // TestRFC7692 runs each case of testdata/wsdeflate, as TestRFC6455 does.
 func TestRFC7692(t *testing.T) {
-	cases, err := wsvectors.Load("testdata/wsdeflate")
-	if err != nil {
-		t.Fatal(err)
-	}
+	cases := vectors.Load(t, "testdata/wsdeflate", vectors.WebSocket)
 	for _, c := range cases {
 		file, _, _ := strings.Cut(filepath.Base(c.Pos), ".txt")
 		t.Run(strings.TrimPrefix(file, "rfc7692-")+"/"+c.Name, func(t *testing.T) {
@@ -32,7 +29,7 @@ func TestRFC7692(t *testing.T) {
 // TestRFC6455WithDeflate: what is not compressed is read as without the extension;
 // only the words for the bit that must not be set differ.
 func TestRFC6455WithDeflate(t *testing.T) {
-	for _, c := range vectors(t) {
+	for _, c := range vectors.Load(t, "testdata/ws", vectors.WebSocket) {
 		want := ParseFrames(c.Max, c.Input)
 		got := ParseDeflatedFrames(c.Max, c.Input)
 		if bytes.Contains(fmt.Append(nil, want), []byte("rsv bits")) {
@@ -47,10 +44,7 @@ func TestRFC6455WithDeflate(t *testing.T) {
 // TestDeflateNotAgreed: RFC 6455 section 5.2, RSV1 "MUST be 0 unless an extension
 // is negotiated".
 func TestDeflateNotAgreed(t *testing.T) {
-	cases, err := wsvectors.Load("testdata/wsdeflate")
-	if err != nil {
-		t.Fatal(err)
-	}
+	cases := vectors.Load(t, "testdata/wsdeflate", vectors.WebSocket)
 	for _, c := range cases {
 		if len(c.Input) == 0 || c.Input[0]&rsv1 == 0 {
 			continue
@@ -80,7 +74,7 @@ func chatMessages(n int) (b []byte) {
 }
 
 func deflatedFrame(payload []byte) []byte {
-	return clientFrame(wsvectors.Frame{Op: 2, Rsv: 4}, string(payload))
+	return clientFrame(vectors.Frame{Op: 2, Rsv: 4}, string(payload))
 }
 
 // inflateWhole inflates the payload of a message.
@@ -432,7 +426,7 @@ func BenchmarkInflateHere(b *testing.B) {
 		{"final blocks", finalBlocks(InflateHere), Deflated},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			frame := clientFrame(wsvectors.Frame{Op: 1, Rsv: 4}, string(c.payload))
+			frame := clientFrame(vectors.Frame{Op: 1, Rsv: 4}, string(c.payload))
 			if len(c.payload) > InflateHere || len(c.payload) < InflateHere/4 {
 				b.Fatal(len(c.payload))
 			}

@@ -8,22 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sockeye-io/sockeye/internal/wsvectors"
+	"github.com/sockeye-io/sockeye/internal/vectors"
 )
-
-func vectors(t testing.TB) []wsvectors.Case {
-	t.Helper()
-	cases, err := wsvectors.Load("testdata/ws")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cases
-}
 
 // TestRFC6455 runs each case of testdata/ws, one file a section, one case a
 // rule: whole, cut in two, byte by byte and in random pieces.
 func TestRFC6455(t *testing.T) {
-	for _, c := range vectors(t) {
+	for _, c := range vectors.Load(t, "testdata/ws", vectors.WebSocket) {
 		file, _, _ := strings.Cut(filepath.Base(c.Pos), ".txt")
 		t.Run(strings.TrimPrefix(file, "rfc6455-")+"/"+c.Name, func(t *testing.T) {
 			checkInPieces(t, c, ParseFrames)
@@ -33,7 +24,7 @@ func TestRFC6455(t *testing.T) {
 
 type parseFunc = func(maxMessageBytes int, pieces ...[]byte) []ParsedEvent
 
-func checkInPieces(t *testing.T, c wsvectors.Case, parse parseFunc) {
+func checkInPieces(t *testing.T, c vectors.Case, parse parseFunc) {
 	t.Helper()
 	checkPieces(t, c, parse, "whole", c.Input)
 	step := 1 + len(c.Input)/200 // one by one about the headers of all but a few cases
@@ -47,7 +38,7 @@ func checkInPieces(t *testing.T, c wsvectors.Case, parse parseFunc) {
 	}
 }
 
-func checkPieces(t *testing.T, c wsvectors.Case, parse parseFunc, how string, pieces ...[]byte) {
+func checkPieces(t *testing.T, c vectors.Case, parse parseFunc, how string, pieces ...[]byte) {
 	t.Helper()
 	var got []string
 	for _, e := range parse(c.Max, pieces...) {

@@ -6,12 +6,12 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/sockeye-io/sockeye/internal/wsvectors"
+	"github.com/sockeye-io/sockeye/internal/vectors"
 
 	"github.com/sockeye-io/sockeye/internal/bytepool"
 )
 
-func clientFrame(f wsvectors.Frame, payload string) []byte {
+func clientFrame(f vectors.Frame, payload string) []byte {
 	f.Payload, f.Mask = []byte(payload), [4]byte{0x37, 0xfa, 0x21, 0x3d}
 	return f.Append(nil)
 }
@@ -49,9 +49,9 @@ func TestReaderIsIdleBetweenMessages(t *testing.T) {
 		t.Errorf("a reader has %d bytes", size)
 	}
 	for _, b := range [][]byte{
-		clientFrame(wsvectors.Frame{Op: 1}, "whole"),
-		append(clientFrame(wsvectors.Frame{Op: 1, Part: true}, "in "), clientFrame(wsvectors.Frame{}, "fragments")...),
-		clientFrame(wsvectors.Frame{Op: 9}, "ping"),
+		clientFrame(vectors.Frame{Op: 1}, "whole"),
+		append(clientFrame(vectors.Frame{Op: 1, Part: true}, "in "), clientFrame(vectors.Frame{}, "fragments")...),
+		clientFrame(vectors.Frame{Op: 9}, "ping"),
 	} {
 		for step := 1; step <= len(b); step++ {
 			feed(t, &r, bytes.Clone(b), step, 100)
@@ -66,7 +66,7 @@ func TestReaderIsIdleBetweenMessages(t *testing.T) {
 // TestWholeFrameIsView: a frame that is there as a whole is delivered where it
 // lies, and what follows cannot be reached through it.
 func TestWholeFrameIsView(t *testing.T) {
-	b := clientFrame(wsvectors.Frame{Op: 2}, "payload")
+	b := clientFrame(vectors.Frame{Op: 2}, "payload")
 	b = append(b, "next"...)
 	var r Reader
 	ev, n, err := r.Consume(b, 100, false)
@@ -81,9 +81,9 @@ func TestWholeFrameIsView(t *testing.T) {
 // TestConsumeIsLinear: what consume leaves unused is at most a header and a
 // control frame's payload, so that nothing large is given to it twice.
 func TestConsumeIsLinear(t *testing.T) {
-	b := clientFrame(wsvectors.Frame{Op: 1, Part: true}, strings.Repeat("ä", 50_000))
-	b = append(b, clientFrame(wsvectors.Frame{Op: 9}, strings.Repeat("p", 125))...)
-	b = append(b, clientFrame(wsvectors.Frame{}, strings.Repeat("ö", 50_000))...)
+	b := clientFrame(vectors.Frame{Op: 1, Part: true}, strings.Repeat("ä", 50_000))
+	b = append(b, clientFrame(vectors.Frame{Op: 9}, strings.Repeat("p", 125))...)
+	b = append(b, clientFrame(vectors.Frame{}, strings.Repeat("ö", 50_000))...)
 	var r Reader
 	defer r.Release()
 	kept, given := 0, 0
@@ -113,7 +113,7 @@ func TestConsumeIsLinear(t *testing.T) {
 // size of the message, where that is known.
 func TestMemoryFollowsBytes(t *testing.T) {
 	const limit, size = 950_000, 900_000
-	declared := wsvectors.Frame{Op: 2, Part: true, Payload: make([]byte, size)}.Append(nil)
+	declared := vectors.Frame{Op: 2, Part: true, Payload: make([]byte, size)}.Append(nil)
 	for _, final := range []bool{false, true} {
 		b := bytes.Clone(declared)
 		if final {
@@ -154,7 +154,7 @@ func TestMemoryFollowsBytes(t *testing.T) {
 func TestGrowthIsLinear(t *testing.T) {
 	var r Reader
 	defer r.Release()
-	b := clientFrame(wsvectors.Frame{Op: 2, Part: true}, "x")
+	b := clientFrame(vectors.Frame{Op: 2, Part: true}, "x")
 	copied, size := 0, 0
 	for i := range 300_000 {
 		if i == 1 {
@@ -177,13 +177,13 @@ func TestGrowthIsLinear(t *testing.T) {
 // the message it was given; its memory does not go to a pool meanwhile.
 func TestMessageStaysReadable(t *testing.T) {
 	var r Reader
-	b := append(clientFrame(wsvectors.Frame{Op: 1, Part: true}, "Hel"), clientFrame(wsvectors.Frame{}, "lo")...)
+	b := append(clientFrame(vectors.Frame{Op: 1, Part: true}, "Hel"), clientFrame(vectors.Frame{}, "lo")...)
 	ev := feed(t, &r, b, len(b), 100)
 	r.Release() // as Close does, within the handler
 	var others []*Reader
 	for range 10 {
 		o := new(Reader)
-		feed(t, o, clientFrame(wsvectors.Frame{Op: 1, Part: true}, "other"), 1, 100)
+		feed(t, o, clientFrame(vectors.Frame{Op: 1, Part: true}, "other"), 1, 100)
 		others = append(others, o)
 	}
 	if string(ev.Data) != "Hello" {
@@ -202,9 +202,9 @@ func TestMessageStaysReadable(t *testing.T) {
 // does the same.
 func TestConsumeEndsDelivery(t *testing.T) {
 	var r Reader
-	b := append(clientFrame(wsvectors.Frame{Op: 1, Part: true}, "a"), clientFrame(wsvectors.Frame{}, "b")...)
+	b := append(clientFrame(vectors.Frame{Op: 1, Part: true}, "a"), clientFrame(vectors.Frame{}, "b")...)
 	feed(t, &r, b, len(b), 100)
-	if ev := feed(t, &r, clientFrame(wsvectors.Frame{Op: 1}, "c"), 100, 100); string(ev.Data) != "c" || r.m != nil {
+	if ev := feed(t, &r, clientFrame(vectors.Frame{Op: 1}, "c"), 100, 100); string(ev.Data) != "c" || r.m != nil {
 		t.Errorf("%q, %+v", ev.Data, r.m)
 	}
 }
@@ -213,7 +213,7 @@ func TestConsumeEndsDelivery(t *testing.T) {
 func TestLargeBufferIsNotPooled(t *testing.T) {
 	var r Reader
 	big := strings.Repeat("x", bytepool.MaxPooled+1)
-	b := append(clientFrame(wsvectors.Frame{Op: 2, Part: true}, big), clientFrame(wsvectors.Frame{}, "")...)
+	b := append(clientFrame(vectors.Frame{Op: 2, Part: true}, big), clientFrame(vectors.Frame{}, "")...)
 	ev := feed(t, &r, b, len(b), 1<<20)
 	data := ev.Data
 	r.MessageDone()
@@ -222,7 +222,7 @@ func TestLargeBufferIsNotPooled(t *testing.T) {
 	for range 50 {
 		o := new(Reader)
 		readers = append(readers, o)
-		feed(t, o, clientFrame(wsvectors.Frame{Op: 2, Part: true}, "x"), 100, 100)
+		feed(t, o, clientFrame(vectors.Frame{Op: 2, Part: true}, "x"), 100, 100)
 		if &o.m.buf.B[0] == &data[0] || cap(o.m.buf.B) > bytepool.MaxPooled {
 			t.Fatalf("the pool kept a buffer of %d bytes", cap(o.m.buf.B))
 		}
@@ -241,13 +241,13 @@ func TestReaderAllocations(t *testing.T) {
 		b    []byte
 		step int
 	}{
-		{"a small text frame", clientFrame(wsvectors.Frame{Op: 1}, `42["chat","hello"]`), 1 << 20},
-		{"a large text frame", clientFrame(wsvectors.Frame{Op: 1}, strings.Repeat("ä", 30_000)), 1 << 20},
-		{"a binary frame", clientFrame(wsvectors.Frame{Op: 2}, "\x00\xff"), 1 << 20},
-		{"a ping", clientFrame(wsvectors.Frame{Op: 9}, "ping"), 1 << 20},
-		{"a pong", clientFrame(wsvectors.Frame{Op: 10}, "pong"), 1 << 20},
-		{"a frame in two pieces", clientFrame(wsvectors.Frame{Op: 1}, strings.Repeat("x", 1000)), 600},
-		{"fragments", append(clientFrame(wsvectors.Frame{Op: 1, Part: true}, "Hel"), clientFrame(wsvectors.Frame{}, "lo")...), 1 << 20},
+		{"a small text frame", clientFrame(vectors.Frame{Op: 1}, `42["chat","hello"]`), 1 << 20},
+		{"a large text frame", clientFrame(vectors.Frame{Op: 1}, strings.Repeat("ä", 30_000)), 1 << 20},
+		{"a binary frame", clientFrame(vectors.Frame{Op: 2}, "\x00\xff"), 1 << 20},
+		{"a ping", clientFrame(vectors.Frame{Op: 9}, "ping"), 1 << 20},
+		{"a pong", clientFrame(vectors.Frame{Op: 10}, "pong"), 1 << 20},
+		{"a frame in two pieces", clientFrame(vectors.Frame{Op: 1}, strings.Repeat("x", 1000)), 600},
+		{"fragments", append(clientFrame(vectors.Frame{Op: 1, Part: true}, "Hel"), clientFrame(vectors.Frame{}, "lo")...), 1 << 20},
 	} {
 		var r Reader
 		b := make([]byte, len(c.b))

@@ -7,29 +7,25 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"log"
 	"net/http"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/interop/run"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:3710", "`address` to listen on")
+	addr := run.Address("127.0.0.1:3710")
 	flag.Parse()
-	if err := run(*addr); err != nil {
+	if err := serve(*addr); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(addr string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
+func serve(addr string) error {
 	e, err := engine.New(engine.Config{
 		PingInterval: 500 * time.Millisecond,
 		MaxPayload:   100,
@@ -59,15 +55,9 @@ func run(addr string) error {
 	if err != nil {
 		return err
 	}
-	bound, err := group.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	fmt.Println("listening on", bound)
-	<-ctx.Done()
-	ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	return errors.Join(e.Close(ending), group.Close(ending))
+	return run.UntilSignal(addr, run.Server{Listen: group.Listen, Shutdown: func(ctx context.Context) error {
+		return errors.Join(e.Close(ctx), group.Close(ctx))
+	}})
 }
 
 // support echoes, with some exceptions.

@@ -3,32 +3,28 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"log"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/interop/run"
 )
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:3210", "`address` to listen on")
+	addr := run.Address("127.0.0.1:3210")
 	eio3 := flag.Bool("eio3", false, "serve clients of Socket.IO 1 and 2 as well")
 	flag.Parse()
-	if err := run(*addr, *eio3); err != nil {
+	if err := serve(*addr, *eio3); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(addr string, eio3 bool) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
+func serve(addr string, eio3 bool) error {
 	srv, err := sockeye.New(sockeye.Config{
 		PingInterval: 2 * time.Second,
 		AllowEIO3:    eio3,
@@ -36,19 +32,11 @@ func run(addr string, eio3 bool) error {
 		Recovery:     &sockeye.Recovery{},
 	})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	namespaces(srv)
 	events(srv)
-	bound, err := srv.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	fmt.Println("listening on", bound)
-	<-ctx.Done()
-	ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	return srv.Shutdown(ending)
+	return run.UntilSignal(addr, run.Server{Listen: srv.Listen, Shutdown: srv.Shutdown})
 }
 
 // namespaces are the ones that clients join.

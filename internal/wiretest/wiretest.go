@@ -1,6 +1,6 @@
-// Package wire speaks Engine.IO and raw WebSocket to a server under test, byte
+// Package wiretest speaks Engine.IO and raw WebSocket to a server under test, byte
 // by byte where a test wants that: a client for tests that knows no rules.
-package wire
+package wiretest
 
 import (
 	"bufio"

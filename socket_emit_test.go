@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // receiver takes the events of a peer, one after the other.
@@ -17,7 +17,7 @@ type receiver interface{ Expect(text string) string }
 
 // polls takes events by long-polling.
 type polls struct {
-	*wire.Poll
+	*wiretest.Poll
 	records []string
 }
 
@@ -75,11 +75,11 @@ func TestBurstArrivesWhole(t *testing.T) {
 					})
 					var peer receiver
 					if transport == "websocket" {
-						w := wire.Connect(t, addr)
+						w := wiretest.Connect(t, addr)
 						w.Write(`42["burst"]`)
 						peer = w
 					} else {
-						p := &polls{Poll: wire.ConnectPoll(t, addr)}
+						p := &polls{Poll: wiretest.ConnectPoll(t, addr)}
 						p.Post(`42["burst"]`, 200, "ok")
 						peer = p
 					}
@@ -105,7 +105,7 @@ func TestEmitWaits(t *testing.T) {
 		srv.OnConnection(func(s *sockeye.Socket) { sockets <- s })
 		srv.On("echo", func(n int) int { return n })
 	})
-	w := &polls{Poll: wire.ConnectPoll(t, addr)}
+	w := &polls{Poll: wiretest.ConnectPoll(t, addr)}
 	s := within(t, sockets)
 	text := strings.Repeat("x", 100_000)
 	sent := 0
@@ -138,7 +138,7 @@ func TestEmitWaits(t *testing.T) {
 	if srv.Stats().EmitTimeouts != 2 {
 		t.Errorf("%d timeouts are counted", srv.Stats().EmitTimeouts)
 	}
-	other := wire.Connect(t, addr)
+	other := wiretest.Connect(t, addr)
 	other.Write(`420["echo",1]`)
 	other.Expect(`430[1]`)
 	flushed := make(chan error, 2)
@@ -186,7 +186,7 @@ func TestMuchBeforeTheAnswer(t *testing.T) {
 				return nil
 			})
 		})
-		w := wire.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+		w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
 		w.Expect("0{*")
 		w.Write("40")
 		if err := within(t, failed); !errors.Is(err, sockeye.ErrConnecting) {

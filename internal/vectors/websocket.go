@@ -1,15 +1,9 @@
-// Package wsvectors loads the streams of WebSocket frames in
-// netpoll/testdata/ws, which feed tests, fuzz targets and benchmarks alike, and
-// writes frames as a client does. The form of the files is told in the README
-// beside them.
-package wsvectors
+package vectors
 
 import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -17,13 +11,22 @@ import (
 // DefaultMax is the limit of a message in cases that set none.
 const DefaultMax = 1 << 17
 
-// Case is one stream and what a server must make of it.
-type Case struct {
-	Pos   string   // file:line of its name
-	Name  string   // what it is about
-	Max   int      // the limit of a message in bytes
-	Input []byte   // the stream
-	Want  []string // one line for each thing that comes out
+// WebSocket is the form of streams of WebSocket frames: "! limit", "x hex" and
+// "f frames".
+func WebSocket(c *Case, kind byte, rest string) (err error) {
+	switch kind {
+	case '!':
+		c.Max, err = strconv.Atoi(rest)
+	case 'x':
+		var b []byte
+		b, err = hex.DecodeString(strings.ReplaceAll(rest, " ", ""))
+		c.Input = append(c.Input, b...)
+	case 'f':
+		err = c.frames(rest)
+	default:
+		err = fmt.Errorf("a line begins with %q", kind)
+	}
+	return err
 }
 
 // Frame is a frame as a client sends it, right or wrong.
@@ -65,66 +68,6 @@ func (f Frame) Append(dst []byte) []byte {
 		dst = append(dst, c^f.Mask[i%4])
 	}
 	return dst
-}
-
-// Load reads all files of a directory.
-func Load(dir string) ([]Case, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
-	if err != nil {
-		return nil, err
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("wsvectors: no files in %s", dir)
-	}
-	var cases []Case
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		if cases, err = parse(cases, file, string(text)); err != nil {
-			return nil, err
-		}
-	}
-	return cases, nil
-}
-
-func parse(cases []Case, file, text string) ([]Case, error) {
-	var c *Case
-	for i, line := range strings.Split(text, "\n") {
-		pos := file + ":" + strconv.Itoa(i+1)
-		if line == "" {
-			continue
-		}
-		kind, rest := line[0], strings.TrimPrefix(line[1:], " ")
-		if kind == '#' {
-			cases = append(cases, Case{Pos: pos, Name: rest, Max: DefaultMax})
-			c = &cases[len(cases)-1]
-			continue
-		}
-		if c == nil {
-			return nil, fmt.Errorf("%s: no case has begun", pos)
-		}
-		var err error
-		switch kind {
-		case '!':
-			c.Max, err = strconv.Atoi(rest)
-		case 'x':
-			var b []byte
-			b, err = hex.DecodeString(strings.ReplaceAll(rest, " ", ""))
-			c.Input = append(c.Input, b...)
-		case 'f':
-			err = c.frames(rest)
-		case '=':
-			c.Want = append(c.Want, rest)
-		default:
-			err = fmt.Errorf("a line begins with %q", kind)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", pos, err)
-		}
-	}
-	return cases, nil
 }
 
 var opcodes = map[string]byte{"cont": 0, "text": 1, "binary": 2, "close": 8, "ping": 9, "pong": 10}

@@ -1,5 +1,4 @@
-// Package docs_test has an example for each feature. All are run by go test.
-package docs_test
+package sockeye_test
 
 import (
 	"context"
@@ -12,9 +11,6 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/client"
-	"github.com/sockeye-io/sockeye/engine"
-
-	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 var ctx = context.Background()
@@ -208,11 +204,11 @@ func Example_namespaces() {
 	// client: the server refuses: Invalid namespace
 }
 
-type lobby struct{}
+type hall struct{}
 
-func (lobby) OnConnect(s *sockeye.Socket) error     { return s.Join("lobby") }
-func (lobby) OnRename(s *sockeye.Socket, to string) { s.SetData(to) }
-func (lobby) OnWhoAmI(s *sockeye.Socket) any        { return s.Data() }
+func (hall) OnConnect(s *sockeye.Socket) error     { return s.Join("lobby") }
+func (hall) OnRename(s *sockeye.Socket, to string) { s.SetData(to) }
+func (hall) OnWhoAmI(s *sockeye.Socket) any        { return s.Data() }
 
 // A namespace as a type: its methods are the handlers.
 func Example_classBased() {
@@ -221,7 +217,7 @@ func Example_classBased() {
 		panic(err)
 	}
 	defer srv.Shutdown(ctx)
-	srv.Of("/lobby").Register(lobby{})
+	srv.Of("/lobby").Register(hall{})
 	c := dial(listen(srv)+"/lobby", client.Config{})
 	_, _ = c.Call(ctx, "rename", "ann")
 	answer, _ := c.Call(ctx, "whoAmI")
@@ -284,7 +280,7 @@ func Example_options() {
 		Credentials:  true,
 		MaxPayload:   100_000,
 		PingInterval: 10 * time.Second,
-		AllowRequest: func(r *engine.Request) error {
+		AllowRequest: func(r *sockeye.Request) error {
 			if r.Header("User-Agent") == "" {
 				return errors.New("who are you?")
 			}
@@ -296,7 +292,7 @@ func Example_options() {
 				next.ServeHTTP(w, r)
 			})
 		},
-		Deflate:  &ws.DeflateConfig{},
+		Deflate:  &sockeye.DeflateConfig{},
 		Fallback: http.FileServer(http.Dir(".")),
 	})
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	sockeye "github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/internal/wire"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // TestSocketIOv4 is the exchange with clients of Socket.IO 1 and 2.
@@ -21,7 +21,7 @@ func TestSocketIOv4(t *testing.T) {
 			return &sockeye.ConnectError{Message: "not you", Data: map[string]int{"x": 1}}
 		})
 	})
-	w := wire.DialWS(t, addr, "/socket.io/?EIO=3&transport=websocket")
+	w := wiretest.DialWS(t, addr, "/socket.io/?EIO=3&transport=websocket")
 	var open struct{ SID string }
 	if err := json.Unmarshal([]byte(w.Expect(`0{*`)[1:]), &open); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,64 @@
+// Package fifo is first in, first out, in one slice that is compacted now and then.
+package fifo
+
+// Queue holds values in order. Its zero value is empty and holds no memory.
+type Queue[T any] struct {
+	items []T
+	head  int // items[:head] have gone
+}
+
+// Make makes a queue with space for n values.
+func Make[T any](n int) Queue[T] { return Queue[T]{items: make([]T, 0, n)} }
+
+// Len is the number of values.
+func (q *Queue[T]) Len() int { return len(q.items) - q.head }
+
+// Push adds a value at the end.
+func (q *Queue[T]) Push(v T) { q.items = append(q.items, v) }
+
+// All are the values, until the queue changes.
+func (q *Queue[T]) All() []T { return q.items[q.head:] }
+
+// Front is the first value, until the queue changes. There must be one.
+func (q *Queue[T]) Front() *T { return &q.items[q.head] }
+
+// Drop forgets the first value. There must be one.
+func (q *Queue[T]) Drop() {
+	clear(q.items[q.head : q.head+1])
+	q.head++
+	if q.head > 64 && q.head > len(q.items)/2 {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+}
+
+// Pop takes the first value. There must be one.
+func (q *Queue[T]) Pop() T {
+	v := *q.Front()
+	q.Drop()
+	return v
+}
+
+// PushFront adds a value before the others.
+func (q *Queue[T]) PushFront(v T) {
+	if q.head > 0 {
+		q.head--
+		q.items[q.head] = v
+		return
+	}
+	var zero T
+	q.items = append(q.items, zero)
+	copy(q.items[1:], q.items)
+	q.items[0] = v
+}
+
+// Clear forgets all values, and the memory too if it has space for more than keep.
+func (q *Queue[T]) Clear(keep int) {
+	if cap(q.items) > keep {
+		*q = Queue[T]{}
+		return
+	}
+	clear(q.items)
+	q.items, q.head = q.items[:0], 0
+}

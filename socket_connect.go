@@ -1,0 +1,108 @@
+package sockeye
+
+import "slices"
+
+// handleConnect asks middlewares and OnConnect. Mailbox-owned.
+func (s *Socket) handleConnect() {
+	s.box.check()
+	v := &verdict{errEnded} // unless it is overwritten
+	s.box.verdict = v
+	defer func() {
+		if v.err != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.extra().refused = true
+		}
+	}()
+	v.err = s.ask()
+}
+
+// verdict is what middlewares and OnConnect have said.
+type verdict struct{ err error }
+
+// ask asks middlewares and OnConnect, in between putting the socket into its
+// namespace.
+func (s *Socket) ask() error {
+	if s.who().saved == nil || !s.ns.srv.cfg.Recovery.skipMiddlewares() {
+		for _, m := range s.ns.middlewares.get() {
+			if err := s.guard("connect", func() error { return (*m)(s) }); err != nil {
+				return err
+			}
+		}
+	}
+	if !s.enter() {
+		return ErrDisconnected
+	}
+	for _, f := range s.ns.onConnect.get() {
+		if err := s.guard("connect", func() error { return (*f)(s) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enter puts the socket into the namespace's index, and into the rooms that
+// middlewares have joined for it; false if it has gone.
+func (s *Socket) enter() bool {
+	h := s.ns.history
+	if h != nil {
+		h.mu.Lock() // until it is there for events that have an offset
+	}
+	s.mu.Lock()
+	_, ok := s.life.change(admitted)
+	rooms := s.earlyRooms()
+	if ok && rooms != nil {
+		s.extras.rooms = nil
+	}
+	s.mu.Unlock()
+	switch {
+	case h != nil && ok:
+		h.enter(s)
+		h.mu.Unlock()
+	case h != nil:
+		h.mu.Unlock()
+	case ok:
+		s.ns.adapter.Add(&s.member)
+	}
+	if !ok {
+		return false
+	}
+	if rooms != nil {
+		if s.recovers() {
+			s.ns.history.joins(s, rooms)
+		}
+		s.ns.adapter.Join(&s.member, rooms...)
+	}
+	return true
+}
+
+// handleDisconnect is the last mail. Mailbox-owned.
+func (s *Socket) handleDisconnect(m *mail) {
+	s.box.check()
+	if m.step == 0 {
+		s.failAcks()
+	}
+	if s.accepted() {
+		call := func(f func(*Socket, Reason)) { f(s, m.reason) }
+		before := s.ns.onDisconnecting.get()
+		runHooks(s, m, "disconnecting", before, call)
+		s.setLastRooms(nil)
+		runHooks(s, m, "disconnect", slices.Concat(before, s.ns.onDisconnect.get()), call)
+	}
+	s.ns.srv.leave(s.ns)
+}
+
+// accepted tells whether OnConnect has let the socket in.
+func (s *Socket) accepted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.extras == nil || !s.extras.refused
+}
+
+func (s *Socket) setLastRooms(rooms []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rooms != nil || s.extras != nil {
+		s.extra().rooms = rooms
+	}
+}
