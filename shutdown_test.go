@@ -73,7 +73,7 @@ func TestShutdownSaysOnce(t *testing.T) {
 		srv.On("block", func() { close(in); <-out })
 	})
 	defer close(out)
-	w := wire.Connect(t, addr)
+	w := wiretest.Connect(t, addr)
 	w.Write(`42["block"]`)
 	within(t, in)
 	ctx, cancel := context.WithCancel(t.Context())
