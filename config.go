@@ -104,8 +104,9 @@ type Config struct {
 	Credentials bool
 
 	// AllowRequest decides on a handshake, polling or WebSocket; an error refuses it
-	// with the error's text. It is called on a goroutine of its own and may block. Nil
-	// allows all.
+	// with 403. The peer reads the text of a *ConnectError, of any other "Forbidden";
+	// OnRefused and the log get it. It is called on a goroutine of its own and may block.
+	// Nil allows all.
 	AllowRequest func(r *Request) error
 
 	// Middleware wraps the handling of handshakes, polling or WebSocket, as it would an
