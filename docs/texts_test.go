@@ -280,7 +280,7 @@ func TestCodeIsFromFiles(t *testing.T) {
 // TestEmitSheetCompiles: the calls of the cheat sheet are Go.
 func TestEmitSheetCompiles(t *testing.T) {
 	var code strings.Builder
-	code.WriteString("func use(...any) {}\n\nfunc _(s *sockeye.Socket, srv *sockeye.Server, parent *sockeye.ParentNamespace, e *sockeye.Event, ctx context.Context, id string, f func(sockeye.Args, error), all func([]sockeye.Answer, error), re *regexp.Regexp) {\n")
+	code.WriteString("func use(...any) {}\n\nfunc _(s *sockeye.Socket, srv *sockeye.Server, parent *sockeye.ParentNamespace, e *sockeye.Event, ctx context.Context, id string, ids, friends []string, f func(sockeye.Args, error), all func([]sockeye.Answer, error), re *regexp.Regexp) {\n")
 	calls := 0
 	for line := range strings.Lines(texts(t)["emit.md"]) {
 		columns := strings.Split(line, "|")
