@@ -8,6 +8,8 @@ command -v cc >/dev/null || debian gcc libc6-dev
 export SOCKEYE_INTEROP=1
 step "interop: JavaScript, Python, Autobahn"
 gotest -race -count=1 -timeout 15m -skip '^TestHTTP11$' ./interop
+step "interop: the words of docs/troubleshooting.md"
+gotest -race -count=1 -timeout 5m ./interop/troubles
 if [ -f interop/browser/go.mod ]; then
 	step "interop: browser"
 	gotest -C interop/browser -count=1 -timeout 10m ./...

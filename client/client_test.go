@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"reflect"
 	"runtime"
 	"strings"
@@ -556,4 +560,42 @@ func Example() {
 	_ = c.Close()
 	_ = srv.Shutdown(ctx)
 	// Output: <nil> 3 <nil>
+}
+
+// TestCookies: a balancer knows by a cookie which server has the session, also when
+// that is upgraded.
+func TestCookies(t *testing.T) {
+	addr, _ := serve(t, sockeye.Config{})
+	to := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
+	to.ModifyResponse = func(resp *http.Response) error {
+		resp.Header.Set("Set-Cookie", "server=one; Path=/socket.io/")
+		return nil
+	}
+	cookies := make(chan string, 1)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			cookies <- r.Header.Get("X-Mine") + " " + r.Header.Get("Cookie")
+		}
+		to.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	c, err := client.Dial(ctx, front.URL, client.Config{HTTPClient: &http.Client{Jar: jar}, Header: http.Header{"X-Mine": {"yes"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	select {
+	case got := <-cookies:
+		if got != "yes server=one" {
+			t.Errorf("the WebSocket's request has %q", got)
+		}
+	case <-ctx.Done():
+		t.Error("there is no upgrade")
+	}
 }

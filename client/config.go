@@ -30,8 +30,9 @@ type Config struct {
 	Query  url.Values
 	Header http.Header
 
-	// HTTPClient sends the requests of polling. Default: one of its own, whose idle
-	// connections are closed with the Client's.
+	// HTTPClient sends the requests of polling. A WebSocket's request, too, has the
+	// cookies of its Jar. Default: one of its own, whose idle connections are closed
+	// with the Client's.
 	HTTPClient *http.Client
 
 	// TLS is for https and wss, unless HTTPClient has its own.

@@ -198,7 +198,7 @@ type webSocket struct {
 }
 
 func (m *manager) dialWebSocket(ctx context.Context, sid string) (*webSocket, error) {
-	d := ws.Dialer{Header: ws.HandshakeHeaderHTTP(m.cfg.Header), TLSConfig: m.cfg.TLS}
+	d := ws.Dialer{Header: ws.HandshakeHeaderHTTP(m.withCookies()), TLSConfig: m.cfg.TLS}
 	conn, early, _, err := d.Dial(ctx, m.address("websocket", sid))
 	if err != nil {
 		return nil, err
@@ -210,6 +210,25 @@ func (m *manager) dialWebSocket(ctx context.Context, sid string) (*webSocket, er
 		ws.PutReader(early)
 	}
 	return w, nil
+}
+
+// withCookies are the fields of a WebSocket's request: those of the configuration, and
+// the cookies that polling has got. A balancer may know its server by one.
+func (m *manager) withCookies() http.Header {
+	jar := m.cfg.HTTPClient.Jar
+	if jar == nil {
+		return m.cfg.Header
+	}
+	r := http.Request{Header: m.cfg.Header.Clone()}
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	u := *m.url
+	u.Path = m.cfg.Path
+	for _, c := range jar.Cookies(&u) {
+		r.AddCookie(c)
+	}
+	return r.Header
 }
 
 func (w *webSocket) name() string { return "websocket" }

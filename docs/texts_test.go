@@ -280,23 +280,7 @@ func TestCodeIsFromFiles(t *testing.T) {
 // TestEmitSheetCompiles: the calls of the cheat sheet are Go.
 func TestEmitSheetCompiles(t *testing.T) {
 	var code strings.Builder
-	code.WriteString(`package main
-
-import (
-	"context"
-	"regexp"
-	"time"
-
-	"github.com/sockeye-io/sockeye"
-)
-
-func main() {}
-
-func use(...any) {}
-
-func _(s *sockeye.Socket, srv *sockeye.Server, parent *sockeye.ParentNamespace, e *sockeye.Event, ctx context.Context, id string, f func(sockeye.Args, error), re *regexp.Regexp) {
-	use(time.Second)
-`)
+	code.WriteString("func use(...any) {}\n\nfunc _(s *sockeye.Socket, srv *sockeye.Server, parent *sockeye.ParentNamespace, e *sockeye.Event, ctx context.Context, id string, ids, friends []string, f func(sockeye.Args, error), all func([]sockeye.Answer, error), re *regexp.Regexp) {\n")
 	calls := 0
 	for line := range strings.Lines(texts(t)["emit.md"]) {
 		columns := strings.Split(line, "|")
@@ -314,47 +298,134 @@ func _(s *sockeye.Socket, srv *sockeye.Server, parent *sockeye.ParentNamespace, 
 	if calls < 20 {
 		t.Errorf("only %d calls", calls)
 	}
+	compile(t, "emit.md", program(code.String()))
+}
+
+// TestCodeCompiles: each block of Go is a program, or what one has in a function. What
+// is a file of the project is compiled there.
+func TestCodeCompiles(t *testing.T) {
+	goBlock := regexp.MustCompile("(?s)(-->\n)?```go\n(.*?)```")
+	var functions strings.Builder
+	blocks := 0
+	for text, content := range texts(t) {
+		for _, m := range goBlock.FindAllStringSubmatch(content, -1) {
+			blocks++
+			switch {
+			case m[1] != "":
+			case strings.Contains(m[2], "package main\n"):
+				compile(t, text, m[2])
+			default:
+				functions.WriteString("// " + text + "\nfunc _(srv *sockeye.Server, s *sockeye.Socket, ctx context.Context) {\n{\n" + m[2] + "}\n}\n")
+			}
+		}
+	}
+	compile(t, "blocks", program(functions.String()))
+	if blocks < 6 {
+		t.Errorf("only %d blocks of Go", blocks)
+	}
+}
+
+// program is a program of declarations that need imports.
+func program(code string) string {
+	imports := []string{"context", "errors", "expvar", "log", "log/slog", "net", "net/http", "os", "os/signal", "regexp", "strings", "syscall", "time", "github.com/sockeye-io/sockeye"}
+	var head strings.Builder
+	head.WriteString("package main\n\nimport (\n")
+	for _, name := range imports {
+		if regexp.MustCompile(`\b` + path.Base(name) + `\.`).MatchString(code) {
+			head.WriteString("\t\"" + name + "\"\n")
+		}
+	}
+	return head.String() + ")\n\nfunc main() {}\n\n" + code
+}
+
+// compile builds a program within the module, of which no file is written there.
+func compile(t *testing.T, text, code string) {
+	t.Helper()
 	dir := t.TempDir()
 	file, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
-	place, err := filepath.Abs("emitsheet/main.go") // inside the module, for the build alone
+	place, err := filepath.Abs("shown/main.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	replace, _ := json.Marshal(map[string]any{"Replace": map[string]string{place: file}})
-	for name, content := range map[string][]byte{file: []byte(code.String()), overlay: replace} {
+	for name, content := range map[string][]byte{file: []byte(code), overlay: replace} {
 		if err := os.WriteFile(name, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if out, err := exec.Command("go", "build", "-overlay", overlay, "-o", os.DevNull, "./emitsheet").CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s\n%s", err, out, code.String())
+	if out, err := exec.Command("go", "build", "-overlay", overlay, "-o", os.DevNull, "./shown").CombinedOutput(); err != nil {
+		t.Errorf("%s: %v\n%s\n%s", text, err, out, code)
 	}
 }
 
-// TestLogLinesAreWritten: each line of the log that a text explains is in the code.
-func TestLogLinesAreWritten(t *testing.T) {
-	var code strings.Builder
+// logged is a line of the log as the code writes it: to slog, or through a tell.
+var logged = regexp.MustCompile(`(?m)^[^/\n]*\.(Debug|Warn|Error|tell|tellTooLarge)\((?:.*, )?"((?:sockeye|engine|netpoll): [^"]+)"`)
+
+// TestLogLines: a text explains each line that is written, as one for Debug or not, and
+// no other.
+func TestLogLines(t *testing.T) {
+	written := map[string]bool{} // whether at Debug
 	for _, file := range tree(t) {
-		if strings.HasSuffix(file, ".go") && !strings.HasSuffix(file, "_test.go") {
-			b, err := os.ReadFile(filepath.Join("..", file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			code.Write(b)
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join("..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range logged.FindAllSubmatch(b, -1) {
+			written[string(m[2])] = string(m[1]) != "Warn" && string(m[1]) != "Error"
 		}
 	}
-	lines := 0
+	explained, debug := map[string]bool{}, false
+	for line := range strings.Lines(texts(t)["operations.md"]) {
+		if strings.HasPrefix(line, "| Error") || strings.HasPrefix(line, "| Debug") {
+			debug = strings.HasPrefix(line, "| Debug")
+		}
+		for _, m := range codeSpan.FindAllStringSubmatch(line, -1) {
+			if strings.HasPrefix(line, "|") && regexp.MustCompile(`^(sockeye|engine|netpoll): `).MatchString(m[1]) {
+				explained[m[1]] = debug
+			}
+		}
+	}
+	for line, debug := range written {
+		if d, ok := explained[line]; !ok || d != debug {
+			t.Errorf("operations.md does not explain %q (at Debug: %v)", line, debug)
+		}
+	}
 	for text, content := range texts(t) {
 		for _, m := range codeSpan.FindAllStringSubmatch(content, -1) {
-			if !regexp.MustCompile(`^(sockeye|engine|netpoll): `).MatchString(m[1]) {
-				continue
-			}
-			if lines++; !strings.Contains(code.String(), `"`+m[1]+`"`) {
+			if _, ok := written[m[1]]; !ok && regexp.MustCompile(`^(sockeye|engine|netpoll): `).MatchString(m[1]) {
 				t.Errorf("%s explains %q, which is not written", text, m[1])
 			}
 		}
 	}
-	if lines < 15 {
-		t.Errorf("only %d lines are explained", lines)
+	if len(written) < 25 {
+		t.Errorf("only %d lines are written", len(written))
+	}
+}
+
+// TestAnswersAreExplained: each refusal of the engine's tables has a row with its
+// status and its text. interop/troubles brings them about.
+func TestAnswersAreExplained(t *testing.T) {
+	b, err := os.ReadFile("../engine/errors.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := map[string]string{"StatusBadRequest": "400", "StatusForbidden": "403", "StatusTooManyRequests": "429", "StatusServiceUnavailable": "503"}
+	rows := 0
+	for _, m := range regexp.MustCompile(`(?:http\.(Status\w+), |status: http\.(Status\w+), why: )"([^"]+)"`).FindAllSubmatch(b, -1) {
+		code, text := status[string(m[1])+string(m[2])], "`"+string(m[3])+"`"
+		rows++
+		found := false
+		for line := range strings.Lines(texts(t)["troubleshooting.md"]) {
+			found = found || strings.HasPrefix(line, "| "+code+" ") && strings.Contains(line, text)
+		}
+		if !found {
+			t.Errorf("troubleshooting.md does not explain %q %s", code, text)
+		}
+	}
+	if rows < 12 {
+		t.Errorf("only %d answers", rows)
 	}
 }

@@ -206,7 +206,7 @@ func (s *Session) handlePost(c *netpoll.Conn, r *http1.Request, q query) {
 		s.closeFor(TransportError, "a binary POST in version 4")
 		return
 	case r.Oversize, len(r.Body) > e.cfg.MaxPayload:
-		e.tellTooLarge("a POST is larger than MaxPayload")
+		e.tellTooLarge("engine: a POST is larger than MaxPayload")
 		e.respond(c, r, statusTooLarge, "", nil)
 		return
 	}

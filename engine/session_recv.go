@@ -9,10 +9,10 @@ func (s *Session) parseError(err error) {
 	s.closeFor(ParseError, err.Error())
 }
 
-func (e *Engine) tellTooLarge(why string) {
+func (e *Engine) tellTooLarge(what string) {
 	e.stats.tooLarge.Add(1)
 	if e.log.Debugs() {
-		e.log.Debug(why, "engine: "+why, "limit", e.cfg.MaxPayload)
+		e.log.Debug(what, what, "limit", e.cfg.MaxPayload)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 // handleFrame is given each WebSocket message of the session's connections.
 func (s *Session) handleFrame(c *netpoll.Conn, data []byte, binary bool) {
 	if len(data) > s.engine.cfg.MaxPayload {
-		s.engine.tellTooLarge("a message is larger than MaxPayload")
+		s.engine.tellTooLarge("engine: a message is larger than MaxPayload")
 		c.CloseWebSocket(1009, "") // engine.io-client expects no reason
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,15 +28,15 @@ func TestProxies(t *testing.T) {
 		t.Skip("make proxies runs it")
 	}
 	for _, p := range []struct {
-		name, config string
-		timeouts     bool
-		run          func(config, dir string) []string
+		name, config     string
+		timeouts, cookie bool // it has them
+		run              func(config, dir string) []string
 	}{
-		{"nginx", "nginx.conf", true, func(config, dir string) []string {
+		{"nginx", "nginx.conf", true, false, func(config, dir string) []string {
 			return []string{"-c", config, "-p", dir, "-e", "stderr", "-g", "daemon off; pid nginx.pid;"}
 		}},
-		{"haproxy", "haproxy.cfg", true, func(config, _ string) []string { return []string{"-db", "-f", config} }},
-		{"caddy", "Caddyfile", false, func(config, _ string) []string {
+		{"haproxy", "haproxy.cfg", true, true, func(config, _ string) []string { return []string{"-db", "-f", config} }},
+		{"caddy", "Caddyfile", false, true, func(config, _ string) []string {
 			return []string{"run", "--config", config, "--adapter", "caddyfile"}
 		}},
 	} {
@@ -44,10 +45,9 @@ func TestProxies(t *testing.T) {
 			if err != nil {
 				t.Skip(p.name, "is not installed")
 			}
-			// behind starts a server, and the proxy in front of it.
-			behind := func(t *testing.T, cfg sockeye.Config, timeout string) (url string) {
-				srv, addr := echoServer(t, cfg)
-				t.Cleanup(func() { _ = srv.Close() })
+			// front starts the proxy in front of servers; with several the lines for
+			// that count.
+			front := func(t *testing.T, timeout string, addrs ...string) (url string) {
 				text, err := os.ReadFile(filepath.Join("../../docs/proxy", p.config))
 				if err != nil {
 					t.Fatal(err)
@@ -55,8 +55,11 @@ func TestProxies(t *testing.T) {
 				front := freeAddr(t)
 				dir := t.TempDir()
 				config := filepath.Join(dir, p.config)
-				replaced := strings.NewReplacer("127.0.0.1:3000", addr, "127.0.0.1:8080", front, "60s", timeout).Replace(string(text))
-				if err := os.WriteFile(config, []byte(replaced), 0o600); err != nil {
+				pairs := []string{"127.0.0.1:8080", front, "60s", timeout, "127.0.0.1:3000", addrs[0]}
+				if len(addrs) > 1 {
+					pairs = append(pairs, "127.0.0.1:3001", addrs[1], "#| ", "", "  server one 127.0.0.1:3000     # in place", "  #")
+				}
+				if err := os.WriteFile(config, []byte(strings.NewReplacer(pairs...).Replace(string(text))), 0o600); err != nil {
 					t.Fatal(err)
 				}
 				cmd := exec.Command(program, p.run(config, dir)...)
@@ -94,11 +97,21 @@ func TestProxies(t *testing.T) {
 				t.Fatal("it does not listen")
 				return ""
 			}
+			// behind starts a server, and the proxy in front of it.
+			behind := func(t *testing.T, cfg sockeye.Config, timeout string) (url string) {
+				return front(t, timeout, echoServer(t, cfg))
+			}
 			url := behind(t, sockeye.Config{}, "60s")
 			for _, transports := range [][]string{{"polling"}, {"websocket"}, {"polling", "websocket"}} {
 				t.Run(strings.Join(transports, " to "), func(t *testing.T) { throughProxy(t, url, transports) })
 			}
 			t.Run("origins", func(t *testing.T) { originsBehind(t, url) })
+			t.Run("several processes", func(t *testing.T) {
+				seen := sticks(t, front(t, "60s", echoServer(t, sockeye.Config{}), echoServer(t, sockeye.Config{})))
+				if p.cookie && seen < 2 {
+					t.Error("all clients come to one process")
+				}
+			})
 			if !p.timeouts {
 				return
 			}
@@ -114,7 +127,8 @@ func TestProxies(t *testing.T) {
 	}
 }
 
-func echoServer(t *testing.T, cfg sockeye.Config) (srv *sockeye.Server, addr string) {
+// echoServer runs a server, which answers by its address who it is.
+func echoServer(t *testing.T, cfg sockeye.Config) (addr string) {
 	t.Helper()
 	srv, err := sockeye.New(cfg)
 	if err != nil {
@@ -127,7 +141,48 @@ func echoServer(t *testing.T, cfg sockeye.Config) (srv *sockeye.Server, addr str
 	if err != nil {
 		t.Fatal(err)
 	}
-	return srv, bound.String()
+	t.Cleanup(func() { _ = srv.Close() })
+	srv.On("who", bound.String)
+	srv.On("from", func(s *sockeye.Socket) string { return s.Handshake().Headers.Get("X-Forwarded-For") })
+	return bound.String()
+}
+
+// sticks tells how many servers clients come to; each stays with its own.
+func sticks(t *testing.T, url string) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	seen := map[string]bool{}
+	for i := range 8 {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		transports := [][]string{{"polling"}, {"polling", "websocket"}}[i%2]
+		c, err := client.Dial(ctx, url, client.Config{Transports: transports, HTTPClient: &http.Client{Jar: jar}, NoReconnect: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for answers, got := 0, ""; answers < 5 || got != transports[len(transports)-1]; answers++ {
+			if got, err = ask(ctx, c, "who"); err != nil {
+				t.Fatal(err)
+			}
+			seen[got] = true
+			if got, err = ask(ctx, c, "transport"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return len(seen)
+}
+
+// ask is what an event's handler answers.
+func ask(ctx context.Context, c *client.Client, event string) (text string, err error) {
+	answer, err := c.Call(ctx, event)
+	if err == nil {
+		err = answer.Decode(&text)
+	}
+	return text, err
 }
 
 // freeAddr is an address that was free a moment ago.
@@ -176,15 +231,17 @@ func throughProxy(t *testing.T, url string, transports []string) {
 	}
 	want2 := transports[len(transports)-1]
 	for { // the upgrade takes its time
-		answer, err := c.Call(ctx, "transport")
-		var got string
-		if err != nil || answer.Decode(&got) != nil {
+		got, err := ask(ctx, c, "transport")
+		if err != nil {
 			t.Fatal(err)
 		}
 		if got == want2 {
-			return
+			break
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+	if from, err := ask(ctx, c, "from"); err != nil || from != "127.0.0.1" {
+		t.Errorf("X-Forwarded-For is %q (%v)", from, err)
 	}
 }
 
