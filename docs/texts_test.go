@@ -102,7 +102,7 @@ func TestFilesThatTextsName(t *testing.T) {
 func TestHeadingsThatTextsLinkTo(t *testing.T) {
 	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
 	anchor := regexp.MustCompile(`\]\(([^)#\s:]*)#([^)\s]+)\)`)
-	dropped := regexp.MustCompile("[^\\p{L}\\p{N} _-]")
+	dropped := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 	all := texts(t)
 	links := 0
 	for text, content := range all {
