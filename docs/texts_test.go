@@ -98,6 +98,32 @@ func TestFilesThatTextsName(t *testing.T) {
 	}
 }
 
+// TestHeadingsThatTextsLinkTo are there.
+func TestHeadingsThatTextsLinkTo(t *testing.T) {
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	anchor := regexp.MustCompile(`\]\(([^)#\s:]*)#([^)\s]+)\)`)
+	dropped := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	all := texts(t)
+	links := 0
+	for text, content := range all {
+		for _, m := range anchor.FindAllStringSubmatch(content, -1) {
+			links++
+			to := text
+			if m[1] != "" {
+				to = strings.TrimPrefix(filepath.Join("../docs", filepath.Dir(text), m[1]), "../docs/")
+			}
+			if !slices.ContainsFunc(heading.FindAllStringSubmatch(all[to], -1), func(h []string) bool {
+				return strings.ReplaceAll(dropped.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-") == m[2]
+			}) {
+				t.Errorf("%s links to #%s, which %s has not", text, m[2], to)
+			}
+		}
+	}
+	if links < 8 {
+		t.Errorf("only %d links", links)
+	}
+}
+
 // TestCommandsThatTextsName are rules of the Makefile, and each rule has its script.
 func TestCommandsThatTextsName(t *testing.T) {
 	b, err := os.ReadFile("../Makefile")

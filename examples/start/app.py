@@ -9,6 +9,11 @@ socketio = SocketIO(app)
 people = {}  # of each room
 
 
+@app.get("/")
+def page():
+    return app.send_static_file("index.html")
+
+
 @socketio.on("connect")
 def connect(auth):
     if not (auth or {}).get("name"):

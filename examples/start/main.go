@@ -3,8 +3,10 @@
 package main
 
 import (
+	"cmp"
 	"log"
 	"net/http"
+	"os"
 
 	"github.com/sockeye-io/sockeye"
 )
@@ -22,7 +24,9 @@ func newChat() (*sockeye.Server, error) {
 		return nil, err
 	}
 	srv.OnConnect(func(s *sockeye.Socket) error {
-		var auth struct{ Name string }
+		var auth struct {
+			Name string `json:"name"`
+		}
 		if err := s.Auth(&auth); err != nil || auth.Name == "" {
 			return &sockeye.ConnectError{Message: "what is your name?"}
 		}
@@ -47,5 +51,5 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Fatal(srv.ListenAndServe(":3000"))
+	log.Fatal(srv.ListenAndServe(":" + cmp.Or(os.Getenv("PORT"), "3000")))
 }

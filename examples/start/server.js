@@ -2,7 +2,9 @@ const { createServer } = require("node:http");
 const { readFileSync } = require("node:fs");
 const { Server } = require("socket.io");
 
-const server = createServer((req, res) => res.end(readFileSync("public/index.html")));
+const server = createServer((req, res) => {
+  res.end(readFileSync(req.url === "/socket.io.min.js" ? "public/socket.io.min.js" : "public/index.html"));
+});
 const io = new Server(server);
 
 io.use((socket, next) => {
