@@ -1,64 +1,95 @@
 package main
 
 import (
+	"encoding/xml"
 	"errors"
-	"image/color"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
+	"strings"
+	"unicode/utf8"
 )
 
 // plotAll draws CPU time in one file, memory and connecting in another.
 func plotAll(res *results, dir string) error {
 	return errors.Join(
-		res.plot(filepath.Join(dir, "cpu.svg"), columns[:len(cells)]),
-		res.plot(filepath.Join(dir, "connections.svg"), columns[len(cells):]),
+		os.WriteFile(filepath.Join(dir, "cpu.svg"), res.picture("CPU time of a delivered message", columns[:len(cells)]).svg(), 0o644),
+		os.WriteFile(filepath.Join(dir, "connections.svg"), res.picture("Memory of a connection, and CPU time of connecting", columns[len(cells):]).svg(), 0o644),
 	)
 }
 
-// Sizes of a plot.
+// Sizes of a picture, in its own units. It is no wider than what leaves its
+// letters readable on a phone of 390 px. A server's name and value are above its
+// bar, with nothing beside them, since the reader's fonts are not known here.
 const (
-	plotWidth = 18 * vg.Centimeter
-	rowHeight = 0.55 * vg.Centimeter
-	plotExtra = 1.6 * vg.Centimeter // title and axis
-	plotsGap  = 0.5 * vg.Centimeter
+	pictureWidth = 480.0
+	margin       = 16.0
+	headSize     = 15.0 // letters of a chart's title
+	textSize     = 14.0 // letters of all else
+	headHeight   = 42.0 // title and unit
+	rowHeight    = 31.0 // name and value, bar, space
+	barHeight    = 7.0
+	chartGap     = 22.0
 )
 
-var (
-	ours      = color.RGBA{R: 0x1b, G: 0x6c, B: 0xa8, A: 0xff}
-	others    = color.RGBA{R: 0xb0, G: 0xb8, B: 0xbf, A: 0xff}
-	floorGray = color.RGBA{R: 0x6b, G: 0x72, B: 0x78, A: 0xff}
-)
+// Widths of a letter, in sizes. No common font's average is as wide as the
+// generous one, bold or not.
+const generousWidth = 0.8
 
-// plot draws one chart for each column, under each other.
-func (res *results) plot(file string, cs []column) error {
-	cs = slices.DeleteFunc(slices.Clone(cs), func(c column) bool { return len(res.plotted(c)) == 0 })
-	height := rowHeight*vg.Length(len(res.measured())) + plotExtra
-	canvas := vgsvg.New(plotWidth, (height+plotsGap)*vg.Length(len(cs)))
-	tiles := draw.Tiles{Rows: len(cs), Cols: 1, PadY: plotsGap, PadTop: plotsGap / 2, PadBottom: plotsGap / 2, PadLeft: plotsGap, PadRight: plotsGap}
-	var charts [][]*plot.Plot
+// picture is what is drawn: bars first, then labels.
+type picture struct {
+	title  string
+	height float64
+	bars   []bar
+	labels []label
+}
+
+type bar struct {
+	class         string
+	x, y, w, h, r float64
+}
+
+// label is a text on the line y; it begins at x or, with the class "value", ends
+// there.
+type label struct {
+	class string
+	x, y  float64
+	text  string
+}
+
+func (l label) size() float64 {
+	if l.class == "head" {
+		return headSize
+	}
+	return textSize
+}
+
+// box is what a label takes with letters of a width.
+func (l label) box(width float64) bar {
+	w := width * l.size() * float64(utf8.RuneCountInString(l.text))
+	b := bar{x: l.x, y: l.y - 0.8*l.size(), w: w, h: l.size()}
+	if l.class == "value" {
+		b.x -= w
+	}
+	return b
+}
+
+// picture has one chart for each column, under each other.
+func (res *results) picture(title string, cs []column) *picture {
+	p := &picture{title: title, height: margin}
 	for _, c := range cs {
-		chart, err := res.chart(c)
-		if err != nil {
-			return err
+		rows := res.plotted(c)
+		if len(rows) == 0 {
+			continue
 		}
-		charts = append(charts, []*plot.Plot{chart})
+		if len(p.bars) > 0 {
+			p.height += chartGap
+		}
+		p.chart(c, rows)
 	}
-	for i, row := range plot.Align(charts, tiles, draw.New(canvas)) {
-		charts[i][0].Draw(row[0])
-	}
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	_, err = canvas.WriteTo(f)
-	return errors.Join(err, f.Close())
+	p.height += margin - (rowHeight - barHeight - textSize - 4)
+	return p
 }
 
 // plotted are the rows that have something to show in a column.
@@ -69,60 +100,86 @@ func (res *results) plotted(c column) []*row {
 	})
 }
 
-// chart has a bar for each server that was measured, the first on top, and its
-// value in words behind it, or that it failed.
-func (res *results) chart(c column) (*plot.Plot, error) {
-	p := plot.New()
-	p.Title.Text = c.title + ", " + c.unit
-	p.Title.TextStyle.Font.Size = 11
-	p.Title.Padding = 2 * vg.Millimeter
-	p.X.Min = 0
-
-	rows := res.plotted(c)
-	slices.Reverse(rows)
-	var names []string
-	var labels plotter.XYLabels
+// chart has a line for each server that was measured: its name, its value or
+// that it failed, and a bar of the value's length.
+func (p *picture) chart(c column, rows []*row) {
+	p.labels = append(p.labels,
+		label{"head", margin, p.height + headSize*0.8, c.title},
+		label{"unit", margin, p.height + headSize*0.8 + textSize + 4, strings.Replace(c.unit, "µs a", "µs of CPU a", 1) + "; less is better"})
+	p.height += headHeight
 	most := 0.0
-	for i, r := range rows {
-		v, ok := r.median(c)
+	for _, r := range rows {
+		v, _ := r.median(c)
 		most = max(most, v)
+	}
+	for _, r := range rows {
+		v, ok := r.median(c)
 		text := "failed"
 		if ok {
 			text = number(v)
-			bar, err := plotter.NewBarChart(plotter.Values{v}, rowHeight*0.7)
-			if err != nil {
-				return nil, err
-			}
-			bar.Horizontal, bar.XMin, bar.LineStyle.Width = true, float64(i), 0
-			bar.Color = barColor(r)
-			p.Add(bar)
 		}
-		names = append(names, r.Title)
-		labels.XYs = append(labels.XYs, plotter.XY{X: v, Y: float64(i)})
-		labels.Labels = append(labels.Labels, text)
+		p.labels = append(p.labels,
+			label{"name", margin, p.height + textSize*0.8, r.Title},
+			label{"value", pictureWidth - margin, p.height + textSize*0.8, text})
+		full := pictureWidth - 2*margin
+		y := p.height + textSize + 4
+		p.bars = append(p.bars, bar{"track", margin, y, full, barHeight, barHeight / 2})
+		if ok {
+			w := full * v / most
+			p.bars = append(p.bars, bar{barClass(r), margin, y, w, barHeight, min(w, barHeight) / 2})
+		}
+		p.height += rowHeight
 	}
-	texts, err := plotter.NewLabels(labels)
-	if err != nil {
-		return nil, err
-	}
-	for i := range texts.TextStyle {
-		texts.TextStyle[i].Font.Size = 9
-		texts.TextStyle[i].YAlign = draw.YCenter
-	}
-	texts.Offset = vg.Point{X: 1 * vg.Millimeter}
-	p.Add(texts)
-	p.NominalY(names...)
-	p.X.Max = max(most*1.12, 1)
-	p.Y.Min, p.Y.Max = -0.6, float64(len(rows))-0.4
-	return p, nil
 }
 
-func barColor(r *row) color.Color {
+func barClass(r *row) string {
 	switch r.Name {
-	case "sockeye":
-		return ours
-	case "floor":
-		return floorGray
+	case "sockeye", "floor":
+		return r.Name
 	}
-	return others
+	return "other"
+}
+
+// pictureStyle has the colours of light and dark pages. The picture brings its
+// own ground: a page's theme may be another than the browser's.
+const pictureStyle = `
+text { font: 14px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #22211f }
+.head { font-size: 15px; font-weight: 600 }
+.unit { fill: #66625c }
+.value { text-anchor: end }
+.ground { fill: #ffffff; stroke: #e5e2dd }
+.track { fill: #f1efec }
+.sockeye { fill: #c8323a }
+.other { fill: #858d95 }
+.floor { fill: #4b5258 }
+@media (prefers-color-scheme: dark) {
+text { fill: #eceae6 }
+.unit { fill: #a9a69e }
+.ground { fill: #1c1e22; stroke: #2c2f35 }
+.track { fill: #26292e }
+.sockeye { fill: #f0686d }
+.other { fill: #7d868f }
+.floor { fill: #b9c0c6 }
+}
+`
+
+func (p *picture) svg() []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%g" height="%g" viewBox="0 0 %[1]g %[2]g" role="img">`+"\n", pictureWidth, p.height)
+	fmt.Fprintf(&b, "<title>%s</title>\n<style>%s</style>\n", escape(p.title), pictureStyle)
+	fmt.Fprintf(&b, `<rect class="ground" x="0.5" y="0.5" width="%g" height="%g" rx="10"/>`+"\n", pictureWidth-1, p.height-1)
+	for _, r := range p.bars {
+		fmt.Fprintf(&b, `<rect class="%s" x="%.5g" y="%.5g" width="%.5g" height="%.5g" rx="%.3g"/>`+"\n", r.class, r.x, r.y, r.w, r.h, r.r)
+	}
+	for _, l := range p.labels {
+		fmt.Fprintf(&b, `<text class="%s" x="%.5g" y="%.5g">%s</text>`+"\n", l.class, l.x, l.y, escape(l.text))
+	}
+	b.WriteString("</svg>\n")
+	return []byte(b.String())
+}
+
+func escape(text string) string {
+	var b strings.Builder
+	_ = xml.EscapeText(&b, []byte(text))
+	return b.String()
 }

@@ -43,11 +43,11 @@ type column struct {
 var columns = func() []column {
 	var cs []column
 	for _, c := range cells {
-		cs = append(cs, column{title: c.title, unit: "us a delivery", cell: c.id, value: func(f figures) float64 { return f.CPU }})
+		cs = append(cs, column{title: c.title, unit: "µs a delivery", cell: c.id, value: func(f figures) float64 { return f.CPU }})
 	}
 	return append(cs,
 		column{"memory of a connection, of 10,000", "bytes", capacityCell, func(f figures) float64 { return f.Bytes }, true},
-		column{"connecting", "us a connection", capacityCell, func(f figures) float64 { return f.ConnectCPU }, true},
+		column{"connecting", "µs a connection", capacityCell, func(f figures) float64 { return f.ConnectCPU }, true},
 	)
 }()
 

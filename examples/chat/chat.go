@@ -19,6 +19,8 @@ const (
 	maxText  = 1000
 	maxRooms = 50
 	maxShown = 200 // people listed in a room
+	maxKey   = 64
+	maxSaid  = 10000 // messages whose keys are known
 )
 
 // chat is who is where. Rooms themselves, and who gets what, are Sockeye's.
@@ -27,6 +29,7 @@ type chat struct {
 
 	mu     sync.Mutex
 	people map[string]*person // by socket ID
+	said   said
 }
 
 // person is one socket.
@@ -36,8 +39,11 @@ type person struct {
 	room string
 }
 
-// message is what the page shows.
+// message is what the page shows. Its key is the writer's page's choice: a page
+// whose connection was lost before the answer came sends the message again, with
+// the same key.
 type message struct {
+	Key  string    `json:"key"`
 	ID   string    `json:"id"`
 	Name string    `json:"name"`
 	Text string    `json:"text"`
@@ -136,9 +142,14 @@ func (c *chat) join(s *sockeye.Socket, room string) (string, error) {
 	return room, nil
 }
 
-// say sends a text to everybody in the socket's room.
-func (c *chat) say(s *sockeye.Socket, text string) (bool, error) {
+// say sends a text to everybody in the socket's room, unless its key says that
+// this was done before.
+func (c *chat) say(s *sockeye.Socket, text, key string) (bool, error) {
 	text, err := clean(text, "the message", maxText)
+	if err != nil {
+		return false, err
+	}
+	key, err = clean(key, "the message's key", maxKey)
 	if err != nil {
 		return false, err
 	}
@@ -146,7 +157,39 @@ func (c *chat) say(s *sockeye.Socket, text string) (bool, error) {
 	if !ok {
 		return false, sockeye.ErrDisconnected
 	}
-	return true, c.srv.To("room:"+p.room).Emit("say", message{p.ID, p.Name, text, time.Now()})
+	c.mu.Lock()
+	fresh := c.said.add(key)
+	c.mu.Unlock()
+	if !fresh {
+		return true, nil
+	}
+	return true, c.srv.To("room:"+p.room).Emit("say", message{key, p.ID, p.Name, text, time.Now()})
+}
+
+// said is the keys of the last messages.
+type said struct {
+	known map[string]bool
+	order []string // a ring
+	next  int
+}
+
+// add tells whether a key is new, and keeps it.
+func (d *said) add(key string) bool {
+	if d.known[key] {
+		return false
+	}
+	if d.known == nil {
+		d.known = map[string]bool{}
+	}
+	d.known[key] = true
+	if len(d.order) < maxSaid {
+		d.order = append(d.order, key)
+		return true
+	}
+	delete(d.known, d.order[d.next])
+	d.order[d.next] = key
+	d.next = (d.next + 1) % maxSaid
+	return true
 }
 
 // typing tells the others of the room; it may be lost.

@@ -20,6 +20,19 @@ import (
 // limit is how long a test waits for what must come.
 const limit = 20 * time.Second
 
+// axe is the text of axe-core, which ci/clients.sh installs.
+func axe(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("../clients/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip("axe-core is not installed: ci/clients.sh does that")
+	}
+	return string(b)
+}
+
 // chromium finds the browser. A machine without one skips, but CI may not.
 func chromium(t *testing.T) string {
 	t.Helper()
@@ -158,6 +171,12 @@ func (b *tab) say(text string) {
 	b.do(chromedp.SendKeys("#say input", text+"\r"))
 }
 
+// write says a long text at once.
+func (b *tab) write(text string) {
+	b.t.Helper()
+	b.await(fmt.Sprintf("(say.text.value = %q, say.requestSubmit(), true)", text))
+}
+
 func TestChat(t *testing.T) {
 	binary := buildChat(t)
 	ctx := browser(t)
@@ -172,6 +191,7 @@ func TestChat(t *testing.T) {
 			ann.awaitText("room", "lobby")
 			bob := openTab(t, ctx, url, "Bob", c.script)
 			bob.awaitText("transport", c.badge)
+			bob.awaitText("room", "lobby")
 			for _, b := range []*tab{ann, bob} {
 				b.awaitText("online", "2 online")
 				b.awaitText("here", "2")
@@ -227,6 +247,7 @@ func TestChatReconnects(t *testing.T) {
 	ann.awaitText("transport", "websocket")
 	bob.awaitText("transport", "websocket")
 	for _, b := range []*tab{ann, bob} {
+		b.awaitText("room", "lobby")
 		b.do(chromedp.SendKeys("#new-room input", "kitchen\r"))
 		b.awaitText("room", "kitchen")
 	}

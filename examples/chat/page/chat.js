@@ -4,6 +4,7 @@
 const $ = (id) => document.getElementById(id);
 const params = new URLSearchParams(location.search); // ?name=Ann&room=lobby&transport=polling-only
 let socket, room, name;
+let ready = false; // connected, and in the room
 const typists = new Map(); // id -> {name, timer}
 
 // --- the door ---
@@ -11,12 +12,6 @@ const typists = new Map(); // id -> {name, timer}
 const hello = $("hello");
 hello.addEventListener("cancel", (e) => e.preventDefault());
 hello.querySelector("form").addEventListener("submit", (e) => enter(e.target.name.value));
-if (params.get("name")) enter(params.get("name"));
-else {
-  hello.showModal();
-  hello.querySelector("input").value = localStorage.getItem("name") ?? "";
-}
-
 function enter(chosen) {
   name = chosen.trim();
   if (!name) return;
@@ -30,19 +25,24 @@ function enter(chosen) {
 }
 
 function listen(s) {
-  s.on("connect", () => {
-    banner();
-    if (room) s.ask("join", room).then(showRoom, note); // after a reconnection
-    else showRoom(s.auth.room);
+  s.on("connect", async () => {
     measure();
+    try {
+      showRoom(await s.ask("join", room ?? s.auth.room));
+    } catch (e) {
+      if (e.lost) return;
+      note(e);
+      showRoom("lobby"); // where the server puts those without a room
+    }
+    showOnline(true);
+    for (const key of outbox.keys()) send(key);
   });
-  s.on("disconnect", (reason) => {
-    note("Connection lost: " + reason);
+  s.on("disconnect", () => {
+    showOnline(false);
     $("transport").textContent = "offline";
     $("transport").className = "badge off";
-    $("latency").textContent = "";
   });
-  s.on("reconnecting", (delay, attempt) => countdown(delay, attempt));
+  s.on("reconnecting", countdown);
   s.on("connect_error", (e) => banner("Not let in: " + e.message));
   s.on("transport", (t) => {
     $("transport").textContent = t;
@@ -63,39 +63,60 @@ function element(tag, className, text) {
   return e;
 }
 
-function hue(id) {
+function hue(name) {
   let h = 0;
-  for (const c of id) h = (h * 31 + c.codePointAt(0)) % 360;
+  for (const c of name) h = (h * 31 + c.codePointAt(0)) % 360;
   return h;
 }
 
 function avatar(p) {
   const a = element("span", "avatar", [...p.name][0].toUpperCase());
-  a.style.setProperty("--hue", hue(p.id));
+  a.style.setProperty("--hue", hue(p.name));
   return a;
 }
 
+// The log stays at its end, whatever happens to its size, unless it was scrolled up.
+const log = $("log");
+let atEnd = true;
+const toEnd = () => atEnd && (log.scrollTop = log.scrollHeight);
+log.addEventListener("scroll", () => (atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80));
+new ResizeObserver(toEnd).observe(log);
+
 function append(item) {
-  const log = $("log");
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
   log.append(item);
   while (log.children.length > 500) log.firstChild.remove();
-  if (atEnd) log.scrollTop = log.scrollHeight;
+  toEnd();
+}
+
+const written = (key) => [...log.children].find((li) => li.dataset.key === key);
+
+function messageItem(m, own) {
+  const li = element("li", own ? "message own" : "message");
+  li.dataset.key = m.key;
+  const body = element("div", "body");
+  const head = element("div", "head");
+  head.append(element("b", "", m.name), element("time"));
+  body.append(head, element("p", "", m.text));
+  li.append(avatar(m), body);
+  return li;
+}
+
+// stamp marks a message as sent at a time.
+function stamp(li, at) {
+  li.classList.remove("pending");
+  const time = li.querySelector("time");
+  time.textContent = new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  time.dateTime = at;
 }
 
 function showMessage(m) {
   typists.delete(m.id);
   renderTyping();
-  const li = element("li", m.id === socket.id ? "message own" : "message");
-  const body = element("div", "body");
-  const head = element("div", "head");
-  const at = new Date(m.at);
-  const time = element("time", "", at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
-  time.dateTime = m.at;
-  head.append(element("b", "", m.name), time);
-  body.append(head, element("p", "", m.text));
-  li.append(avatar(m), body);
-  append(li);
+  const li = written(m.key) ?? messageItem(m, m.id === socket.id);
+  if (li.dataset.id) return; // was shown before: it was sent again, to a server that was restarted
+  li.dataset.id = m.id;
+  stamp(li, m.at);
+  if (li !== log.lastElementChild) append(li); // in the order of all
 }
 
 function note(text) {
@@ -110,22 +131,36 @@ function showRoom(r) {
   typists.clear();
   renderTyping();
   note("You are in #" + r);
-  for (const b of $("rooms").querySelectorAll("button")) b.classList.toggle("current", b.dataset.room === r);
+  socket.auth.room = r; // for a reconnection
+  for (const b of $("rooms").querySelectorAll("button")) markRoom(b);
+}
+
+function markRoom(b) {
+  b.classList.toggle("current", b.dataset.room === room);
+  b.ariaCurrent = b.dataset.room === room ? "true" : null;
+}
+
+function join(wanted) {
+  if ($("side").matches(":popover-open")) $("side").hidePopover();
+  socket.ask("join", wanted).then(showRoom, note);
 }
 
 function showRooms(rooms, online) {
   $("online").textContent = online + " online";
+  const focused = document.activeElement.dataset.room;
   $("rooms").replaceChildren(
     ...rooms.map(({ name, people }) => {
-      const b = element("button", name === room ? "current" : "", "# " + name);
+      const b = element("button", "", "# " + name);
       b.dataset.room = name;
       b.append(element("span", "count", people || ""));
-      b.onclick = () => socket.ask("join", name).then(showRoom, note);
+      b.onclick = () => join(name);
+      markRoom(b);
       const li = element("li");
       li.append(b);
       return li;
     }),
   );
+  if (focused) [...$("rooms").querySelectorAll("button")].find((b) => b.dataset.room === focused)?.focus();
 }
 
 function showPeople(people, count) {
@@ -155,8 +190,22 @@ function renderTyping() {
     names.length === 0 ? "" : names.length > 3 ? "Several people are typing…" : names.join(", ") + (names.length > 1 ? " are" : " is") + " typing…";
 }
 
+// showOnline tells whether the rooms can be used, and what is shown of them is true.
+function showOnline(on) {
+  ready = on;
+  for (const id of ["rooms", "new-room", "people", "rename"]) $(id).inert = !on;
+  if (on) return banner();
+  for (const id of ["online", "here", "latency"]) $(id).textContent = "";
+  for (const t of typists.values()) clearTimeout(t.timer);
+  typists.clear();
+  renderTyping();
+  typing = false;
+}
+
 function banner(text) {
-  $("banner").textContent = text ?? "";
+  const said = $("banner").firstElementChild;
+  if (said.textContent !== (text ?? "")) said.textContent = text ?? ""; // once to who hears it
+  $("countdown").textContent = "";
   $("banner").hidden = !text;
 }
 
@@ -164,10 +213,11 @@ let ticking;
 function countdown(delay, attempt) {
   clearInterval(ticking);
   const end = Date.now() + delay;
+  banner("You are offline. What you write is sent when the connection is back.");
   const show = () => {
     const left = Math.max(0, Math.ceil((end - Date.now()) / 1000));
-    if (socket.connected) return clearInterval(ticking);
-    banner(left ? `Reconnecting in ${left} s (attempt ${attempt})…` : `Reconnecting (attempt ${attempt})…`);
+    if (socket?.connected) return clearInterval(ticking);
+    $("countdown").textContent = left ? `Reconnecting in ${left} s (attempt ${attempt})…` : `Reconnecting (attempt ${attempt})…`;
   };
   ticking = setInterval(show, 250);
   show();
@@ -190,6 +240,10 @@ async function measure() {
 
 // --- what is sent ---
 
+// outbox is the texts that the server has not answered for, by key. What was sent
+// when the connection was lost is sent again: the server knows it by its key.
+const outbox = new Map();
+
 const say = $("say");
 say.addEventListener("submit", (e) => {
   e.preventDefault();
@@ -197,8 +251,32 @@ say.addEventListener("submit", (e) => {
   if (!text) return;
   say.text.value = "";
   stopTyping();
-  socket.ask("say", text).catch(note);
+  const key = Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join("-");
+  const li = messageItem({ key, name, text }, true);
+  li.classList.add("pending");
+  li.querySelector("time").textContent = "not sent yet";
+  atEnd = true;
+  append(li);
+  outbox.set(key, text);
+  send(key);
 });
+
+async function send(key) {
+  if (!ready) return;
+  let fault;
+  try {
+    await socket.ask("say", outbox.get(key), key);
+  } catch (e) {
+    if (e.lost) return;
+    fault = e;
+  }
+  outbox.delete(key);
+  const li = written(key);
+  if (!li) return;
+  if (!li.dataset.id) stamp(li, new Date().toISOString());
+  if (fault) li.querySelector("time").textContent = "not sent: " + fault.message;
+  li.classList.toggle("failed", Boolean(fault));
+}
 
 let typing = false;
 let typingTimer;
@@ -209,14 +287,15 @@ say.text.addEventListener("input", () => {
 });
 function stopTyping() {
   clearTimeout(typingTimer);
-  if (typing) socket.emit("typing", (typing = false));
+  if (typing && socket.connected) socket.emit("typing", false);
+  typing = false;
 }
 
 $("new-room").addEventListener("submit", (e) => {
   e.preventDefault();
   const wanted = e.target.room.value.trim();
   e.target.reset();
-  if (wanted) socket.ask("join", wanted).then(showRoom, note);
+  if (wanted) join(wanted);
 });
 
 $("rename").addEventListener("submit", (e) => {
@@ -235,3 +314,13 @@ $("rename").elements.name.addEventListener("change", (e) => {
     },
   );
 });
+
+// A side that is open on a phone is no more when the window becomes wide.
+matchMedia("(max-width: 46rem)").addEventListener("change", () => $("side").matches(":popover-open") && $("side").hidePopover());
+
+showOnline(false);
+if (params.get("name")) enter(params.get("name"));
+else {
+  hello.showModal();
+  hello.querySelector("input").value = localStorage.getItem("name") ?? "";
+}

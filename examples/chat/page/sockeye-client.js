@@ -20,7 +20,7 @@ class SockeyeClient {
     this.attempt = 0;
     this.nextAck = 0;
     this.acks = new Map();
-    this.unsent = []; // emitted while disconnected
+    this.unsent = []; // emitted while disconnected: {packet, id of its ack}
     this.open();
   }
 
@@ -34,18 +34,22 @@ class SockeyeClient {
     this.message("2" + JSON.stringify([event, ...args]));
   }
 
-  // ask sends an event and resolves with the server's answer.
+  // ask sends an event and resolves with the server's answer. While disconnected
+  // it waits. An event that was sent when the connection was lost may have
+  // arrived or not: it is rejected with an error whose property lost is true.
   ask(event, ...args) {
     return new Promise((resolve, reject) => {
       const id = this.nextAck++;
       this.acks.set(id, { resolve, reject });
-      this.message("2" + id + JSON.stringify([event, ...args]));
+      this.message("2" + id + JSON.stringify([event, ...args]), id);
     });
   }
 
-  message(packet) {
-    if (this.connected) this.engine.send("4" + packet);
-    else if (this.unsent.length < 100) this.unsent.push(packet);
+  message(packet, id) {
+    if (this.connected) return this.engine.send("4" + packet);
+    if (this.unsent.length < 100) return this.unsent.push({ packet, id });
+    this.acks.get(id)?.reject(new Error("too much is waiting for the connection"));
+    this.acks.delete(id);
   }
 
   close() {
@@ -83,7 +87,7 @@ class SockeyeClient {
         this.fire("connect", data.sid);
         const waiting = this.unsent;
         this.unsent = [];
-        for (const p of waiting) this.message(p);
+        for (const { packet, id } of waiting) this.message(packet, id);
         break;
       }
       case "1":
@@ -107,8 +111,12 @@ class SockeyeClient {
   lost(reason) {
     const was = this.connected;
     this.connected = false;
-    for (const { reject } of this.acks.values()) reject(new Error("disconnected"));
-    this.acks.clear();
+    const waiting = new Set(this.unsent.map((u) => u.id));
+    for (const [id, { reject }] of this.acks) {
+      if (waiting.has(id)) continue;
+      this.acks.delete(id);
+      reject(Object.assign(new Error("the connection was lost"), { lost: true }));
+    }
     if (was) this.fire("disconnect", reason);
     if (this.ended) return;
     // Backoff with jitter, so that a restarted server is not met by all at once.

@@ -1,0 +1,198 @@
+package browser
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// line is a proxy in front of a server: the line to it can be cut.
+type line struct {
+	server string
+	ln     net.Listener
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	dead  bool // connections are closed
+	mute  bool // what the server says is lost
+	done  sync.WaitGroup
+}
+
+func startLine(t *testing.T, server string) *line {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &line{server: server, ln: ln, conns: map[net.Conn]bool{}}
+	l.done.Go(l.accept)
+	t.Cleanup(func() {
+		_ = ln.Close()
+		l.cut()
+		l.done.Wait()
+	})
+	return l
+}
+
+func (l *line) url() string { return "http://" + l.ln.Addr().String() + "/" }
+
+func (l *line) accept() {
+	for {
+		in, err := l.ln.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("tcp", l.server)
+		if err != nil {
+			_ = in.Close()
+			continue
+		}
+		if !l.keep(in, out) {
+			continue
+		}
+		l.done.Go(func() { l.copy(out, in, func() bool { return false }) })
+		l.done.Go(func() { l.copy(in, out, l.muted) })
+	}
+}
+
+// keep notes connections, or closes them on a dead line.
+func (l *line) keep(cs ...net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range cs {
+		if l.dead {
+			_ = c.Close()
+		} else {
+			l.conns[c] = true
+		}
+	}
+	return !l.dead
+}
+
+func (l *line) muted() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mute
+}
+
+func (l *line) copy(to, from net.Conn, lost func() bool) {
+	defer to.Close()
+	defer from.Close()
+	b := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(b)
+		if err != nil {
+			return
+		}
+		if lost() {
+			continue
+		}
+		if _, err := to.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (l *line) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dead = true
+	for c := range l.conns {
+		_ = c.Close()
+	}
+	clear(l.conns)
+}
+
+func (l *line) silence() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mute = true
+}
+
+func (l *line) restore() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dead, l.mute = false, false
+}
+
+// texts are the log's messages.
+func (b *tab) texts() string {
+	b.t.Helper()
+	s, err := chromedp.Run(b.ctx, chromedp.Evaluate[string]("[...document.querySelectorAll('.message p')].map(p => p.textContent).join('|')"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return s
+}
+
+// TestWrittenOffline: what is written while there is no connection is shown as
+// pending at once. It is sent once, in order, when there is one again. So is what
+// was sent and not answered.
+func TestWrittenOffline(t *testing.T) {
+	binary := buildChat(t)
+	ctx := browser(t)
+	for _, c := range []struct{ badge, script string }{{"websocket", ""}, {"polling", "delete window.WebSocket"}} {
+		t.Run(c.badge, func(t *testing.T) {
+			url, _ := startChat(t, binary, "127.0.0.1:0")
+			l := startLine(t, strings.Trim(url, "htp:/"))
+			bob := openTab(t, ctx, url, "Bob", "")
+			ann := openTab(t, ctx, l.url(), "Ann", c.script)
+			for _, b := range []*tab{ann, bob} {
+				b.awaitText("room", "lobby")
+				b.do(chromedp.SendKeys("#new-room input", "kitchen\r"))
+				b.awaitText("room", "kitchen")
+			}
+			ann.awaitText("transport", c.badge)
+			ann.awaitText("here", "2")
+			pending := func(n int) {
+				t.Helper()
+				ann.await(fmt.Sprintf("document.querySelectorAll('.pending').length === %d", n))
+			}
+			ann.say("zero")
+			bob.awaitText("log", "zero")
+			pending(0)
+
+			// The answer to this one is lost.
+			l.silence()
+			ann.say("one")
+			bob.awaitText("log", "one")
+			pending(1)
+			l.cut()
+			ann.awaitText("banner", "sent when the connection is back")
+			ann.awaitText("transport", "offline")
+			bob.awaitText("here", "1")
+			ann.say("two")
+			ann.say("three")
+			pending(3)
+			ann.await("document.querySelectorAll('.pending time')[2].textContent === 'not sent yet'")
+			ann.await("document.querySelector('#say input').value === ''")
+			ann.await("document.getElementById('online').textContent === '' && document.getElementById('rooms').inert")
+
+			l.restore()
+			bob.awaitText("log", "three")
+			pending(0)
+			ann.await("document.getElementById('banner').hidden && !document.getElementById('rooms').inert")
+			ann.awaitText("room", "kitchen")
+			ann.awaitText("here", "2")
+			// A second line, lost before anything was written.
+			l.cut()
+			ann.awaitText("transport", "offline")
+			ann.say("four")
+			pending(1)
+			l.restore()
+			pending(0)
+			// What one says arrives in order: after this one nothing can follow.
+			ann.say("five")
+			for _, b := range []*tab{ann, bob} {
+				b.awaitText("log", "five")
+				if got, want := b.texts(), "zero|one|two|three|four|five"; got != want {
+					t.Errorf("%s has %s, want %s", b.name, got, want)
+				}
+			}
+		})
+	}
+}
