@@ -104,8 +104,9 @@ type Config struct {
 	Credentials bool
 
 	// AllowRequest decides on a handshake, polling or WebSocket; an error refuses it
-	// with the error's text. It is called on a goroutine of its own and may block. Nil
-	// allows all.
+	// with 403. The peer reads the text of a *ConnectError, of any other "Forbidden";
+	// OnRefused and the log get it. It is called on a goroutine of its own and may block.
+	// Nil allows all.
 	AllowRequest func(r *Request) error
 
 	// Middleware wraps the handling of handshakes, polling or WebSocket, as it would an
@@ -253,9 +254,9 @@ type Config struct {
 	MaxFallback int
 
 	// Client, if not nil, has the browser client's files at its root, as npm's
-	// socket.io-client has them in dist: those of socket.io.js, socket.io.min.js,
-	// socket.io.esm.min.js, socket.io.msgpack.min.js and their maps that are there are
-	// served beside the path, as /socket.io/socket.io.js.
+	// socket.io-client has them in dist: socket.io.js, socket.io.min.js,
+	// socket.io.esm.min.js, socket.io.msgpack.min.js and their maps. Those that are
+	// there are served under Path, as /socket.io/socket.io.js.
 	Client fs.FS
 
 	// Engines are further Engine.IO endpoints on the same listeners, each on its own

@@ -50,7 +50,7 @@ func (c *Config) engine() engine.Config {
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout, UpgradeTimeout: c.UpgradeTimeout, CloseTimeout: c.PollCloseTimeout,
 		SlowTimeout: c.SlowTimeout, MaxQueuedBytes: c.MaxQueuedBytes, MaxPayload: c.MaxPayload, HTTPCompressionThreshold: c.HTTPCompressionThreshold,
 		Origins: c.Origins, AllowOrigin: c.AllowOrigin, Credentials: c.Credentials,
-		AllowRequest: c.AllowRequest, Middleware: c.Middleware, OnRefused: c.OnRefused, Headers: c.Headers, Cookie: c.Cookie, GenerateID: c.GenerateID,
+		AllowRequest: publicly(c.AllowRequest), Middleware: c.Middleware, OnRefused: c.OnRefused, Headers: c.Headers, Cookie: c.Cookie, GenerateID: c.GenerateID,
 		MaxDeciding: c.MaxDeciding, MaxSessions: c.MaxSessions, MaxPendingSessions: c.MaxPendingSessions, MaxKeptHeadBytes: c.MaxKeptHeadBytes,
 		Logger: c.Logger,
 	}
@@ -151,4 +151,32 @@ func (c *Config) validate() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// denial is an error of AllowRequest: what the peer may read of it, and itself.
+type denial struct {
+	public string
+	error
+}
+
+func (d *denial) Error() string { return d.public }
+
+func (d *denial) Unwrap() error { return d.error }
+
+// publicly keeps the texts of errors that are not for peers from them.
+func publicly(allow func(r *Request) error) func(r *Request) error {
+	if allow == nil {
+		return nil
+	}
+	return func(r *Request) error {
+		err := allow(r)
+		if err == nil {
+			return nil
+		}
+		d, public := &denial{error: err}, (*ConnectError)(nil)
+		if errors.As(err, &public) {
+			d.public = public.Message
+		}
+		return d
+	}
 }

@@ -17,7 +17,8 @@ type Event struct {
 	acked  bool
 }
 
-// events are those that no handler has seen: typed ones do not.
+// events are of those handlers that are never given one: typed ones. The others may
+// keep theirs.
 var events = sync.Pool{New: func() any { return new(Event) }}
 
 // Name is the event's name.

@@ -3,7 +3,6 @@ package sockeye_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -282,7 +281,7 @@ func Example_options() {
 		PingInterval: 10 * time.Second,
 		AllowRequest: func(r *sockeye.Request) error {
 			if r.Header("User-Agent") == "" {
-				return errors.New("who are you?")
+				return &sockeye.ConnectError{Message: "who are you?"}
 			}
 			return nil
 		},

@@ -153,8 +153,8 @@ func (h *handlers) UseEvents(middleware func(s *Socket, e *Event) error) (remove
 // and is told to OnError. Both may be left out. The last form gets the
 // arguments undecoded and acknowledges by Event.Ack.
 //
-// On panics if handler is neither, if the event can have none (see OnConnect, OnAny and OnUnhandled),
-// or has one already.
+// On panics if handler has none of these forms, and if the event cannot have one (see
+// OnConnect, OnAny and OnUnhandled) or has one already.
 func (h *handlers) On(event string, handler any) (remove func()) {
 	return h.register(event, handler, false)
 }

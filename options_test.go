@@ -2,7 +2,6 @@ package sockeye_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -155,7 +154,7 @@ func TestEngineMiddlewareAndHeaders(t *testing.T) {
 		},
 		AllowRequest: func(r *sockeye.Request) error {
 			if r.Context().Value(key{}) == "mallory" {
-				return errors.New("not you")
+				return &sockeye.ConnectError{Message: "not you"}
 			}
 			return nil
 		},

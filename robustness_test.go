@@ -333,15 +333,20 @@ func TestPanics(t *testing.T) {
 }
 
 func TestAllowRequest(t *testing.T) {
+	refused := make(chan string, 10)
 	addr, _ := serve(t, sockeye.Config{
 		Origins: []string{"https://a.example"}, Credentials: true,
 		AllowRequest: func(r *engine.Request) error {
-			if r.Header("X-Token") != "secret" {
-				return errors.New("who are you?")
+			if r.Header("X-Token") != "secret" && !r.Query().Has("t") {
+				return fmt.Errorf("the database's password is 1234: %w", &sockeye.ConnectError{Message: "who are you?"})
+			}
+			if r.Query().Has("t") {
+				return errors.New("the database's password is 1234")
 			}
 			return nil
 		},
-		Cookie: &http.Cookie{Name: "io", Path: "/", HttpOnly: true},
+		OnRefused: func(_ *sockeye.Request, x sockeye.Refusal) { refused <- x.Reason },
+		Cookie:    &http.Cookie{Name: "io", Path: "/", HttpOnly: true},
 	}, reference)
 	ask := func(method, token string) (*http.Response, string) {
 		t.Helper()
@@ -366,6 +371,18 @@ func TestAllowRequest(t *testing.T) {
 	}
 	if resp.Header.Get("Access-Control-Allow-Origin") != "https://a.example" || resp.Header.Get("Vary") != "Origin" {
 		t.Errorf("CORS on a refusal: %v", resp.Header)
+	}
+	if why := within(t, refused); !strings.Contains(why, "1234") {
+		t.Errorf("OnRefused is told %q", why)
+	}
+	other, err := http.Get("http://" + addr + "/socket.io/?EIO=4&transport=polling&t=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := io.ReadAll(other.Body)
+	_ = other.Body.Close()
+	if other.StatusCode != 403 || string(b) != `{"code":4,"message":"Forbidden"}` {
+		t.Errorf("an error for the log alone: %d %s", other.StatusCode, b)
 	}
 	resp, body = ask("GET", "secret")
 	if resp.StatusCode != 200 || !strings.HasPrefix(body, `0{"sid":"`) {

@@ -232,23 +232,29 @@ func (srv *Server) close(ctx context.Context) {
 	defer close(srv.closed)
 	srv.trimmer.stop()
 	srv.group.StopListening()
-	err := srv.engine.Close(ctx)
+	var faults []error // each once: the parts end with ctx, all of them
+	ends := func(err error) {
+		if err != nil && !slices.ContainsFunc(faults, func(e error) bool { return errors.Is(e, err) }) {
+			faults = append(faults, err)
+		}
+	}
+	ends(srv.engine.Close(ctx))
 	for _, e := range srv.cfg.Engines {
-		err = errors.Join(err, e.Close(ctx))
+		ends(e.Close(ctx))
 	}
 	// The loops first: none of them has a last mail for a handler then. Who waits in
 	// a broadcast is let go before the handlers are waited for.
-	err = errors.Join(err, srv.group.Close(ctx))
+	ends(srv.group.Close(ctx))
 	for _, ns := range srv.all() {
 		ns.adapter.Close()
 	}
-	err = errors.Join(err, srv.pool.Wait(ctx))
+	ends(srv.pool.Wait(ctx))
 	for _, ns := range srv.all() {
 		if ns.history != nil {
 			ns.history.close()
 		}
 	}
-	srv.closeErr = err
+	srv.closeErr = errors.Join(faults...)
 }
 
 // all are the namespaces.

@@ -65,3 +65,20 @@ func TestShutdownEndsBroadcasters(t *testing.T) {
 		t.Errorf("Emit after Shutdown: %v", err)
 	}
 }
+
+// TestShutdownSaysOnce why it has not waited for what is left.
+func TestShutdownSaysOnce(t *testing.T) {
+	in, out := make(chan struct{}), make(chan struct{})
+	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
+		srv.On("block", func() { close(in); <-out })
+	})
+	defer close(out)
+	w := wiretest.Connect(t, addr)
+	w.Write(`42["block"]`)
+	within(t, in)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := srv.Shutdown(ctx); !errors.Is(err, context.Canceled) || err.Error() != context.Canceled.Error() {
+		t.Errorf("Shutdown: %v", err)
+	}
+}

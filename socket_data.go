@@ -15,7 +15,7 @@ type socketExtras struct {
 	room     chan struct{} // closed when there is room for more to be emitted
 	rooms    []string      // to be joined on entering; when it has gone, those that it was in
 	session  *session
-	ctx      context.Context    //nolint:containedctx // the socket's own life
+	ctx      context.Context    // the socket's own life
 	cancel   context.CancelFunc // ends ctx
 }
 

@@ -366,7 +366,7 @@ type emission struct {
 	volatile   bool
 	noCompress bool
 	timeout    time.Duration
-	ctx        context.Context //nolint:containedctx // of one call
+	ctx        context.Context // of one call
 	noWait     bool            // for the loop: a lock is held, and it has been waited for
 }
 

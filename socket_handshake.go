@@ -14,7 +14,7 @@ type Handshake struct {
 	URL     string          // ... its path and query
 	Time    time.Time       // ... when it arrived
 	Address string          // the peer's address, without the port
-	Secure  bool            // TLS ends here or, by X-Forwarded-Proto, in front
+	Secure  bool            // X-Forwarded-Proto says https: whoever sends it, a proxy or a peer
 	XDomain bool            // it had an Origin header
 	Auth    json.RawMessage // what the peer gave for its auth option, or nil
 }

@@ -143,7 +143,7 @@ func (m *mail) release() {
 }
 
 // Run is for lend.Pool only: it handles some mails and tells whether there are
-// more. If there are not, b is another socket's already.
+// more. When there are none b has been given back, and may be another socket's.
 func (b *mailbox) Run() (again bool) {
 	s := b.socket
 	s.mu.Lock()

@@ -15,7 +15,7 @@ import (
 	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
-// stressTime is 20 s, or what SOCKEYE_STRESS says.
+// stressTime is 10 s, or what SOCKEYE_STRESS says.
 func stressTime(t *testing.T) time.Duration {
 	if s := os.Getenv("SOCKEYE_STRESS"); s != "" {
 		d, err := time.ParseDuration(s)

@@ -423,7 +423,7 @@ func (sh *shard) walk(f *fanout, n int) int {
 	return n
 }
 
-// joinAt settles g for m too if m stands at the same place of its snapshot.
+// joinAt settles the fan-out g for m, too, if m is member i of target t in g's snapshot.
 func (g *fanout) joinAt(m *Member, t, i int) bool {
 	if m.settled >= g.seq {
 		return true // excluded

@@ -48,7 +48,8 @@ type room struct {
 	members []*Member
 	shared  bool // a fan-out has a snapshot of members: copy before removing
 
-	everyone bool // it is that of all members. Immutable.
+	// Immutable after New.
+	everyone bool // it is the room of all members
 }
 
 // Rooms is the index of one namespace's members on this server, and the

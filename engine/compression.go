@@ -31,8 +31,8 @@ const compressOnLoop = 32 << 10
 // maxCompressing bounds those goroutines; beyond, payloads go out as they are.
 const maxCompressing = 64
 
-// acceptedEncoding chooses from an Accept-Encoding header; gzip before deflate,
-// whichever has the higher weight.
+// acceptedEncoding chooses from an Accept-Encoding header: the higher weight wins, and
+// gzip if both have the same.
 //
 // RFC 9110, section 12.5.3.
 func acceptedEncoding(header []byte) encoding {

@@ -70,8 +70,9 @@ type Config struct {
 	AllowEIO3 bool
 
 	// AllowRequest decides on a handshake, polling or WebSocket; an error
-	// refuses it with the error's text. It is called on a goroutine of its own
-	// and may block. Nil allows all.
+	// refuses it with the error's text; OnRefused and the log get the text of the error
+	// that it wraps, if it wraps one. It is called on a goroutine of its own and may
+	// block. Nil allows all.
 	AllowRequest func(r *Request) error
 
 	// Middleware wraps the handling of handshakes, polling or WebSocket, as it

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/sockeye-io/sockeye/netpoll"
@@ -53,11 +55,12 @@ func decidedOnLoop(a, _ any) {
 	case !d.admitted:
 		e.respondRecorded(c, r, &d.answer)
 	case d.err != nil:
-		message := d.err.Error()
-		if message == "" {
-			message = errForbidden.message
+		message := cmp.Or(d.err.Error(), errForbidden.message)
+		why := message
+		if wrapped := errors.Unwrap(d.err); wrapped != nil {
+			why = wrapped.Error() // which is not for the peer
 		}
-		e.refuseText(c, r, errForbidden, message, "AllowRequest: "+message)
+		e.refuseText(c, r, errForbidden, message, "AllowRequest: "+why)
 	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
 		e.refuse(c, r, errVersion)
 	default:

@@ -41,8 +41,8 @@ func (s *Session) handlePoll(c *netpoll.Conn, r *http1.Request, q query) {
 	}
 }
 
-// answerPollWithNoop sends the poll that waits home: with what is queued, or
-// else with a noop.
+// answerPollWithNoop answers the poll that waits: with what is queued, or else with a
+// noop.
 func (s *Session) answerPollWithNoop() {
 	if s.conn == nil || s.transport != transportPolling {
 		return

@@ -6,8 +6,8 @@ import (
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
-// lateRequestTime is how much later than a request that was sent after it a
-// poll may arrive on its own connection.
+// lateRequestTime is how late a poll may arrive: it is sent on a connection of its own,
+// so that a request which was sent after it may arrive before it.
 const lateRequestTime = 100 * time.Millisecond
 
 // Close ends the session; what was sent before still goes out. Any goroutine.

@@ -29,6 +29,7 @@ import (
 //	            WebSocket lost                 polling goes on                         polling
 //	            session closed                 WebSocket closed                        -
 //	            another WebSocket request      101, and closed                         (same)
+//	upgraded    another WebSocket request      101, and closed                         upgraded
 //	upgraded    any other request              refused, code 3                         upgraded
 //
 // No packet is lost or doubled: until "5" every packet goes to a poll, and a

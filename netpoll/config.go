@@ -116,8 +116,8 @@ type Config struct {
 	// none left is answered 503. Default: 1,024.
 	MaxFallback int
 
-	// Deflate, if not nil, has WebSocket messages compressed in both directions with
-	// peers that offer permessage-deflate (RFC 7692). MaxMessageBytes bounds what
+	// Deflate, if not nil, compresses WebSocket messages in both directions, with peers
+	// that offer permessage-deflate (RFC 7692). MaxMessageBytes bounds what
 	// they become when they are inflated. A request whose Sec-WebSocket-Extensions
 	// is malformed is then refused with 400. Nil, the default: off, extensions are
 	// not looked at.

@@ -147,7 +147,7 @@ func (c *Conn) setWatch(to Interest) {
 	c.watch = to
 }
 
-// later has the input that was left unread processed in this batch.
+// later makes the loop process, in this batch, input that was left unread.
 func (c *Conn) later() {
 	if c.in != nil && !c.is(connReady|connBacklog) && c.phase != phaseClosed {
 		c.flags |= connReady

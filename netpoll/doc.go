@@ -31,10 +31,10 @@
 //
 // A loop handles one event of the poller at a time. While it does, what is sent
 // gathers in queues; at the end of the batch it runs what was posted meanwhile,
-// tells its Flushers, and writes each dirty connection once. Bytes that a
-// Handler is given are borrowed: they lie in the loop's read buffer and are
-// gone when the method returns. A connection has a share of a batch; what it has
-// sent beyond has its turn after the others.
+// tells its Flushers, and writes each dirty connection, by one write unless much is
+// queued. Bytes that a Handler is given are borrowed: they lie in the loop's read
+// buffer and are gone when the method returns. A connection has a share of a batch;
+// what it has sent beyond has its turn after the others.
 //
 // # Bounds
 //

@@ -14,7 +14,7 @@ import (
 const module = "github.com/sockeye-io/sockeye"
 
 // allowed are the packages of ours, and of others outside the standard library,
-// that a package may import. doc.go of the root draws the same.
+// that a package may import. docs/architecture.md draws the same.
 var allowed = map[string][]string{
 	"/proto":             {},
 	"/proto/eio":         {},

@@ -112,7 +112,7 @@ func (w *Workers) work() {
 				return
 			}
 			w.idle++
-			w.wake.Wait() // whoever signals counts it off, and as one that is coming
+			w.wake.Wait() // who signals takes one from idle, and adds it to coming
 			w.coming--
 			continue
 		}
