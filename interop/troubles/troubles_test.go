@@ -201,7 +201,8 @@ func TestTroubles(t *testing.T) {
 	other, _ := serve(t, sockeye.Config{}, nil)
 	onlyWS, _ := serve(t, sockeye.Config{Transports: []string{"websocket"}}, nil)
 	onlyPolling, _ := serve(t, sockeye.Config{Transports: []string{"polling"}}, nil)
-	forbidding, _ := serve(t, sockeye.Config{AllowRequest: func(*sockeye.Request) error { return errors.New("") }}, nil)
+	forbidding, _ := serve(t, sockeye.Config{AllowRequest: func(*sockeye.Request) error { return errors.New("secret") }}, nil)
+	frank, _ := serve(t, sockeye.Config{AllowRequest: func(*sockeye.Request) error { return &sockeye.ConnectError{Message: "not at night"} }}, nil)
 	full, _ := serve(t, sockeye.Config{MaxSessions: 1}, nil)
 	answer(t, full+handshake, "")
 	spaces, _ := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
@@ -242,6 +243,7 @@ func TestTroubles(t *testing.T) {
 		{Name: "foreign", URL: plain, Opts: with(polling(), "extraHeaders", map[string]string{"Origin": "http://elsewhere.example"}), description: "403", text: "Origin not allowed", row: []string{"403", "`Origin not allowed`"}},
 		{Name: "foreign, websocket", URL: plain, Opts: with(websocket(), "extraHeaders", map[string]string{"Origin": "http://elsewhere.example"}), description: "Unexpected server response: 403"},
 		{Name: "forbidden", URL: forbidding, Opts: polling(), description: "403", text: "Forbidden", row: []string{"403", "`Forbidden`"}},
+		{Name: "forbidden with a reason", URL: frank, Opts: polling(), description: "403", text: "not at night", row: []string{"403", "`*ConnectError`"}},
 		{Name: "forbidden, websocket", URL: forbidding, Opts: websocket(), description: "Unexpected server response: 400"},
 		{Name: "full", URL: full, Opts: polling(), description: "503", text: "too many sessions", row: []string{"503", "`too many sessions`"}},
 		{Name: "no namespace", URL: plain + "/none", Opts: polling(), message: "Invalid namespace"},
