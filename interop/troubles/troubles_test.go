@@ -188,21 +188,22 @@ func standstill(t *testing.T, host string) (front string, stop func()) {
 // TestTroubles: what npm's client says of each trouble, and the text of the answer.
 func TestTroubles(t *testing.T) {
 	need(t, "../clients/node_modules/socket.io-client")
-	gone := listen(t)
-	nobody := "http://" + gone.Addr().String()
-	_ = gone.Close()
-	silent := "http://" + listen(t).Addr().String()
+	quiet := listen(t)
+	silent := "http://" + quiet.Addr().String()
+	held, err := net.Dial("tcp", quiet.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	nobody := "http://" + held.LocalAddr().String() // taken, and nothing listens there
 	page := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<!doctype html><title>Log in") })
 	plain, _ := serve(t, sockeye.Config{}, nil)
 	other, _ := serve(t, sockeye.Config{}, nil)
 	onlyWS, _ := serve(t, sockeye.Config{Transports: []string{"websocket"}}, nil)
 	onlyPolling, _ := serve(t, sockeye.Config{Transports: []string{"polling"}}, nil)
-	forbidding, _ := serve(t, sockeye.Config{AllowRequest: func(*sockeye.Request) error { return errors.New("") }}, nil)
+	forbidding, _ := serve(t, sockeye.Config{AllowRequest: func(*sockeye.Request) error { return errors.New("secret") }}, nil)
+	frank, _ := serve(t, sockeye.Config{AllowRequest: func(*sockeye.Request) error { return &sockeye.ConnectError{Message: "not at night"} }}, nil)
 	full, _ := serve(t, sockeye.Config{MaxSessions: 1}, nil)
-	hasty, _ := serve(t, sockeye.Config{PerAddress: sockeye.AddressLimits{HandshakesPerSecond: 1}}, nil)
-	for range 11 {
-		answer(t, hasty+handshake, "")
-	}
 	answer(t, full+handshake, "")
 	spaces, _ := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
 		srv.Of("/fails").OnConnect(func(*sockeye.Socket) error { return errors.New("secret") })
@@ -242,9 +243,9 @@ func TestTroubles(t *testing.T) {
 		{Name: "foreign", URL: plain, Opts: with(polling(), "extraHeaders", map[string]string{"Origin": "http://elsewhere.example"}), description: "403", text: "Origin not allowed", row: []string{"403", "`Origin not allowed`"}},
 		{Name: "foreign, websocket", URL: plain, Opts: with(websocket(), "extraHeaders", map[string]string{"Origin": "http://elsewhere.example"}), description: "Unexpected server response: 403"},
 		{Name: "forbidden", URL: forbidding, Opts: polling(), description: "403", text: "Forbidden", row: []string{"403", "`Forbidden`"}},
+		{Name: "forbidden with a reason", URL: frank, Opts: polling(), description: "403", text: "not at night", row: []string{"403", "`*ConnectError`"}},
 		{Name: "forbidden, websocket", URL: forbidding, Opts: websocket(), description: "Unexpected server response: 400"},
 		{Name: "full", URL: full, Opts: polling(), description: "503", text: "too many sessions", row: []string{"503", "`too many sessions`"}},
-		{Name: "hasty", URL: hasty, Opts: polling(), description: "429", text: "too many handshakes of this address", row: []string{"429", "`too many handshakes of this address`"}},
 		{Name: "no namespace", URL: plain + "/none", Opts: polling(), message: "Invalid namespace"},
 		{Name: "namespace fails", URL: spaces + "/fails", Opts: websocket(), message: "internal error"},
 		{Name: "auth", URL: plain, Opts: with(websocket(), "auth", map[string]string{"token": strings.Repeat("x", 200_000)}), message: "Auth too large"},
@@ -373,6 +374,18 @@ func TestAnswers(t *testing.T) {
 		}
 		explained(t, rows, []string{c.status, "`" + c.text + "`"})
 	}
+	hasty, _ := serve(t, sockeye.Config{PerAddress: sockeye.AddressLimits{HandshakesPerSecond: 1}}, nil)
+	const tooMany = "429 too many handshakes of this address"
+	got := ""
+	for range 100 { // ten at once, and one a second
+		if got = answer(t, hasty+handshake, ""); got == tooMany {
+			break
+		}
+	}
+	if got != tooMany {
+		t.Errorf("100 handshakes of an address: %q", got)
+	}
+	explained(t, rows, []string{"429", "`too many handshakes of this address`"})
 	c, err := net.Dial("tcp", strings.TrimPrefix(plain, "http://"))
 	if err != nil {
 		t.Fatal(err)
