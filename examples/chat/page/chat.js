@@ -210,14 +210,14 @@ function banner(text) {
 }
 
 let ticking;
-function countdown(delay, attempt) {
+function countdown(delay) {
   clearInterval(ticking);
   const end = Date.now() + delay;
   banner("You are offline. What you write is sent when the connection is back.");
   const show = () => {
     const left = Math.max(0, Math.ceil((end - Date.now()) / 1000));
     if (socket?.connected) return clearInterval(ticking);
-    $("countdown").textContent = left ? `Reconnecting in ${left} s (attempt ${attempt})…` : `Reconnecting (attempt ${attempt})…`;
+    $("countdown").textContent = left ? `Reconnecting in ${left} s…` : "Reconnecting…";
   };
   ticking = setInterval(show, 250);
   show();
