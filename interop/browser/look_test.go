@@ -212,3 +212,45 @@ func TestPhone(t *testing.T) {
 	ann.await("!document.getElementById('menu').checkVisibility() && !document.querySelector(':popover-open')")
 	ann.await("document.getElementById('side').checkVisibility() && document.getElementById('people').checkVisibility()")
 }
+
+// TestPictures: in fonts of any width, no label of the published pictures is over
+// another or over a bar, and on a phone their letters are 10 px high at least.
+func TestPictures(t *testing.T) {
+	files, err := filepath.Glob("../../bench/results/*/*.svg")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no pictures: ", err)
+	}
+	b := &tab{t, "pictures", browser(t)}
+	for _, f := range files {
+		f, err := filepath.Abs(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.do(chromedp.Navigate("file://" + f))
+		for _, font := range []string{"", "serif", "monospace", "sans-serif; font-weight: bold"} {
+			faults, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]string](fmt.Sprintf(`(() => {
+				const svg = document.documentElement, faults = []
+				if (%[1]q) for (const t of svg.querySelectorAll("text")) t.style = "font-family: " + %[1]q
+				const texts = [...svg.querySelectorAll("text")].map(t => [t.textContent, t.getBBox()])
+				// A line's box has room above and below its letters.
+				for (const [, b] of texts) { b.y += b.height * 0.15; b.height *= 0.7 }
+				const bars = [...svg.querySelectorAll("rect:not(.ground)")].map(r => ["a bar", r.getBBox()])
+				const view = svg.viewBox.baseVal
+				texts.forEach(([name, a], i) => {
+					if (a.x < 0 || a.x + a.width > view.width) faults.push(name + " leaves the picture")
+					for (const [other, b] of texts.slice(0, i).concat(bars))
+						if (a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height) faults.push(name + " is over " + other)
+				})
+				for (const t of svg.querySelectorAll("text"))
+					if (parseFloat(getComputedStyle(t).fontSize) * 390 / Math.max(view.width, 390) < 10) faults.push(t.textContent + " is small")
+				return texts.length && bars.length ? faults : ["nothing is drawn"]
+			})()`, font)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(faults) > 0 {
+				t.Errorf("%s in %q:\n%s", filepath.Base(f), font, strings.Join(faults, "\n"))
+			}
+		}
+	}
+}

@@ -215,3 +215,35 @@ func TestWrittenOffline(t *testing.T) {
 		})
 	}
 }
+
+// TestSentAgainToAnotherServer: the answer was lost and the server restarted, so that it
+// does not know what was said before. Nobody sees it twice.
+func TestSentAgainToAnotherServer(t *testing.T) {
+	binary := buildChat(t)
+	ctx := browser(t)
+	url, stop := startChat(t, binary, "127.0.0.1:0")
+	addr := strings.Trim(url, "htp:/")
+	l := startLine(t, addr)
+	bob, ann := openTab(t, ctx, url, "Bob", ""), openTab(t, ctx, l.url(), "Ann", "")
+	ann.awaitText("transport", "websocket")
+	ann.awaitText("room", "lobby")
+	bob.awaitText("here", "2")
+	l.silence("")
+	ann.say("one")
+	bob.awaitText("log", "one")
+	l.cut()
+	stop()
+	bob.awaitText("transport", "offline")
+	_, _ = startChat(t, binary, addr)
+	bob.awaitText("here", "1")
+	ann.await("document.querySelector('.pending')")
+	l.restore()
+	ann.await("!document.querySelector('.pending')")
+	ann.say("two")
+	for _, b := range []*tab{ann, bob} {
+		b.awaitText("log", "two")
+		if got := b.texts(); got != "one|two" {
+			t.Errorf("%s has %s, want one|two", b.name, got)
+		}
+	}
+}

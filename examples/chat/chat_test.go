@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/sockeyetest"
+)
+
+// heard are the texts that a client was told.
+func heard(c *sockeyetest.Client) (texts []string) {
+	for _, e := range c.Received() {
+		if e.Name == "say" {
+			texts = append(texts, fmt.Sprint(e.Args[0].(map[string]any)["text"]))
+		}
+	}
+	return texts
+}
+
+func TestMessagesAreSaidOnce(t *testing.T) {
+	srv := sockeyetest.NewServer(t, sockeye.Config{})
+	newChat(srv.Server).register()
+	enter := func(name string) *sockeyetest.Client {
+		return srv.Connect(t, sockeyetest.Options{Auth: map[string]string{"name": name, "room": "lobby"}})
+	}
+	ann, bob := enter("Ann"), enter("Bob")
+	if got := ann.Call("say", "hello", "k1"); fmt.Sprint(got) != "[true]" {
+		t.Errorf("answered %v", got)
+	}
+	ann.Disconnect()
+	ann = enter("Ann") // who has not heard the answer
+	for _, s := range [][2]string{{"hello", "k1"}, {"hello", "k2"}} {
+		if got := ann.Call("say", s[0], s[1]); fmt.Sprint(got) != "[true]" {
+			t.Errorf("%v: answered %v", s, got)
+		}
+	}
+	if got := heard(bob); fmt.Sprint(got) != "[hello hello]" {
+		t.Errorf("Bob heard %q", got)
+	}
+	for _, s := range [][2]string{{" ", "k3"}, {"a", ""}, {"a", strings.Repeat("k", maxKey+1)}, {strings.Repeat("a", maxText+1), "k4"}} {
+		if got := fmt.Sprint(ann.Call("say", s[0], s[1])); !strings.Contains(got, "error") {
+			t.Errorf("%.20v: answered %v", s, got)
+		}
+	}
+	if got := heard(bob); got != nil {
+		t.Errorf("Bob heard %q", got)
+	}
+}
+
+func TestSaidForgetsTheOldest(t *testing.T) {
+	var d said
+	key := func(i int) string { return fmt.Sprint("k", i) }
+	for i := range 2*maxSaid + 5 {
+		if !d.add(key(i)) || d.add(key(i)) {
+			t.Fatalf("key %d", i)
+		}
+	}
+	if len(d.known) != maxSaid || len(d.order) != maxSaid {
+		t.Errorf("%d known, %d kept", len(d.known), len(d.order))
+	}
+	if d.add(key(maxSaid + 5)) {
+		t.Error("the oldest of those kept was forgotten")
+	}
+	if !d.add(key(maxSaid + 4)) {
+		t.Error("one before those kept is still known")
+	}
+}
