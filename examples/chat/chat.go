@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -64,14 +63,15 @@ func (c *chat) register() {
 	c.srv.On("time", func(*sockeye.Socket) int64 { return time.Now().UnixMilli() })
 }
 
-// clean trims a text of the peer's and checks its length.
+// clean trims a text of the peer's and checks its length. Its error is for the
+// peer, as only the text of an AckError is.
 func clean(text, what string, limit int) (string, error) {
 	text = strings.TrimSpace(text)
 	switch n := utf8.RuneCountInString(text); {
 	case n == 0:
-		return "", errors.New(what + " is empty")
+		return "", &sockeye.AckError{Message: what + " is empty"}
 	case n > limit:
-		return "", errors.New(what + " is too long")
+		return "", &sockeye.AckError{Message: what + " is too long"}
 	}
 	return text, nil
 }
@@ -84,7 +84,7 @@ func (c *chat) connect(s *sockeye.Socket) error {
 	}
 	name, err := clean(auth.Name, "the name", maxName)
 	if err != nil {
-		return err
+		return &sockeye.ConnectError{Message: err.Error()}
 	}
 	c.mu.Lock()
 	c.people[s.ID()] = &person{ID: s.ID(), Name: name}
@@ -117,7 +117,7 @@ func (c *chat) join(s *sockeye.Socket, room string) (string, error) {
 	rooms := c.counts()
 	if _, there := rooms[room]; !there && len(rooms) >= maxRooms {
 		c.mu.Unlock()
-		return "", errors.New("there are too many rooms")
+		return "", &sockeye.AckError{Message: "there are too many rooms"}
 	}
 	p := c.people[s.ID()]
 	if p == nil {

@@ -39,13 +39,33 @@ func TestMessagesAreSaidOnce(t *testing.T) {
 	if got := heard(bob); fmt.Sprint(got) != "[hello hello]" {
 		t.Errorf("Bob heard %q", got)
 	}
-	for _, s := range [][2]string{{" ", "k3"}, {"a", ""}, {"a", strings.Repeat("k", maxKey+1)}, {strings.Repeat("a", maxText+1), "k4"}} {
-		if got := fmt.Sprint(ann.Call("say", s[0], s[1])); !strings.Contains(got, "error") {
-			t.Errorf("%.20v: answered %v", s, got)
+	for _, s := range [][3]string{
+		{" ", "k3", "the message is empty"},
+		{"a", "", "the message's key is empty"},
+		{"a", strings.Repeat("k", maxKey+1), "the message's key is too long"},
+		{strings.Repeat("a", maxText+1), "k4", "the message is too long"},
+	} {
+		if got, want := fmt.Sprint(ann.Call("say", s[0], s[1])), "[map[error:"+s[2]+"]]"; got != want {
+			t.Errorf("answered %s, want %s", got, want)
 		}
 	}
 	if got := heard(bob); got != nil {
 		t.Errorf("Bob heard %q", got)
+	}
+}
+
+func TestNames(t *testing.T) {
+	srv := sockeyetest.NewServer(t, sockeye.Config{})
+	newChat(srv.Server).register()
+	for name, want := range map[string]string{" ": "the name is empty", strings.Repeat("é", maxName+1): "the name is too long"} {
+		_, err := srv.Dial(t, sockeyetest.Options{Auth: map[string]string{"name": name}})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", name, err, want)
+		}
+	}
+	ann := srv.Connect(t, sockeyetest.Options{Auth: map[string]string{"name": " Ann ", "room": strings.Repeat("r", maxRoom+1)}})
+	if got := ann.Rooms(); fmt.Sprint(got) != "[room:lobby]" {
+		t.Errorf("Ann is in %q", got)
 	}
 }
 

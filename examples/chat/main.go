@@ -1,5 +1,5 @@
 // Command chat is a chat room on Sockeye: names, rooms, who is typing, who is
-// here.
+// here. What is written without a connection is sent, once, when there is one.
 //
 //	go run ./examples/chat [-addr 127.0.0.1:3000] [-origin https://example.org]
 //

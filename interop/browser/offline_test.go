@@ -247,3 +247,37 @@ func TestSentAgainToAnotherServer(t *testing.T) {
 		}
 	}
 }
+
+// TestRoomIsGone: what was written for a room that is refused afterwards is not said
+// in another.
+func TestRoomIsGone(t *testing.T) {
+	binary := buildChat(t)
+	ctx := browser(t)
+	url, _ := startChat(t, binary, "127.0.0.1:0")
+	l := startLine(t, strings.Trim(url, "htp:/"))
+	bob, ann := openTab(t, ctx, url, "Bob", ""), openTab(t, ctx, l.url(), "Ann", "")
+	ann.awaitText("transport", "websocket")
+	ann.awaitText("room", "lobby")
+	bob.awaitText("here", "2")
+	ann.do(chromedp.SendKeys("#new-room input", "kitchen\r"))
+	ann.awaitText("room", "kitchen")
+	bob.awaitText("rooms", "kitchen")
+	l.cut()
+	ann.awaitText("transport", "offline")
+	ann.say("between us")
+	bob.await("!document.getElementById('rooms').textContent.includes('kitchen')")
+	// Others make as many rooms as there may be.
+	bob.await(`(() => {
+		for (let i = 0; i < 47; i++) new SockeyeClient({auth: {name: "other", room: "r" + i}, transport: "websocket"})
+		return true
+	})()`)
+	bob.await("document.querySelectorAll('#rooms li').length === 50")
+	l.restore()
+	ann.awaitText("room", "lobby")
+	ann.await("document.querySelector('.failed time').textContent === 'not sent: there are too many rooms'")
+	ann.say("hello")
+	bob.awaitText("log", "hello")
+	if got := bob.texts(); got != "hello" {
+		t.Errorf("Bob has %s", got)
+	}
+}

@@ -33,6 +33,7 @@ function listen(s) {
       if (e.lost) return;
       note(e);
       showRoom("lobby"); // where the server puts those without a room
+      for (const key of outbox.keys()) settle(key, e); // it was meant for others
     }
     showOnline(true);
     for (const key of outbox.keys()) send(key);
@@ -263,19 +264,21 @@ say.addEventListener("submit", (e) => {
 
 async function send(key) {
   if (!ready) return;
-  let fault;
   try {
     await socket.ask("say", outbox.get(key), key);
+    settle(key);
   } catch (e) {
-    if (e.lost) return;
-    fault = e;
+    if (!e.lost) settle(key, e);
   }
+}
+
+function settle(key, fault) {
   outbox.delete(key);
   const li = written(key);
   if (!li) return;
   if (!li.dataset.id) stamp(li, new Date().toISOString());
-  if (fault) li.querySelector("time").textContent = "not sent: " + fault.message;
-  li.classList.toggle("failed", Boolean(fault));
+  if (fault && !li.dataset.id) li.querySelector("time").textContent = "not sent: " + fault.message;
+  li.classList.toggle("failed", Boolean(fault && !li.dataset.id));
 }
 
 let typing = false;
