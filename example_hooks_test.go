@@ -151,9 +151,11 @@ func ExampleNamespace_OnRoom() {
 func ExampleServer_OnError() {
 	srv, url := server(sockeye.Config{})
 	defer srv.Close()
-	srv.OnError(func(_ *sockeye.Socket, event string, err error) { fmt.Println(event, "failed:", err) })
+	told := make(chan struct{})
+	srv.OnError(func(_ *sockeye.Socket, event string, err error) { fmt.Println(event, "failed:", err); close(told) })
 	srv.On("save", func() (bool, error) { return false, errors.New("disk full") })
 	answer, _ := dial(url, client.Config{}).Call(ctx, "save")
+	<-told
 	values, _ := answer.Values()
 	fmt.Println(values...)
 	// Output:

@@ -30,7 +30,7 @@ func audience(names ...string) (srv *sockeye.Server, heard func()) {
 	ends := make(chan struct{}, len(names))
 	url := listen(srv)
 	for _, name := range names {
-		c := dial(url, client.Config{Auth: map[string]string{"name": name}})
+		c := dial(url, client.Config{Auth: map[string]string{"name": name}, Transports: []string{"websocket"}})
 		c.OnAny(func(e *client.Event) {
 			values, _ := e.Values()
 			mu.Lock()
@@ -98,6 +98,7 @@ func ExampleOperator_Send() {
 func ExampleOperator_Volatile() {
 	srv, heard := audience("ann")
 	defer srv.Close()
+	heard() // it has read everything
 	_ = srv.To("all").Volatile().Emit("position", 3, 4)
 	heard()
 	// Output: ann got position [3 4]
