@@ -21,7 +21,7 @@ type handler struct {
 	fn       reflect.Value
 	frames   sync.Pool
 	context  bool           // the first parameter is a context.Context
-	socket   bool           // ... and then, or else, a *Socket
+	socket   bool           // it takes a *Socket, after the context if it takes one
 	params   []reflect.Type // the others
 	variadic bool
 	results  int // without the error

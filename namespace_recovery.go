@@ -52,7 +52,7 @@ func (r Recovery) withDefaults() *Recovery {
 // RecoveryStats are counters of connection state recovery.
 type RecoveryStats struct {
 	Recovered uint64 // sockets that came back as themselves
-	Missed    uint64 // ... that asked to, but are not known (any more), or whose events are not
+	Missed    uint64 // sockets that asked to, but are not known any more, or whose events are not
 	Expired   uint64 // that did not come back in time, or were forgotten for others
 	Sockets   int    // remembered at present
 	Bytes     int    // of memory, of what is kept at present
@@ -78,7 +78,7 @@ type history struct {
 	events  pastEvents      // by offset, without gaps
 	first   uint64          // the offset of the first of events
 	bytes   int             // of memory
-	pinned  int             // ... of events that are kept for missedEvents alone
+	pinned  int             // of memory, of events that are kept for missedEvents alone
 	chunk   *chunk          // the last small events' bytes are in it; nil for none
 	spare   *chunk          // of no event; nil for none
 	logs    map[string]*log // by the name that was addressed: a room, or an ID

@@ -10,9 +10,9 @@ import (
 // Handshake is how a socket's session began: a copy, the caller's own.
 type Handshake struct {
 	Headers http.Header     // of the session's first request, as kept: see Config.MaxKeptHeadBytes
-	Query   url.Values      // ... its query
-	URL     string          // ... its path and query
-	Time    time.Time       // ... when it arrived
+	Query   url.Values      // of that request
+	URL     string          // its path and query
+	Time    time.Time       // when that request arrived
 	Address string          // the peer's address, without the port
 	Secure  bool            // X-Forwarded-Proto says https: whoever sends it, a proxy or a peer
 	XDomain bool            // it had an Origin header

@@ -32,7 +32,7 @@ type Session struct {
 	transport transportKind
 	paused    bool   // messages are not delivered
 	awaiting  bool   // a ping has not been answered yet
-	refreshed bool   // ... and its deadline has been put off once
+	refreshed bool   // its deadline has been put off once
 	pings     uint16 // whose pongs may still come
 
 	// Any goroutine (atomic).

@@ -49,8 +49,8 @@ type Conn struct {
 	charged  uint32 // what of the group's memory the unread and unfinished input has
 	flags    connFlags
 	controls uint16 // WebSocket control frames since the last message
-	second   uint16 // of the group's clock, in which ...
-	messages uint16 // ... so many messages have come
+	second   uint16 // of the group's clock, in which messages have come
+	messages uint16 // how many messages have come in that second
 	watch    Interest
 	phase    phase
 	window   uint8 // of permessage-deflate, in bits: see MaxDeflated
@@ -69,12 +69,12 @@ const (
 	connReady                           // on the loop's ready list
 	connBacklog                         // on the loop's backlog: it has had its share of the turn
 	connNoRead                          // input stays in the kernel
-	connPaused                          // ... because the handler wants it so
+	connPaused                          // it is not read, because the handler wants it so
 	connMoving                          // on its way to another loop, or lent to net/http
 	connHead                            // the request under way is a HEAD
 	connTCP                             // a TCP socket
 	connDeflate                         // a WebSocket with permessage-deflate
-	connInflating                       // ... one of whose messages is being inflated
+	connInflating                       // one of its messages is being inflated
 	connAtHead                          // the handler is given a head whose body is not here
 	connFull                            // a WebSocket for which more than MaxQueuedBytes wait
 )

@@ -47,8 +47,8 @@ type Loop struct {
 	holders    map[Holder]int        // hold much memory, and how much; see Memory
 	addresses  map[*Conn]*address    // with Config.PerAddress only
 	inflated   map[*Conn]*inflateJob // messages that wait for Conn.Resume
-	date       []byte                // a Date field, of ...
-	dateAt     int64                 // ... this second
+	date       []byte                // a Date field
+	dateAt     int64                 // the second that it is for
 	reading    bool                  // the loop was late: sockets are read before deadlines end
 	thawed     int64                 // it was frozen: the tick until which deadlines wait; 0 if it was not
 	fireTimer  func(*Timer)          // expireTimer, made once

@@ -84,7 +84,7 @@ type seat struct {
 	sent      int      // events
 	early     []int    // entries that came before the answer to CONNECT
 	todo      []func() // answers that are given later
-	due       bool     // ... and the server has to recover it
+	due       bool     // the server has to recover it
 	replay    bool     // it has asked to be recovered
 	inexact   bool     // it has forged its offset
 	dropped   bool     // the application has disconnected it

@@ -80,7 +80,7 @@ type Peer struct {
 	reset    bool   // the peer has reset the connection
 	shut     bool   // the server has ended its side
 	closed   bool   // the server has closed the descriptor
-	wasReset bool   // ... by a reset
+	wasReset bool   // it has ended by a reset
 	lent     bool   // the server has a net.Conn of it instead of the descriptor
 	writes   int
 }
