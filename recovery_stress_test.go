@@ -121,7 +121,7 @@ func newCutWorld(t *testing.T, clients int, patience time.Duration) *cutWorld {
 		if err := s.Auth(&auth); err != nil {
 			return err
 		}
-		p := w.peers[auth.N]
+		p := w.peer(auth.N)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		switch {
@@ -142,7 +142,7 @@ func newCutWorld(t *testing.T, clients int, patience time.Duration) *cutWorld {
 		w.why[reason]++
 		w.mu.Unlock()
 		n, _ := s.Data().(int) // or it is an error that has been told
-		p := w.peers[n]
+		p := w.peer(n)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.socket == s {
@@ -160,13 +160,24 @@ func newCutWorld(t *testing.T, clients int, patience time.Duration) *cutWorld {
 			w.emit(e, w.total[e].Add(1)-1)
 		}
 	}
+	var peers []*cutPeer
 	for i := range clients {
-		w.peers = append(w.peers, w.newPeer(i))
+		peers = append(peers, w.newPeer(i))
 	}
+	w.mu.Lock()
+	w.peers = peers
+	w.mu.Unlock()
 	for _, p := range w.peers {
 		p.connect()
 	}
 	return w
+}
+
+// peer is for hooks, which know of the test's goroutine by the kernel alone.
+func (w *cutWorld) peer(n int) *cutPeer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.peers[n]
 }
 
 // rooms are those that the client is in.
