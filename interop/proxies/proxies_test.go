@@ -4,6 +4,8 @@ package proxies_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -22,21 +24,25 @@ import (
 // TestProxies runs the configurations of docs/proxy with the programs that they are
 // for: by every transport events pass both ways, large ones too; a connection outlives
 // the proxy's timeouts because it is pinged, and only therefore; pages of the proxy's
-// own origin may connect, others not.
+// own origin may connect, others not; with several processes a client stays with its
+// own, and comes to another one when that shuts down.
 func TestProxies(t *testing.T) {
 	if os.Getenv("SOCKEYE_PROXIES") == "" {
 		t.Skip("make proxies runs it")
 	}
 	for _, p := range []struct {
 		name, config     string
-		timeouts, cookie bool // it has them
+		second           string // the line of a second process alone
+		timeouts, cookie bool   // it has them
 		run              func(config, dir string) []string
 	}{
-		{"nginx", "nginx.conf", true, false, func(config, dir string) []string {
+		{"nginx", "nginx.conf", "server 127.0.0.1:3001", true, false, func(config, dir string) []string {
 			return []string{"-c", config, "-p", dir, "-e", "stderr", "-g", "daemon off; pid nginx.pid;"}
 		}},
-		{"haproxy", "haproxy.cfg", true, true, func(config, _ string) []string { return []string{"-db", "-f", config} }},
-		{"caddy", "Caddyfile", false, true, func(config, _ string) []string {
+		{"haproxy", "haproxy.cfg", "server two", true, true, func(config, _ string) []string {
+			return []string{"-db", "-f", config}
+		}},
+		{"caddy", "Caddyfile", "to 127.0.0.1:3001", false, true, func(config, _ string) []string {
 			return []string{"run", "--config", config, "--adapter", "caddyfile"}
 		}},
 	} {
@@ -46,8 +52,8 @@ func TestProxies(t *testing.T) {
 				t.Skip(p.name, "is not installed")
 			}
 			// front starts the proxy in front of servers; with several the lines for
-			// that count.
-			front := func(t *testing.T, timeout string, addrs ...string) (url string) {
+			// that count, without sticky only that of a second process.
+			front := func(t *testing.T, timeout string, sticky bool, addrs ...string) (url string) {
 				text, err := os.ReadFile(filepath.Join("../../docs/proxy", p.config))
 				if err != nil {
 					t.Fatal(err)
@@ -56,7 +62,15 @@ func TestProxies(t *testing.T) {
 				dir := t.TempDir()
 				config := filepath.Join(dir, p.config)
 				pairs := []string{"127.0.0.1:8080", front, "60s", timeout, "127.0.0.1:3000", addrs[0]}
-				if len(addrs) > 1 {
+				switch {
+				case len(addrs) > 1 && !sticky:
+					second := "#| " + p.second
+					if !strings.Contains(string(text), second) {
+						t.Fatalf("%s has no line %s", p.config, second)
+					}
+					text = bytes.Replace(text, []byte(second), []byte(p.second), 1)
+					pairs = append(pairs, "127.0.0.1:3001", addrs[1], " cookie two", "")
+				case len(addrs) > 1:
 					pairs = append(pairs, "127.0.0.1:3001", addrs[1], "#| ", "", "  server one 127.0.0.1:3000     # in place", "  #")
 				}
 				if err := os.WriteFile(config, []byte(strings.NewReplacer(pairs...).Replace(string(text))), 0o600); err != nil {
@@ -86,6 +100,7 @@ func TestProxies(t *testing.T) {
 				for range 100 {
 					if c, err := net.Dial("tcp", front); err == nil {
 						_ = c.Close()
+						listensThereOnly(t, front)
 						return "http://" + front
 					}
 					select {
@@ -99,7 +114,8 @@ func TestProxies(t *testing.T) {
 			}
 			// behind starts a server, and the proxy in front of it.
 			behind := func(t *testing.T, cfg sockeye.Config, timeout string) (url string) {
-				return front(t, timeout, echoServer(t, cfg))
+				_, addr := echoServer(t, cfg)
+				return front(t, timeout, false, addr)
 			}
 			url := behind(t, sockeye.Config{}, "60s")
 			for _, transports := range [][]string{{"polling"}, {"websocket"}, {"polling", "websocket"}} {
@@ -107,10 +123,23 @@ func TestProxies(t *testing.T) {
 			}
 			t.Run("origins", func(t *testing.T) { originsBehind(t, url) })
 			t.Run("several processes", func(t *testing.T) {
-				seen := sticks(t, front(t, "60s", echoServer(t, sockeye.Config{}), echoServer(t, sockeye.Config{})))
-				if p.cookie && seen < 2 {
+				one, oneAddr := echoServer(t, sockeye.Config{})
+				two, twoAddr := echoServer(t, sockeye.Config{})
+				url := front(t, "60s", true, oneAddr, twoAddr)
+				if seen := sticks(t, url); p.cookie && seen < 2 {
 					t.Error("all clients come to one process")
 				}
+				before := [2]uint64{one.Stats().Engine.Opened, two.Stats().Engine.Opened}
+				if kept := keptAtTheirs(t, url); kept != manyPeers {
+					t.Errorf("%d of %d sessions stay at their process", kept, manyPeers)
+				}
+				if one.Stats().Engine.Opened == before[0] || two.Stats().Engine.Opened == before[1] {
+					t.Error("all addresses come to one process")
+				}
+				if keptAtTheirs(t, front(t, "60s", false, oneAddr, twoAddr)) == manyPeers {
+					t.Error("sessions stay at their process without the lines for it: this test sees nothing")
+				}
+				comesToAnother(t, url, map[string]*sockeye.Server{oneAddr: one, twoAddr: two})
 			})
 			if !p.timeouts {
 				return
@@ -128,7 +157,7 @@ func TestProxies(t *testing.T) {
 }
 
 // echoServer runs a server, which answers by its address who it is.
-func echoServer(t *testing.T, cfg sockeye.Config) (addr string) {
+func echoServer(t *testing.T, cfg sockeye.Config) (srv *sockeye.Server, addr string) {
 	t.Helper()
 	srv, err := sockeye.New(cfg)
 	if err != nil {
@@ -144,7 +173,126 @@ func echoServer(t *testing.T, cfg sockeye.Config) (addr string) {
 	t.Cleanup(func() { _ = srv.Close() })
 	srv.On("who", bound.String)
 	srv.On("from", func(s *sockeye.Socket) string { return s.Handshake().Headers.Get("X-Forwarded-For") })
-	return bound.String()
+	srv.On("proto", func(s *sockeye.Socket) string { return s.Handshake().Headers.Get("X-Forwarded-Proto") })
+	srv.On("ask", func(s *sockeye.Socket) (text string, err error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		answer, err := s.Call(ctx, "question")
+		if err != nil {
+			return "", err
+		}
+		return text, answer.Decode(&text)
+	})
+	return srv, bound.String()
+}
+
+// listensThereOnly: the configurations name 127.0.0.1, so that another address of the
+// machine has no proxy.
+func listensThereOnly(t *testing.T, front string) {
+	t.Helper()
+	if c, err := net.Dial("tcp", strings.Replace(front, "127.0.0.1", "127.0.0.2", 1)); err == nil {
+		_ = c.Close()
+		t.Error("it listens on other addresses, too")
+	}
+}
+
+// manyPeers are so many that not all of them are of one process by chance.
+const manyPeers = 24
+
+// keptAtTheirs tells how many polling sessions, each of an address and with cookies of
+// its own, come to their process by every request, each by a connection of its own.
+func keptAtTheirs(t *testing.T, url string) (kept int) {
+	t.Helper()
+	for i := range manyPeers {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i))}}
+		h := &http.Client{
+			Jar: jar, Timeout: 10 * time.Second,
+			Transport: &http.Transport{DialContext: d.DialContext, DisableKeepAlives: true},
+		}
+		do := func(method, query, body string) (status int, text string) {
+			r, err := http.NewRequest(method, url+"/socket.io/?EIO=4&transport=polling"+query, strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := h.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			b, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp.StatusCode, string(b)
+		}
+		var open struct{ SID string }
+		status, text := do(http.MethodGet, "", "")
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(text, "0")), &open); err != nil {
+			t.Fatal(status, text, err)
+		}
+		kept++
+		// A client sends nothing more before its connect is answered; 1 closes.
+		for _, request := range [][2]string{{"POST", "40"}, {"GET", ""}, {"POST", `420["who"]`}, {"GET", ""}, {"POST", "1"}} {
+			status, text := do(request[0], "&sid="+open.SID, request[1])
+			if strings.Contains(text, "Session ID unknown") {
+				kept--
+				break
+			}
+			if status != http.StatusOK {
+				t.Fatal(request, status, text)
+			}
+		}
+	}
+	return kept
+}
+
+// comesToAnother: a client whose process shuts down is told "transport close", and
+// connects to the other process by itself.
+func comesToAnother(t *testing.T, url string, servers map[string]*sockeye.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.Dial(ctx, url, client.Config{HTTPClient: &http.Client{Jar: jar}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	gone, back := make(chan string, 10), make(chan struct{}, 10)
+	c.OnDisconnect(func(reason string) { gone <- reason })
+	c.OnReconnect(func(int) { back <- struct{}{} })
+	first, err := ask(ctx, c, "who")
+	if err != nil || servers[first] == nil {
+		t.Fatal(first, err)
+	}
+	if err := servers[first].Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	begun := time.Now()
+	select {
+	case reason := <-gone:
+		if reason != "transport close" {
+			t.Errorf("the client is told %q", reason)
+		}
+	case <-ctx.Done():
+		t.Fatal("the client is not told")
+	}
+	select {
+	case <-back:
+		t.Logf("back after %v", time.Since(begun).Round(10*time.Millisecond))
+	case <-ctx.Done():
+		t.Fatal("the client does not come back")
+	}
+	if now, err := ask(ctx, c, "who"); err != nil || now == first || servers[now] == nil {
+		t.Errorf("it was at %s, and is at %s: %v", first, now, err)
+	}
 }
 
 // sticks tells how many servers clients come to; each stays with its own.
@@ -239,6 +387,12 @@ func throughProxy(t *testing.T, url string, transports []string) {
 			break
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+	c.On("question", func(e *client.Event) { _ = e.Ack("answer") })
+	for event, want := range map[string]string{"ask": "answer", "proto": "http"} {
+		if got, err := ask(ctx, c, event); err != nil || got != want {
+			t.Errorf("%s: %q (%v), want %q", event, got, err, want)
+		}
 	}
 	if from, err := ask(ctx, c, "from"); err != nil || from != "127.0.0.1" {
 		t.Errorf("X-Forwarded-For is %q (%v)", from, err)
