@@ -528,7 +528,7 @@ func TestBothSidesEmitMuch(t *testing.T) {
 			}
 		})
 		_ = c.Emit("begin")
-		deadline := time.After(3 * limit)
+		deadline := time.After(9 * limit)
 		for got.Load() < n || server.Load() < n {
 			select {
 			case r := <-reasons:

@@ -34,7 +34,7 @@ func autobahn(t *testing.T, p *process, want int, args ...string) {
 	suite := filepath.Join(venv, "kosoku")
 	need(t, suite)
 	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, suite, append(args, "-p", "4", "-o", dir, p.addr)...).CombinedOutput()
 	if err != nil {
