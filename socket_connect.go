@@ -56,13 +56,14 @@ func (s *Socket) enter() bool {
 	}
 	s.mu.Unlock()
 	switch {
-	case h != nil && ok:
-		h.enter(s)
-		h.mu.Unlock()
+	case !ok:
 	case h != nil:
-		h.mu.Unlock()
-	case ok:
+		h.enter(s)
+	default:
 		s.ns.adapter.Add(&s.member)
+	}
+	if h != nil {
+		h.mu.Unlock()
 	}
 	if !ok {
 		return false

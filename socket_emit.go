@@ -87,8 +87,13 @@ func (s *Socket) post(msg *engine.Message, em emission) {
 		run = sendVolatileOnLoop
 	}
 	s.unsent.Add(units(msg))
-	loop, size := s.engineSession().Loop(), msg.Size()
-	if posted := em.noWait && loop.PostNow(run, s, msg, size) || !em.noWait && loop.Post(run, s, msg, size); !posted {
+	loop, posted := s.engineSession().Loop(), false
+	if em.noWait {
+		posted = loop.PostNow(run, s, msg, msg.Size())
+	} else {
+		posted = loop.Post(run, s, msg, msg.Size())
+	}
+	if !posted {
 		s.unsent.Add(-units(msg))
 		msg.Release()
 	}
