@@ -54,6 +54,7 @@ type Conn struct {
 	watch    Interest
 	phase    phase
 	window   uint8 // of permessage-deflate, in bits: see MaxDeflated
+	layers   layers
 
 	// Any goroutine (atomic).
 	home atomic.Int32 // the index of loop
@@ -78,6 +79,9 @@ const (
 	connAtHead                          // the handler is given a head whose body is not here
 	connFull                            // a WebSocket for which more than MaxQueuedBytes wait
 )
+
+// layers are what lies between the kernel's bytes and the connection's; see received.
+type layers uint8
 
 func (c *Conn) is(f connFlags) bool { return c.flags&f != 0 }
 
@@ -182,10 +186,14 @@ func (c *Conn) readable() {
 	case n == 0:
 		c.peerClosed()
 	default:
-		c.process(into[:n])
+		c.received(into[:n])
 		bytepool.Poison(into[:n:n])
 	}
 }
+
+// received takes bytes as the kernel gave them, through the connection's layers. b is
+// borrowed until return, and may be changed.
+func (c *Conn) received(b []byte) { c.process(b) }
 
 func (c *Conn) maxUnread() int {
 	if c.phase == phaseDeciding || c.phase == phaseWriting {
