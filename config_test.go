@@ -1,6 +1,7 @@
 package sockeye
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -47,6 +48,7 @@ func filled(t *testing.T) (c Config) {
 	c.GenerateID = func(*Request) string { return "" }
 	c.Cookie, c.Recovery, c.Deflate = &http.Cookie{}, &Recovery{}, &DeflateConfig{}
 	c.Codec, c.Parser = arguments.JSON{}, struct{ Parser }{}
+	c.TLS = &tls.Config{}
 	c.PerAddress = AddressLimits{Conns: 1}
 	c.Fallback, c.Client = http.NotFoundHandler(), fstest.MapFS{}
 	c.Engines, c.Logger, c.Seams = []*engine.Engine{nil}, slog.Default(), &seam.Seams{}

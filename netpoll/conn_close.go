@@ -141,11 +141,11 @@ func (c *Conn) end(err error, reset bool) {
 	} else {
 		_ = l.sys.Close(int(c.fd))
 	}
-	c.releaseInput()
-	c.releaseOut()
 	if c.layers&layerTLS != 0 {
 		c.releaseTLS()
 	}
+	c.releaseInput()
+	c.releaseOut()
 	l.ended(c)
 }
 

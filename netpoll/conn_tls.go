@@ -346,7 +346,11 @@ func (c *Conn) writeSealed(segs []segment) (int, error) {
 	return n, nil
 }
 
-// seal makes records of what is owed, and of as much of segs as there is room for.
+// maxSealed is the content of a record of 16 KiB: a little more would take a buffer of 32.
+const maxSealed = 16<<10 - tls13.Overhead
+
+// seal makes records of what is owed, and one of as much of segs as it may have: what
+// the kernel then does not take is a copy, which is kept.
 func (c *Conn) seal(w []byte, segs []segment) ([]byte, int) {
 	t := c.tls()
 	if t.kept != nil && t.kept.std != nil {
@@ -361,34 +365,21 @@ func (c *Conn) seal(w []byte, segs []segment) ([]byte, int) {
 		t.sealer = nil
 		t.flags &^= owesUpdate
 	}
-	n, i, from := 0, 0, 0
-	var sealer *tls13.Cipher
-	for i < len(segs) && cap(w)-len(w) >= minRecordRoom {
-		at := len(w)
-		w = tls13.Begin(w)
-		room := min(tls13.MaxContent, cap(w)-len(w)-tls13.Overhead)
-		had := room
-		for i < len(segs) && room > 0 {
-			b := segs[i].b[from:]
-			k := min(len(b), room)
-			w = append(w, b[:k]...)
-			room -= k
-			if from += k; k == len(b) {
-				i, from = i+1, 0
-			}
+	n, i := 0, 0
+	at := len(w)
+	w = tls13.Begin(w)
+	for i < len(segs) && n < maxSealed {
+		b := segs[i].b
+		k := min(len(b), maxSealed-n)
+		w = append(w, b[:k]...)
+		if n += k; k == len(b) {
+			i++
 		}
-		if room == had { // nothing but empty segments
-			w = w[:at]
-			break
-		}
-		n += had - room
-		if sealer == nil {
-			sealer = c.cipher(&t.sealer, &t.write, &t.usedOut)
-		}
-		w = sealer.Seal(w, at, &t.write, tls13.ApplicationData)
-		if c.watch&WatchWrite != 0 {
-			break // the kernel takes little: little is kept sealed
-		}
+	}
+	if n > 0 {
+		w = c.cipher(&t.sealer, &t.write, &t.usedOut).Seal(w, at, &t.write, tls13.ApplicationData)
+	} else {
+		w = w[:at] // nothing but empty segments
 	}
 	if t.flags&owesClose != 0 && i == len(segs) {
 		w = c.cipher(&t.sealer, &t.write, &t.usedOut).Append(w, &t.write, tls13.Alert, closeNotify)
@@ -396,9 +387,6 @@ func (c *Conn) seal(w []byte, segs []segment) ([]byte, int) {
 	}
 	return w, n
 }
-
-// minRecordRoom is the room for which a further record is begun.
-const minRecordRoom = 1 << 10
 
 var closeNotify = []byte{1, tls13.AlertCloseNotify} // a warning
 

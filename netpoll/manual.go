@@ -36,10 +36,15 @@ func (l *Loop) Deliver(writable bool, fds ...int) {
 }
 
 // Adopt enters a connection with descriptor fd. Only for loops of NewManual.
-func (l *Loop) Adopt(fd int) *Conn {
+func (l *Loop) Adopt(fd int) *Conn { return l.adoptManual(fd, false) }
+
+// AdoptTLS is Adopt for a peer that speaks TLS. Only for loops of NewManual.
+func (l *Loop) AdoptTLS(fd int) *Conn { return l.adoptManual(fd, true) }
+
+func (l *Loop) adoptManual(fd int, secure bool) *Conn {
 	l.group.stats.accepted.Add(1)
 	l.group.stats.open.Add(1)
-	c := l.newConn(fd, false, false)
+	c := l.newConn(fd, false, secure)
 	own := l.begin()
 	l.adoptNew(c)
 	l.end(own)

@@ -86,7 +86,7 @@ func (hs *tlsHandshake) seal(t *tlsState, w []byte, segs []segment) ([]byte, int
 		if n > 0 && n+len(s.b) > joinBytes {
 			break
 		}
-		k, err := hs.conn.Write(s.b[:min(len(s.b), writeBytes/2)])
+		k, err := hs.conn.Write(s.b[:min(len(s.b), joinBytes)])
 		n += k
 		if err != nil || k < len(s.b) {
 			break

@@ -27,6 +27,7 @@ func NewServer(t testing.TB, cfg sockeye.Config) *Server {
 	t.Helper()
 	s := &Server{net: netpolltest.NewNet(2)}
 	cfg.Seams = &seam.Seams{Systems: s.net.Systems()}
+	cfg.TLS = s.net.TLS()
 	var err error
 	s.Server, err = sockeye.New(cfg)
 	if err != nil {

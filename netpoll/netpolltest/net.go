@@ -15,11 +15,14 @@
 package netpolltest
 
 import (
+	"crypto/tls"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/tlspeer"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -30,6 +33,7 @@ type Net struct {
 
 	loops []*system
 	now   time.Duration
+	tls   bool          // SOCKEYE_TLS is set: every connection speaks TLS
 	woken chan struct{} // a loop has been woken, or a lent connection used
 
 	mu      sync.Mutex
@@ -40,14 +44,25 @@ type Net struct {
 // New makes a net of so many loops, which turn only in Run and Advance.
 func New(cfg netpoll.Config, h netpoll.Handler, loops int) *Net {
 	n := NewNet(loops)
+	cfg.TLS = n.TLS()
 	n.Group = netpoll.NewManual(cfg, h, n.Systems()...)
 	return n
+}
+
+// TLS is the configuration that the group needs so that the connections can speak TLS,
+// as they do when SOCKEYE_TLS is set in the environment; nil otherwise. What is written
+// and read is the same.
+func (n *Net) TLS() *tls.Config {
+	if n.tls {
+		return tlspeer.ServerConfig()
+	}
+	return nil
 }
 
 // NewNet makes a net without a group: netpoll.New makes it, with Systems in its
 // Config. Connections are Dialed after that.
 func NewNet(loops int) *Net {
-	n := &Net{woken: make(chan struct{}, 1), peers: make([]*Peer, 1)}
+	n := &Net{woken: make(chan struct{}, 1), peers: make([]*Peer, 1), tls: os.Getenv("SOCKEYE_TLS") != ""}
 	n.changed.L = &n.mu
 	for range loops {
 		n.loops = append(n.loops, &system{net: n})
@@ -69,6 +84,7 @@ type Peer struct {
 	// Immutable after Dial.
 	net *Net
 	fd  int
+	tls *tlspeer.Peer // nil without TLS
 
 	// Guarded by net.mu.
 	loop     int // the loop that polls it
@@ -93,8 +109,28 @@ func (n *Net) Dial(loop int) *Peer {
 	n.mu.Unlock()
 	l := n.Group.Loop(loop)
 	l.Claim()
-	l.Adopt(p.fd)
+	if n.Group.Config().TLS == nil || !n.tls {
+		l.Adopt(p.fd)
+		return p
+	}
+	l.AdoptTLS(p.fd)
+	p.tls = tlspeer.New(nil)
+	p.in = p.tls.Take()
+	for i := 0; i < 4 && !p.tls.Open(); i++ {
+		l.Deliver(false, p.fd)
+		_ = p.tls.Receive(p.take())
+		p.in = append(p.in, p.tls.Take()...)
+	}
+	for len(p.in) > 0 && !p.closed {
+		l.Deliver(false, p.fd)
+	}
 	return p
+}
+
+// take takes what the server has sent, as it came.
+func (p *Peer) take() (b []byte) {
+	p.change(func() { b, p.out = p.out, nil })
+	return b
 }
 
 // change changes or reads the peer, for which a lent connection may wait.
@@ -114,11 +150,19 @@ func (p *Peer) is(f func() bool) bool {
 }
 
 // Write sends bytes to the server; Run handles them.
-func (p *Peer) Write(b []byte) { p.change(func() { p.in = append(p.in, b...) }) }
+func (p *Peer) Write(b []byte) {
+	if p.tls != nil {
+		_ = p.tls.Write(b)
+		b = p.tls.Take()
+	}
+	p.change(func() { p.in = append(p.in, b...) })
+}
 
 // Read takes what the server has sent.
 func (p *Peer) Read() (b []byte) {
-	p.change(func() { b, p.out = p.out, nil })
+	if b = p.take(); p.tls != nil {
+		b = p.tls.Receive(b)
+	}
 	return b
 }
 
