@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/eio"
@@ -17,7 +18,7 @@ func (e *Engine) serveHandshake(c *netpoll.Conn, r *http1.Request, q query) {
 	switch {
 	case e.closing.Load():
 		e.refuseSession(c, r, noPlaceClosing)
-	case !c.TakeHandshake():
+	case !c.TakeHandshake(netip.Addr{}):
 		e.refuseSession(c, r, noPlaceAddress)
 	case e.sessions.len() >= e.cfg.MaxSessions:
 		e.refuseSession(c, r, noPlaceSessions)

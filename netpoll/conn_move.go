@@ -12,7 +12,7 @@ func (c *Conn) MoveTo(to *Loop, r *http1.Request) {
 	c.flags |= connMoving
 	// process still holds the unread input; the handover follows at the end of
 	// the batch, when every list of this loop has been emptied.
-	l.moves = append(l.moves, move{c, to, &moved{r.Clone(), l.addresses[c], c.is(connAtHead)}})
+	l.moves = append(l.moves, move{c, to, &moved{r.Clone(), l.addresses[c], l.takeProxied(c), c.is(connAtHead)}})
 	delete(l.addresses, c)
 }
 
@@ -43,6 +43,7 @@ type move struct {
 type moved struct {
 	r    *http1.Request
 	from *address // with Config.PerAddress
+	p    proxied  // with Config.ProxyProtocol
 	head bool     // its body is not here
 }
 
@@ -68,6 +69,7 @@ func adoptMovedOnLoop(a, b any) {
 	if m.from != nil {
 		l.countAt(c, m.from)
 	}
+	l.setProxied(c, m.p)
 	if !l.adopt(c) {
 		return
 	}
@@ -97,7 +99,7 @@ func (l *Loop) adopt(c *Conn) bool {
 		return false
 	}
 	c.settle()
-	if l.group.addresses != nil && !l.enterAddress(c) {
+	if l.group.addresses != nil && c.layers&layerProxy == 0 && !l.enterAddress(c) {
 		return false
 	}
 	c.setReading(!c.is(connPaused))
@@ -115,7 +117,12 @@ func (l *Loop) newConn(fd int, tcp bool) *Conn {
 
 // adoptNew enters a new connection; its first request is due.
 func (l *Loop) adoptNew(c *Conn) {
+	here := c.expectProxy()
 	if !l.adopt(c) {
+		return
+	}
+	if !here {
+		c.abort(ErrClosed)
 		return
 	}
 	c.enter(phaseHead)

@@ -166,11 +166,14 @@ func (x *exchange) Expire(*Timer) {
 	defer l.recoverPanic(c)
 	switch c.phase {
 	case phaseHead:
-		if c.in == nil {
+		switch {
+		case c.in == nil:
 			c.close(ErrTimeout)
-			return
+		case c.layers&layerProxy != 0:
+			c.refuseProxied(ErrTimeout)
+		default:
+			c.tooSlow()
 		}
-		c.tooSlow()
 	case phaseBody:
 		// A second for each MinRate bytes that have come.
 		got := len(x.bodySoFar())

@@ -83,11 +83,13 @@ type Stats struct {
 	RefusedByAddress uint64 // connections and handshakes refused by Config.PerAddress
 	MemoryBytes      int64  // charged to Config.MaxMemory
 	Shed             uint64 // holders ended because Config.MaxMemory was spent
+	BadProxyHeaders  uint64 // connections of Config.ProxyProtocol ended without a header that is one
 }
 
 type counters struct {
 	accepted, acceptErrors, timeouts, badRequests, badFrames, slow, panics atomic.Uint64
 	refusedFallback, yields, floods, refusedByAddress, shed                atomic.Uint64
+	badProxyHeaders                                                        atomic.Uint64
 	open                                                                   atomic.Int64
 }
 
@@ -249,6 +251,7 @@ func (g *Group) Stats() Stats {
 		SlowConsumers: s.slow.Load(), CallbackPanics: s.panics.Load(),
 		RefusedFallback: s.refusedFallback.Load(), Yields: s.yields.Load(), Floods: s.floods.Load(),
 		RefusedByAddress: s.refusedByAddress.Load(), MemoryBytes: g.memory.Used(), Shed: s.shed.Load(),
+		BadProxyHeaders: s.badProxyHeaders.Load(),
 	}
 	if g.lender != nil {
 		stats.Lent = int(g.lender.slots.Load())
@@ -405,6 +408,7 @@ func (l *Loop) ended(c *Conn) {
 	if len(l.addresses) > 0 {
 		l.leaveAddress(c)
 	}
+	l.takeProxied(c)
 	l.group.connEnded()
 }
 

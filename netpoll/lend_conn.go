@@ -84,7 +84,8 @@ type lentConn struct {
 	net.Conn // the kernel's
 	c        *Conn
 	g        *Group
-	charged  int // to the group's memory, until the slot is given back
+	charged  int      // to the group's memory, until the slot is given back
+	remote   net.Addr // the peer's address as a proxy has told it; nil: the kernel's holds
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -256,6 +257,14 @@ func (h *lentConn) readNext(p []byte) (int, error) {
 	}
 	h.state = lentReturning
 	return 0, io.EOF
+}
+
+// RemoteAddr is for net/http and hijackers.
+func (h *lentConn) RemoteAddr() net.Addr {
+	if h.remote != nil {
+		return h.remote
+	}
+	return h.Conn.RemoteAddr()
 }
 
 // Write is for net/http and hijackers. A peer that reads at Config.MinRate is

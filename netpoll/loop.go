@@ -46,6 +46,7 @@ type Loop struct {
 	req        http1.Request         // the request being parsed
 	holders    map[Holder]int        // hold much memory, and how much; see Memory
 	addresses  map[*Conn]*address    // with Config.PerAddress only
+	proxied    map[*Conn]proxied     // with Config.ProxyProtocol only
 	inflated   map[*Conn]*inflateJob // messages that wait for Conn.Resume
 	date       []byte                // a Date field
 	dateAt     int64                 // the second that it is for

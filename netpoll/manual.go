@@ -1,5 +1,7 @@
 package netpoll
 
+import "net/netip"
+
 // This file is for loops that are turned by hand: package netpolltest.
 
 // NewManual makes a group whose loops turn only when Loop.Turn and
@@ -39,7 +41,10 @@ func (l *Loop) Deliver(writable bool, fds ...int) {
 func (l *Loop) Adopt(fd int) *Conn {
 	l.group.stats.accepted.Add(1)
 	l.group.stats.open.Add(1)
-	c := l.newConn(fd, false)
+	var scratch [64]byte
+	text, _ := l.sys.AppendRemoteAddr(scratch[:0], fd)
+	_, err := netip.ParseAddrPort(string(text))
+	c := l.newConn(fd, err == nil)
 	own := l.begin()
 	l.adoptNew(c)
 	l.end(own)

@@ -15,6 +15,7 @@
 package netpolltest
 
 import (
+	"net"
 	"slices"
 	"sync"
 	"syscall"
@@ -67,8 +68,9 @@ func (n *Net) Systems() []netpoll.System {
 // Peer is the other end of a connection.
 type Peer struct {
 	// Immutable after Dial.
-	net *Net
-	fd  int
+	net  *Net
+	fd   int
+	addr net.Addr
 
 	// Guarded by net.mu.
 	loop     int // the loop that polls it
@@ -86,9 +88,12 @@ type Peer struct {
 }
 
 // Dial connects to a loop.
-func (n *Net) Dial(loop int) *Peer {
+func (n *Net) Dial(loop int) *Peer { return n.DialFrom(loop, remoteAddr) }
+
+// DialFrom connects from an address, of a *net.TCPAddr or a *net.UnixAddr.
+func (n *Net) DialFrom(loop int, addr net.Addr) *Peer {
 	n.mu.Lock()
-	p := &Peer{net: n, fd: len(n.peers), loop: loop, window: -1}
+	p := &Peer{net: n, fd: len(n.peers), addr: addr, loop: loop, window: -1}
 	n.peers = append(n.peers, p)
 	n.mu.Unlock()
 	l := n.Group.Loop(loop)
@@ -453,8 +458,9 @@ func (s *system) close(fd int, reset bool) error {
 func (s *system) AppendRemoteAddr(dst []byte, fd int) ([]byte, bool) {
 	s.net.mu.Lock()
 	defer s.net.mu.Unlock()
-	if p := s.peer(fd); p == nil || p.reset {
+	p := s.peer(fd)
+	if p == nil || p.reset {
 		return dst, false
 	}
-	return append(dst, remoteAddr.String()...), true
+	return append(dst, p.addr.String()...), true
 }
