@@ -99,7 +99,7 @@ func (l *Loop) adopt(c *Conn) bool {
 		return false
 	}
 	c.settle()
-	if l.group.addresses != nil && c.layers&layerProxy == 0 && !l.enterAddress(c) {
+	if l.group.addresses != nil && !l.enterAddress(c) {
 		return false
 	}
 	c.setReading(!c.is(connPaused))
