@@ -184,6 +184,9 @@ func (c *Conn) readable() {
 	}
 	l := c.loop
 	into := l.read
+	if c.layers&layerTLS != 0 {
+		into = into[:tlsReadBytes]
+	}
 	if c.in != nil {
 		into = into[:min(max(c.maxUnread()-len(c.in.B), 512), len(into))]
 	}
@@ -203,11 +206,14 @@ func (c *Conn) readable() {
 // received takes bytes as the kernel gave them, through the connection's layers. b is
 // borrowed until return, and may be changed.
 func (c *Conn) received(b []byte) {
-	if c.layers&layerProxy != 0 {
+	switch {
+	case c.layers&layerProxy != 0:
 		c.receivedProxied(b)
-		return
+	case c.layers&layerTLS != 0:
+		c.receiveTLS(b)
+	default:
+		c.process(b)
 	}
-	c.process(b)
 }
 
 func (c *Conn) maxUnread() int {
@@ -316,6 +322,9 @@ func (c *Conn) settle() {
 		held = cap(c.in.B)
 	}
 	held += c.ws.Held() + c.x.held()
+	if c.layers&layerTLS != 0 && c.phase != phaseLent {
+		held += c.tlsHeld()
+	}
 	if held == int(c.charged) {
 		return
 	}

@@ -28,6 +28,9 @@ func (c *Conn) leave() {
 	}
 	l.group.table.set(int(c.fd), nil)
 	l.open--
+	if c.layers&layerTLS != 0 {
+		c.leaveTLS()
+	}
 	if len(l.holders) > 0 {
 		l.Rank(c, 0)
 	}
@@ -88,6 +91,7 @@ func adoptMovedOnLoop(a, b any) {
 	}
 	l.current = nil
 	c.later()
+	c.receiveOn()
 }
 
 // adopt enters a connection into the table and the poller.
@@ -106,8 +110,14 @@ func (l *Loop) adopt(c *Conn) bool {
 	return c.phase != phaseClosed
 }
 
-func (l *Loop) newConn(fd int, tcp bool) *Conn {
-	c := &Conn{loop: l, fd: int32(fd), flags: connNoRead}
+func (l *Loop) newConn(fd int, tcp, secure bool) *Conn {
+	var c *Conn
+	if secure {
+		c = newSecureConn()
+	} else {
+		c = new(Conn)
+	}
+	c.loop, c.fd, c.flags = l, int32(fd), connNoRead
 	c.home.Store(int32(l.index))
 	if tcp {
 		c.flags |= connTCP
@@ -125,7 +135,9 @@ func (l *Loop) adoptNew(c *Conn) {
 		c.abort(ErrClosed)
 		return
 	}
-	c.enter(phaseHead)
+	if c.enter(phaseHead); c.layers == layerTLS { // without a header in front of it
+		c.enter(phaseSecure)
+	}
 	if l.draining {
 		c.drain()
 	}
@@ -136,6 +148,8 @@ func (l *Loop) adoptNew(c *Conn) {
 func (c *Conn) drain() {
 	c.flags &^= connKeepAlive
 	switch c.phase {
+	case phaseSecure:
+		c.close(ErrClosed)
 	case phaseHead, phaseIdle:
 		if !c.unread() {
 			c.close(ErrClosed)

@@ -48,9 +48,6 @@ func NetworkFault(p netip.Prefix) string {
 	return ""
 }
 
-// layerProxy: a header of the PROXY protocol is due.
-const layerProxy layers = 1 << 0
-
 // proxied is what a proxy has told of a connection.
 type proxied struct {
 	from netip.AddrPort // the peer; zero: the proxy has told none
@@ -125,7 +122,9 @@ func (c *Conn) receivedProxied(b []byte) {
 		return
 	default:
 		c.settle()
-		c.layers &^= layerProxy
+		if c.layers &^= layerProxy; c.layers&layerTLS != 0 {
+			c.enter(phaseSecure)
+		}
 		if c.beginProxied(h) && n < len(b) {
 			c.received(b[n:])
 		}

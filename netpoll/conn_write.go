@@ -213,9 +213,9 @@ func (c *Conn) flush() {
 	if c.out == nil || c.phase == phaseClosed || c.is(connMoving) {
 		return
 	}
-	l, q := c.loop, c.out
-	for q.segs.Len() > 0 {
-		n, err := l.writeSegments(int(c.fd), q.segs.All())
+	q := c.out
+	for q.segs.Len() > 0 || c.recordsWait() {
+		n, err := c.writeSegments(q.segs.All())
 		if err == syscall.EINTR {
 			continue
 		}
@@ -269,7 +269,11 @@ func (c *Conn) blocked() {
 }
 
 // writeSegments writes as much of segs as goes into one call.
-func (l *Loop) writeSegments(fd int, segs []segment) (int, error) {
+func (c *Conn) writeSegments(segs []segment) (int, error) {
+	if c.layers&layerTLS != 0 {
+		return c.writeSealed(segs)
+	}
+	l, fd := c.loop, int(c.fd)
 	if len(segs) == 1 {
 		return l.sys.Write(fd, segs[0].b)
 	}

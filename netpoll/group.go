@@ -43,6 +43,7 @@ type Group struct {
 	log       *ratelog.Log // what peers bring about
 	handler   Handler
 	loops     []*Loop
+	secure    *tlsServer // nil without Config.TLS
 	lender    *lender    // lends connections to net/http; nil without Config.Fallback
 	addresses *addresses // nil without Config.PerAddress
 	memory    Memory
@@ -84,12 +85,17 @@ type Stats struct {
 	MemoryBytes      int64  // charged to Config.MaxMemory
 	Shed             uint64 // holders ended because Config.MaxMemory was spent
 	BadProxyHeaders  uint64 // connections of Config.ProxyProtocol ended without a header that is one
+	TLSHandshakes    uint64 // made
+	TLSKept          uint64 // of these, those that keep a tls.Conn: TLS 1.2, Config.PlainTLS
+	TLSFaults        uint64 // connections ended because their peer broke TLS, or no handshake could be agreed on
+	TLSWaits         uint64 // handshakes for which no place was free when they came
 }
 
 type counters struct {
 	accepted, acceptErrors, timeouts, badRequests, badFrames, slow, panics atomic.Uint64
 	refusedFallback, yields, floods, refusedByAddress, shed                atomic.Uint64
 	badProxyHeaders                                                        atomic.Uint64
+	tls, keptTLS, badTLS, waitingTLS                                       atomic.Uint64
 	open                                                                   atomic.Int64
 }
 
@@ -147,6 +153,9 @@ func newGroup(cfg Config, h Handler) *Group {
 func (g *Group) begin() {
 	if g.cfg.PerAddress.enabled() {
 		g.addresses = &addresses{limits: g.cfg.PerAddress}
+	}
+	if g.cfg.TLS != nil {
+		g.secure = newTLSServer(&g.cfg)
 	}
 	if g.cfg.Fallback != nil {
 		g.lender = newLender(g)
@@ -252,6 +261,7 @@ func (g *Group) Stats() Stats {
 		RefusedFallback: s.refusedFallback.Load(), Yields: s.yields.Load(), Floods: s.floods.Load(),
 		RefusedByAddress: s.refusedByAddress.Load(), MemoryBytes: g.memory.Used(), Shed: s.shed.Load(),
 		BadProxyHeaders: s.badProxyHeaders.Load(),
+		TLSHandshakes:   s.tls.Load(), TLSKept: s.keptTLS.Load(), TLSFaults: s.badTLS.Load(), TLSWaits: s.waitingTLS.Load(),
 	}
 	if g.lender != nil {
 		stats.Lent = int(g.lender.slots.Load())
@@ -262,6 +272,18 @@ func (g *Group) Stats() Stats {
 // Listen opens a listener ("tcp", "tcp4", "tcp6" or "unix") and serves it. It
 // returns the listener's address, with the port that the kernel chose for port 0.
 func (g *Group) Listen(network, address string) (net.Addr, error) {
+	return g.listen(network, address, false)
+}
+
+// ListenTLS is Listen for peers that speak TLS, by Config.TLS.
+func (g *Group) ListenTLS(network, address string) (net.Addr, error) {
+	if g.secure == nil {
+		return nil, errors.New("netpoll: ListenTLS needs Config.TLS")
+	}
+	return g.listen(network, address, true)
+}
+
+func (g *Group) listen(network, address string, secure bool) (net.Addr, error) {
 	ln, err := listen(network, address)
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: %w", err)
@@ -271,6 +293,7 @@ func (g *Group) Listen(network, address string) (net.Addr, error) {
 		_ = ln.Close()
 		return nil, fmt.Errorf("netpoll: listen %s %s: %w", network, address, err)
 	}
+	lis.secure = secure
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed.Load() || !g.loops[0].PostNow(startListenerOnLoop, lis, nil, 0) {

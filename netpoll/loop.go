@@ -48,6 +48,7 @@ type Loop struct {
 	addresses  map[*Conn]*address    // with Config.PerAddress only
 	proxied    map[*Conn]proxied     // with Config.ProxyProtocol only
 	inflated   map[*Conn]*inflateJob // messages that wait for Conn.Resume
+	tls        tlsLoop               // handshakes and ciphers
 	date       []byte                // a Date field
 	dateAt     int64                 // the second that it is for
 	reading    bool                  // the loop was late: sockets are read before deadlines end

@@ -44,7 +44,7 @@ func (l *Loop) Adopt(fd int) *Conn {
 	var scratch [64]byte
 	text, _ := l.sys.AppendRemoteAddr(scratch[:0], fd)
 	_, err := netip.ParseAddrPort(string(text))
-	c := l.newConn(fd, err == nil)
+	c := l.newConn(fd, err == nil, false)
 	own := l.begin()
 	l.adoptNew(c)
 	l.end(own)
