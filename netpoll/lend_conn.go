@@ -418,7 +418,10 @@ func (h *lentConn) Close() error {
 	}
 	fd, err := h.sys().TakeBack(kernelConn(h.Conn))
 	if err == nil {
-		h.in = append(h.in, unlend(h.Conn)...)
+		rest := unlend(h.Conn)
+		h.mu.Lock() // a reader may just have ended
+		h.in = append(h.in, rest...)
+		h.mu.Unlock()
 	}
 	h.g.lender.give(h)
 	switch {
