@@ -73,6 +73,10 @@ type Config struct {
 	// theirs. UnixPeers stands for all peers of Unix sockets. Default: none.
 	TrustedProxies []netip.Prefix
 
+	// ReusePort lets several processes listen on one TCP port (SO_REUSEPORT), if all of
+	// them set it.
+	ReusePort bool
+
 	// MaxUnsentBytes bounds what the kernel takes for a peer before it has sent
 	// it (TCP_NOTSENT_LOWAT): without it, a peer that reads fast and then stops
 	// holds up to 4 MiB there. What is beyond waits in the connection's queue.

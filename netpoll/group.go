@@ -284,24 +284,57 @@ func (g *Group) ListenTLS(network, address string) (net.Addr, error) {
 }
 
 func (g *Group) listen(network, address string, secure bool) (net.Addr, error) {
-	ln, err := listen(network, address)
+	ln, err := listen(network, address, g.cfg.ReusePort)
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: %w", err)
 	}
-	lis, err := newListener(g, ln)
-	if err != nil {
+	if err := g.serve(ln, secure); err != nil {
 		_ = ln.Close()
 		return nil, fmt.Errorf("netpoll: listen %s %s: %w", network, address, err)
+	}
+	return ln.Addr(), nil
+}
+
+// errNoSocket: only a *net.TCPListener and a *net.UnixListener are.
+var errNoSocket = errors.New("not a socket of the kernel's")
+
+// Serve serves a listener of the kernel's, a *net.TCPListener or *net.UnixListener, which
+// is the group's from then on: closed with it. On error it is left as it was. Of peers
+// that are already in its backlog none is lost.
+func (g *Group) Serve(ln net.Listener) error {
+	if err := g.serve(ln, false); err != nil {
+		return fmt.Errorf("netpoll: serve %T: %w", ln, err)
+	}
+	return nil
+}
+
+// ServeTLS is Serve for peers that speak TLS, by Config.TLS.
+func (g *Group) ServeTLS(ln net.Listener) error {
+	if g.secure == nil {
+		return errors.New("netpoll: ServeTLS needs Config.TLS")
+	}
+	if err := g.serve(ln, true); err != nil {
+		return fmt.Errorf("netpoll: serve %T: %w", ln, err)
+	}
+	return nil
+}
+
+var errGroupClosed = errors.New("the group is closed")
+
+func (g *Group) serve(ln net.Listener, secure bool) error {
+	lis, err := newListener(g, ln)
+	if err != nil {
+		return err
 	}
 	lis.secure = secure
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed.Load() || !g.loops[0].PostNow(startListenerOnLoop, lis, nil, 0) {
-		lis.close()
-		return nil, errors.New("netpoll: the group is closed")
+		lis.forget()
+		return errGroupClosed
 	}
 	g.listeners[lis] = struct{}{}
-	return ln.Addr(), nil
+	return nil
 }
 
 // StopListening closes the listeners; connections live on, and so do those that
