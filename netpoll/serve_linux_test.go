@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -128,15 +130,15 @@ func TestServedOptions(t *testing.T) {
 			if err != nil || !ok || a.Port != c.LocalAddr().(*net.TCPAddr).Port {
 				continue
 			}
-			n, err := syscall.GetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY)
+			n, err := syscall.GetsockoptInt(fd, syscall.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT)
 			if err != nil {
 				t.Error(err)
 			}
 			seen <- n
 			break
 		}
-		if n := within(t, "the descriptor", seen); n == 0 {
-			t.Errorf("multipath %v: no TCP_NODELAY", multipath)
+		if n := within(t, "the descriptor", seen); n != g.Config().MaxUnsentBytes {
+			t.Errorf("multipath %v: TCP_NOTSENT_LOWAT is %d", multipath, n)
 		}
 	}
 }
