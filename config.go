@@ -283,8 +283,8 @@ type Config struct {
 	ProxyProtocol []netip.Prefix
 
 	// ReusePort lets several processes listen on one TCP port (SO_REUSEPORT), if all of
-	// them set it: the kernel deals the connections out. A session is still one
-	// process's: see docs/operations.md.
+	// them set it: Linux deals the connections out, other systems may not. A session is
+	// still one process's: see docs/operations.md.
 	ReusePort bool
 
 	// Fallback serves the requests for other paths, through net/http's own server, to

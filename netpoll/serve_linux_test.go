@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -64,6 +65,41 @@ func TestServe(t *testing.T) {
 	}
 	if _, err := tcp.Accept(); err == nil {
 		t.Error("what was served is not closed")
+	}
+}
+
+// TestServeTLS: the same listeners, for peers that speak TLS; and connections of MPTCP.
+func TestServeTLS(t *testing.T) {
+	t.Parallel()
+	g, _ := listenTLS(t, netpoll.Config{}, &mine{})
+	for _, secure := range []bool{true, false} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		serve := g.Serve
+		if secure {
+			serve = g.ServeTLS
+		}
+		if err := serve(ln); err != nil {
+			t.Fatal(err)
+		}
+		var d net.Dialer
+		d.SetMultipathTCP(true)
+		c, err := d.DialContext(t.Context(), "tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(limit))
+		if secure {
+			c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+		}
+		body := string(pattern(500_000))
+		go func() { _, _ = c.Write(post("/mine/a", body)) }()
+		if _, got := response(t, bufio.NewReader(c), "POST"); got != "/mine/a|"+body {
+			t.Errorf("TLS %v: %d bytes", secure, len(got))
+		}
 	}
 }
 
