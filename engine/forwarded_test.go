@@ -250,6 +250,63 @@ func TestHandshakesBehindTrustedProxies(t *testing.T) {
 	}
 }
 
+// TestWebSocketsBehindTrustedProxies: one carries one client, whose connection and
+// messages are counted.
+func TestWebSocketsBehindTrustedProxies(t *testing.T) {
+	e := mustNew(Config{TrustedProxies: trustedNetworks}, new(echoHandler))
+	n := netpolltest.New(netpoll.Config{
+		TrustedProxies: trustedNetworks, PerAddress: netpoll.AddressLimits{Conns: 2, MessagesPerSecond: 2},
+	}, Mux{e}, 2)
+	upgrade := func(loop int, client, query string) (*netpolltest.Peer, string) {
+		p := n.DialFrom(loop, net.TCPAddrFromAddrPort(netip.MustParseAddrPort("10.0.0.1:1")))
+		p.Write([]byte("GET /engine.io/?EIO=4&transport=websocket" + query + " HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Forwarded-For: " + client + "\r\n\r\n"))
+		n.Run()
+		status, _, _ := strings.Cut(string(p.Read()), "\r\n")
+		return p, status
+	}
+	const client, other = "203.0.113.1", "203.0.113.2"
+	var peers []*netpolltest.Peer
+	for i, c := range []struct{ client, query, want string }{
+		{client, "", "101"}, {client, "", "101"}, {client, "", "429"}, {client, "&sid=unknown", "429"}, {other, "", "101"}, {"unknown", "", "101"},
+	} {
+		p, status := upgrade(i%2, c.client, c.query)
+		if !strings.Contains(status, c.want) {
+			t.Errorf("%d: %s: %q, want %s", i, c.client, status, c.want)
+		}
+		if c.want == "429" && !p.Ended() {
+			t.Errorf("%d: the connection goes on", i)
+		}
+		peers = append(peers, p)
+	}
+	frame := []byte{0x81, 0x82, 0, 0, 0, 0, '4', 'a'}
+	for i, c := range []struct {
+		peer  int
+		ended bool
+	}{{0, false}, {1, false}, {0, false}, {1, false}, {0, true}, {4, false}, {5, false}} {
+		peers[c.peer].Write(frame)
+		n.Run()
+		if peers[c.peer].Ended() != c.ended {
+			t.Errorf("message %d, of peer %d: ended %v", i, c.peer, !c.ended)
+		}
+	}
+	peers[0].Close()
+	peers[1].Close()
+	n.Run()
+	if _, status := upgrade(1, client, ""); !strings.Contains(status, "101") {
+		t.Errorf("there is a place again, and %q", status)
+	}
+	// A handshake that is refused for another reason gives its place back.
+	for range 5 {
+		if p, status := upgrade(0, client, "&sid=unknown"); !strings.Contains(status, "400") {
+			t.Errorf("%q", status)
+		} else {
+			p.Close()
+			n.Run()
+		}
+	}
+}
+
 // TestTrustedProxiesFaults: a list that does not say what it seems to is a fault.
 func TestTrustedProxiesFaults(t *testing.T) {
 	err := Config{TrustedProxies: []netip.Prefix{{}, netip.MustParsePrefix("10.1.0.0/8")}}.Validate()

@@ -213,6 +213,25 @@ func (c *Conn) TakeHandshake(behind netip.Addr) bool {
 	return ok
 }
 
+// CountFor counts a connection of a proxy of Config.TrustedProxies at the address of the
+// one peer that it carries from now on, as a WebSocket does: zero for none. It is false
+// if that has too many; the layer above refuses it then.
+func (c *Conn) CountFor(behind netip.Addr) bool {
+	l := c.loop
+	l.Check()
+	t := l.group.addresses
+	if t == nil || !behind.IsValid() || l.addresses[c] != nil {
+		return true
+	}
+	x := t.enter(behind, l.Now())
+	if x == nil {
+		l.group.stats.refusedByAddress.Add(1)
+		return false
+	}
+	l.countAt(c, x)
+	return true
+}
+
 // takeMessage counts a message at the peer's address.
 func (c *Conn) takeMessage() bool {
 	l := c.loop

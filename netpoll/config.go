@@ -70,7 +70,7 @@ type Config struct {
 
 	// TrustedProxies are the networks of the proxies that speak for many peers, by
 	// header fields, as the layer above reads them: PerAddress counts no connection of
-	// theirs. UnixPeers stands for all peers of Unix sockets. Default: none.
+	// theirs but by Conn.CountFor. UnixPeers stands for all peers of Unix sockets. Default: none.
 	TrustedProxies []netip.Prefix
 
 	// ReusePort lets several processes listen on one TCP port (SO_REUSEPORT), if all of
