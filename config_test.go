@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -36,6 +37,8 @@ func filled(t *testing.T) (c Config) {
 			f.SetBool(true)
 		case int, int64, time.Duration:
 			f.SetInt(int64(1000 + i)) // each another
+		case []netip.Prefix:
+			f.Set(reflect.ValueOf([]netip.Prefix{UnixPeers}))
 		case []string:
 			f.Set(reflect.ValueOf([]string{"websocket"}))
 		}

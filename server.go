@@ -154,15 +154,19 @@ func (srv *Server) Listen(network, address string) (net.Addr, error) {
 		listen = srv.group.ListenTLS
 	}
 	addr, err := listen(network, address)
-	if err == nil {
-		return addr, nil
+	if err != nil {
+		return nil, srv.listenError(err)
 	}
+	return addr, nil
+}
+
+func (srv *Server) listenError(err error) error {
 	srv.mu.RLock()
 	defer srv.mu.RUnlock()
 	if srv.closing {
-		return nil, ErrServerClosed
+		return ErrServerClosed
 	}
-	return nil, fmt.Errorf("sockeye: %w", err)
+	return fmt.Errorf("sockeye: %w", err)
 }
 
 type counters struct {
@@ -170,7 +174,7 @@ type counters struct {
 	dropped, paused, refused, emitTimeouts, connectTimeouts atomic.Uint64
 }
 
-// ErrServerClosed is what Listen, ListenAndServe and broadcasts return after Shutdown or
+// ErrServerClosed is what Listen, ListenAndServe, Serve and broadcasts return after Shutdown or
 // Close.
 var ErrServerClosed = errors.New("sockeye: server closed")
 
@@ -180,6 +184,29 @@ func (srv *Server) ListenAndServe(address string) error {
 	if _, err := srv.Listen("tcp", address); err != nil {
 		return err
 	}
+	return srv.wait()
+}
+
+// Serve serves a listener of the kernel's, a *net.TCPListener or *net.UnixListener, until
+// Shutdown or Close, which close it. Its error is ErrServerClosed then, or why the
+// server cannot go on. It may be called several times, and beside Listen. See
+// SystemdListeners.
+func (srv *Server) Serve(ln net.Listener) error {
+	serve := srv.group.Serve
+	if srv.cfg.TLS != nil {
+		serve = srv.group.ServeTLS
+	}
+	if err := serve(ln); err != nil {
+		if err = srv.listenError(err); errors.Is(err, ErrServerClosed) {
+			_ = ln.Close() // as net/http does: nobody would answer
+		}
+		return err
+	}
+	return srv.wait()
+}
+
+// wait returns when the server has ended.
+func (srv *Server) wait() error {
 	select {
 	case <-srv.closed:
 	case <-srv.group.Done():

@@ -39,6 +39,10 @@ type (
 	RoomEvent = broadcast.RoomEvent
 )
 
+// UnixPeers stands, in Config.ProxyProtocol and Config.TrustedProxies, for the peers of
+// Unix sockets, which have no address. It is ::/128.
+var UnixPeers = netpoll.UnixPeers
+
 // The kinds of a RoomEvent.
 const (
 	CreateRoom = broadcast.CreateRoom // its first socket is about to join

@@ -25,7 +25,7 @@ type decision struct {
 
 // decide has Middleware and AllowRequest called on a goroutine of its own.
 func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
-	req := newRequest(c, r)
+	req := e.newRequest(c, r)
 	if req.gone() {
 		e.abandon(c)
 		return

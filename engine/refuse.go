@@ -65,7 +65,7 @@ func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, err *protocolErr
 		e.log.Debug(err.check, "engine: a request is refused", "check", err.check, "why", why, "transport", string(q.transport), "sid", string(q.sid))
 	}
 	if e.cfg.OnRefused != nil {
-		req := newRequest(c, r)
+		req := e.newRequest(c, r)
 		e.protect("OnRefused", c, func() {
 			e.cfg.OnRefused(&req, Refusal{
 				Code: err.code, Message: message, Check: err.check, Reason: why, Transport: string(q.transport), SID: string(q.sid),

@@ -17,6 +17,10 @@ func (e *Engine) serve(c *netpoll.Conn, r *http1.Request, whole bool) {
 		e.respondPreflight(c, r)
 		return
 	}
+	if r.UpgradeWebSocket && !c.CountFor(e.forwarded(c, r).client) {
+		e.refuseSession(c, r, noPlaceAddress)
+		return
+	}
 	websocket := string(q.transport) == "websocket"
 	switch {
 	case !(websocket && e.ws) && !(string(q.transport) == "polling" && e.polling):

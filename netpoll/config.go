@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/sockeye-io/sockeye/proto/ws"
@@ -60,6 +61,21 @@ type Config struct {
 
 	// PerAddress bounds what one address may do. Default: no limits.
 	PerAddress AddressLimits
+
+	// ProxyProtocol are the networks of the proxies whose connections begin with a
+	// header of the PROXY protocol, version 1 or 2; UnixPeers stands for all peers of
+	// Unix sockets. The address in it is then the peer's. A connection of theirs without
+	// one is closed, one of another network with one is answered 400. Default: none.
+	ProxyProtocol []netip.Prefix
+
+	// TrustedProxies are the networks of the proxies that speak for many peers, by
+	// header fields, as the layer above reads them: PerAddress counts no connection of
+	// theirs but by Conn.CountFor. UnixPeers stands for all peers of Unix sockets. Default: none.
+	TrustedProxies []netip.Prefix
+
+	// ReusePort lets several processes listen on one TCP port (SO_REUSEPORT), if all of
+	// them set it.
+	ReusePort bool
 
 	// MaxUnsentBytes bounds what the kernel takes for a peer before it has sent
 	// it (TCP_NOTSENT_LOWAT): without it, a peer that reads fast and then stops
@@ -273,6 +289,16 @@ func (c Config) Validate() error {
 	} {
 		if f.n > 0 && f.limit > 0 && f.n > f.limit {
 			fault(f.name, "is %d, more than %s, which is %d: it would never be reached; lower it, or raise %s", f.n, f.above, f.limit, f.above)
+		}
+	}
+	for _, f := range []struct {
+		name     string
+		networks []netip.Prefix
+	}{{"ProxyProtocol", c.ProxyProtocol}, {"TrustedProxies", c.TrustedProxies}} {
+		for i, p := range f.networks {
+			if why := NetworkFault(p); why != "" {
+				fault(fmt.Sprintf("%s[%d]", f.name, i), "is %v: it %s", p, why)
+			}
 		}
 	}
 	return errors.Join(faults...)

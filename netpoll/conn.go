@@ -3,6 +3,7 @@ package netpoll
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -89,10 +90,18 @@ func (c *Conn) is(f connFlags) bool { return c.flags&f != 0 }
 func (c *Conn) Loop() *Loop { return c.loop }
 
 // AppendRemoteAddr appends the peer's address as text: address and port, or "@"
-// for a Unix socket. It asks the kernel, which no longer knows, ok is false, when
-// the peer has reset the connection.
+// for a Unix socket; as a proxy has told it, by Config.ProxyProtocol. It asks the kernel,
+// which no longer knows, ok is false, when the peer has reset the connection.
 func (c *Conn) AppendRemoteAddr(dst []byte) (_ []byte, ok bool) {
-	return c.loop.sys.AppendRemoteAddr(dst, int(c.fd))
+	if p, ok := c.loop.proxied[c]; ok && p.from.IsValid() {
+		return p.from.AppendTo(dst), true
+	}
+	n := len(dst)
+	dst, ok = c.loop.sys.AppendRemoteAddr(dst, int(c.fd))
+	if ok && !c.is(connTCP) && len(dst) > n && dst[n] != '@' && dst[n] != '/' {
+		dst = slices.Insert(dst, n, '.', '/') // a path that could look like an address
+	}
+	return dst, ok
 }
 
 // Open tells whether anything sent can still arrive.
@@ -197,11 +206,14 @@ func (c *Conn) readable() {
 // received takes bytes as the kernel gave them, through the connection's layers. b is
 // borrowed until return, and may be changed.
 func (c *Conn) received(b []byte) {
-	if c.layers&layerTLS != 0 {
+	switch {
+	case c.layers&layerProxy != 0:
+		c.receivedProxied(b)
+	case c.layers&layerTLS != 0:
 		c.receiveTLS(b)
-		return
+	default:
+		c.process(b)
 	}
-	c.process(b)
 }
 
 func (c *Conn) maxUnread() int {

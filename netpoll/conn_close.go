@@ -3,10 +3,12 @@ package netpoll
 import (
 	"errors"
 	"io"
+	"syscall"
 
 	"github.com/sockeye-io/sockeye/internal/bytepool"
 	"github.com/sockeye-io/sockeye/internal/ratelog"
 	"github.com/sockeye-io/sockeye/proto/http1"
+	"github.com/sockeye-io/sockeye/proto/proxyproto"
 )
 
 // Close ends the connection: what is queued still goes out, as fast as the peer
@@ -184,6 +186,10 @@ func (c *Conn) tellEnd(log *ratelog.Log, err error) {
 		reason = "a WebSocket broke a rule"
 	case errors.As(err, &request):
 		reason = "a request broke a rule"
+	case errors.Is(err, proxyproto.ErrHeader):
+		reason = "no header of the PROXY protocol"
+	case c.layers&layerProxy != 0 && errors.Is(err, syscall.ECONNRESET):
+		return // a health check
 	case !errors.Is(err, ErrTimeout) && !errors.Is(err, ErrSlowConsumer) && !errors.Is(err, ErrMemory):
 		reason = "others" // there may be any number of them
 	}

@@ -12,7 +12,7 @@ func (c *Conn) MoveTo(to *Loop, r *http1.Request) {
 	c.flags |= connMoving
 	// process still holds the unread input; the handover follows at the end of
 	// the batch, when every list of this loop has been emptied.
-	l.moves = append(l.moves, move{c, to, &moved{r.Clone(), l.addresses[c], c.is(connAtHead)}})
+	l.moves = append(l.moves, move{c, to, &moved{r.Clone(), l.addresses[c], l.takeProxied(c), c.is(connAtHead)}})
 	delete(l.addresses, c)
 }
 
@@ -46,6 +46,7 @@ type move struct {
 type moved struct {
 	r    *http1.Request
 	from *address // with Config.PerAddress
+	p    proxied  // with Config.ProxyProtocol
 	head bool     // its body is not here
 }
 
@@ -71,6 +72,7 @@ func adoptMovedOnLoop(a, b any) {
 	if m.from != nil {
 		l.countAt(c, m.from)
 	}
+	l.setProxied(c, m.p)
 	if !l.adopt(c) {
 		return
 	}
@@ -125,10 +127,15 @@ func (l *Loop) newConn(fd int, tcp, secure bool) *Conn {
 
 // adoptNew enters a new connection; its first request is due.
 func (l *Loop) adoptNew(c *Conn) {
+	here := c.expectProxy()
 	if !l.adopt(c) {
 		return
 	}
-	if c.enter(phaseHead); c.layers&layerTLS != 0 {
+	if !here {
+		c.abort(ErrClosed)
+		return
+	}
+	if c.enter(phaseHead); c.layers == layerTLS { // without a header in front of it
 		c.enter(phaseSecure)
 	}
 	if l.draining {

@@ -13,9 +13,11 @@ import (
 //
 //	phase      begins with                   progress        ends in time, or           with
 //	---------  ----------------------------  --------------  -------------------------  -------------------------
-//	secure     accept, with TLS               -               TLSHandshakeTimeout        closed
-//	head       accept; a request's 1st byte  -               HeadTimeout in all         408, or closed if nothing
-//	                                                                                    of a request is here
+//	secure     accept, with TLS, or the      -               TLSHandshakeTimeout        closed
+//	           PROXY header in front of it
+//	head       accept, with what is to come  -               HeadTimeout in all         408, or closed if nothing
+//	           of the PROXY protocol; a                                                 of a request is here
+//	           request's 1st byte
 //	body       the end of a head             bytes received  BodyTimeout, and 1 s for   408
 //	                                                         each MinRate bytes
 //	deciding   a whole request               -               (the layer above)          -
@@ -180,11 +182,14 @@ func (x *exchange) Expire(*Timer) {
 		l.group.stats.timeouts.Add(1)
 		c.abort(ErrTimeout)
 	case phaseHead:
-		if c.in == nil {
+		switch {
+		case c.in == nil:
 			c.close(ErrTimeout)
-			return
+		case c.layers&layerProxy != 0:
+			c.refuseProxied(ErrTimeout)
+		default:
+			c.tooSlow()
 		}
-		c.tooSlow()
 	case phaseBody:
 		// A second for each MinRate bytes that have come.
 		got := len(x.bodySoFar())

@@ -1,13 +1,14 @@
 // Package netpoll is bytes and time: event loops, listeners, connections and
 // their phases, timers, and the one path by which bytes reach a socket. Its codecs
-// are proto/http1 and proto/ws. It knows no packet of any protocol above.
+// are proto/http1, proto/ws, proto/tls13 and proto/proxyproto. It knows no packet of any protocol above.
 //
 // Nouns: a Group is a number of Loops that serve the same listeners for the
 // same Handler. A Loop is one goroutine over one poller. A Conn is one
 // connection: first HTTP, then perhaps WebSocket. A Buffer is a shared,
 // reference-counted run of bytes on its way out.
 //
-//	socket -> Conn.readable -> process -+-> head, body        -> Handler.HandleRequest
+//	socket -> Conn.readable -> received, through layers: a PROXY header, TLS -> process
+//	                           process -+-> head, body        -> Handler.HandleRequest
 //	                                    +-> ws.Reader         -> Handler.HandleMessage
 //	                                    +-> unclaimed path    -> lent to net/http -> Loop.Post -> the loop again
 //	Conn.Respond, Conn.Send -> outQueue -> Conn.flush, once per batch -> write -> socket

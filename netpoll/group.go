@@ -84,6 +84,7 @@ type Stats struct {
 	RefusedByAddress uint64 // connections and handshakes refused by Config.PerAddress
 	MemoryBytes      int64  // charged to Config.MaxMemory
 	Shed             uint64 // holders ended because Config.MaxMemory was spent
+	BadProxyHeaders  uint64 // connections of Config.ProxyProtocol ended without a header that is one
 	TLSHandshakes    uint64 // made
 	TLSKept          uint64 // of these, those that keep a tls.Conn: TLS 1.2, Config.PlainTLS
 	TLSFaults        uint64 // connections ended because their peer broke TLS, or no handshake could be agreed on
@@ -93,6 +94,7 @@ type Stats struct {
 type counters struct {
 	accepted, acceptErrors, timeouts, badRequests, badFrames, slow, panics atomic.Uint64
 	refusedFallback, yields, floods, refusedByAddress, shed                atomic.Uint64
+	badProxyHeaders                                                        atomic.Uint64
 	tls, keptTLS, badTLS, waitingTLS                                       atomic.Uint64
 	open                                                                   atomic.Int64
 }
@@ -258,7 +260,8 @@ func (g *Group) Stats() Stats {
 		SlowConsumers: s.slow.Load(), CallbackPanics: s.panics.Load(),
 		RefusedFallback: s.refusedFallback.Load(), Yields: s.yields.Load(), Floods: s.floods.Load(),
 		RefusedByAddress: s.refusedByAddress.Load(), MemoryBytes: g.memory.Used(), Shed: s.shed.Load(),
-		TLSHandshakes: s.tls.Load(), TLSKept: s.keptTLS.Load(), TLSFaults: s.badTLS.Load(), TLSWaits: s.waitingTLS.Load(),
+		BadProxyHeaders: s.badProxyHeaders.Load(),
+		TLSHandshakes:   s.tls.Load(), TLSKept: s.keptTLS.Load(), TLSFaults: s.badTLS.Load(), TLSWaits: s.waitingTLS.Load(),
 	}
 	if g.lender != nil {
 		stats.Lent = int(g.lender.slots.Load())
@@ -281,24 +284,57 @@ func (g *Group) ListenTLS(network, address string) (net.Addr, error) {
 }
 
 func (g *Group) listen(network, address string, secure bool) (net.Addr, error) {
-	ln, err := listen(network, address)
+	ln, err := listen(network, address, g.cfg.ReusePort)
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: %w", err)
 	}
-	lis, err := newListener(g, ln)
-	if err != nil {
+	if err := g.serve(ln, secure); err != nil {
 		_ = ln.Close()
 		return nil, fmt.Errorf("netpoll: listen %s %s: %w", network, address, err)
+	}
+	return ln.Addr(), nil
+}
+
+// errNoSocket: only a *net.TCPListener and a *net.UnixListener are.
+var errNoSocket = errors.New("not a socket of the kernel's")
+
+// Serve serves a listener of the kernel's, a *net.TCPListener or *net.UnixListener, which
+// is the group's from then on: closed with it. On error it is left as it was. Of peers
+// that are already in its backlog none is lost.
+func (g *Group) Serve(ln net.Listener) error {
+	if err := g.serve(ln, false); err != nil {
+		return fmt.Errorf("netpoll: serve %T: %w", ln, err)
+	}
+	return nil
+}
+
+// ServeTLS is Serve for peers that speak TLS, by Config.TLS.
+func (g *Group) ServeTLS(ln net.Listener) error {
+	if g.secure == nil {
+		return errors.New("netpoll: ServeTLS needs Config.TLS")
+	}
+	if err := g.serve(ln, true); err != nil {
+		return fmt.Errorf("netpoll: serve %T: %w", ln, err)
+	}
+	return nil
+}
+
+var errGroupClosed = errors.New("the group is closed")
+
+func (g *Group) serve(ln net.Listener, secure bool) error {
+	lis, err := newListener(g, ln)
+	if err != nil {
+		return err
 	}
 	lis.secure = secure
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed.Load() || !g.loops[0].PostNow(startListenerOnLoop, lis, nil, 0) {
-		lis.close()
-		return nil, errors.New("netpoll: the group is closed")
+		lis.forget()
+		return errGroupClosed
 	}
 	g.listeners[lis] = struct{}{}
-	return ln.Addr(), nil
+	return nil
 }
 
 // StopListening closes the listeners; connections live on, and so do those that
@@ -428,6 +464,7 @@ func (l *Loop) ended(c *Conn) {
 	if len(l.addresses) > 0 {
 		l.leaveAddress(c)
 	}
+	l.takeProxied(c)
 	l.group.connEnded()
 }
 

@@ -172,6 +172,7 @@ func (c *Conn) gather(r *http1.Request, b []byte, n int) (whole bool, err *http1
 func (c *Conn) lend(r *http1.Request, b []byte, n int) {
 	l := c.loop
 	h := &lentConn{c: c, g: l.group, in: append([]byte(nil), b...), charged: lentBytes + len(b)}
+	h.remote = l.proxied[c].remoteAddr()
 	h.cond.L = &h.mu
 	h.g.memory.Add(len(b))
 	h.frame.begin(r, n)

@@ -84,7 +84,8 @@ type lentConn struct {
 	net.Conn // the kernel's
 	c        *Conn
 	g        *Group
-	charged  int // to the group's memory, until the slot is given back
+	charged  int      // to the group's memory, until the slot is given back
+	remote   net.Addr // the peer's address as a proxy has told it; nil: the kernel's holds
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -258,6 +259,14 @@ func (h *lentConn) readNext(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
+// RemoteAddr is for net/http and hijackers.
+func (h *lentConn) RemoteAddr() net.Addr {
+	if h.remote != nil {
+		return h.remote
+	}
+	return h.Conn.RemoteAddr()
+}
+
 // Write is for net/http and hijackers. A peer that reads at Config.MinRate is
 // waited for as long as it takes, unless a deadline has been set.
 func (h *lentConn) Write(p []byte) (n int, err error) {
@@ -409,7 +418,10 @@ func (h *lentConn) Close() error {
 	}
 	fd, err := h.sys().TakeBack(kernelConn(h.Conn))
 	if err == nil {
-		h.in = append(h.in, unlend(h.Conn)...)
+		rest := unlend(h.Conn)
+		h.mu.Lock() // a reader may just have ended
+		h.in = append(h.in, rest...)
+		h.mu.Unlock()
 	}
 	h.g.lender.give(h)
 	switch {

@@ -46,6 +46,7 @@ type Loop struct {
 	req        http1.Request         // the request being parsed
 	holders    map[Holder]int        // hold much memory, and how much; see Memory
 	addresses  map[*Conn]*address    // with Config.PerAddress only
+	proxied    map[*Conn]proxied     // with Config.ProxyProtocol only
 	inflated   map[*Conn]*inflateJob // messages that wait for Conn.Resume
 	tls        tlsLoop               // handshakes and ciphers
 	date       []byte                // a Date field

@@ -21,12 +21,16 @@ func (*poller) close()                      {}
 func defaultLoops() int    { return 1 }
 func defaultMaxConns() int { return 1 << 30 }
 
-// listener never comes to be.
-type listener struct{}
+// SystemdListeners finds none: there is no systemd.
+func SystemdListeners() ([]net.Listener, []string, error) { return nil, nil, nil }
 
-func listen(_, _ string) (net.Listener, error)            { return nil, errNoQueue }
+// listener never comes to be.
+type listener struct{ secure bool }
+
+func listen(_, _ string, _ bool) (net.Listener, error)    { return nil, errNoQueue }
 func newListener(*Group, net.Listener) (*listener, error) { return nil, errNoQueue }
 func (*listener) close()                                  {}
+func (*listener) forget()                                 {}
 func startListenerOnLoop(_, _ any)                        {}
 func stopListenerOnLoop(_, _ any)                         {}
 func acceptOnLoop(_, _ any)                               {}

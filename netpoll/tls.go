@@ -26,7 +26,8 @@ import (
 // tls_std.go, connections that keep crypto/tls; lend_tls.go, at net/http.
 
 const (
-	layerTLS layers = 1 << iota // what goes through the socket are records
+	layerTLS   layers = 1 << iota // what goes through the socket are records
+	layerProxy                    // a header of the PROXY protocol is due, before those
 )
 
 // secureConn is a connection with TLS. A Conn without it is not larger for it: see

@@ -16,6 +16,7 @@ package netpolltest
 
 import (
 	"crypto/tls"
+	"net"
 	"os"
 	"slices"
 	"sync"
@@ -82,9 +83,10 @@ func (n *Net) Systems() []netpoll.System {
 // Peer is the other end of a connection.
 type Peer struct {
 	// Immutable after Dial.
-	net *Net
-	fd  int
-	tls *tlspeer.Peer // nil without TLS
+	net  *Net
+	fd   int
+	addr net.Addr
+	tls  *tlspeer.Peer // nil without TLS
 
 	// Guarded by net.mu.
 	loop     int // the loop that polls it
@@ -102,9 +104,12 @@ type Peer struct {
 }
 
 // Dial connects to a loop.
-func (n *Net) Dial(loop int) *Peer {
+func (n *Net) Dial(loop int) *Peer { return n.DialFrom(loop, remoteAddr) }
+
+// DialFrom connects from an address, of a *net.TCPAddr or a *net.UnixAddr.
+func (n *Net) DialFrom(loop int, addr net.Addr) *Peer {
 	n.mu.Lock()
-	p := &Peer{net: n, fd: len(n.peers), loop: loop, window: -1}
+	p := &Peer{net: n, fd: len(n.peers), addr: addr, loop: loop, window: -1}
 	n.peers = append(n.peers, p)
 	n.mu.Unlock()
 	l := n.Group.Loop(loop)
@@ -497,8 +502,9 @@ func (s *system) close(fd int, reset bool) error {
 func (s *system) AppendRemoteAddr(dst []byte, fd int) ([]byte, bool) {
 	s.net.mu.Lock()
 	defer s.net.mu.Unlock()
-	if p := s.peer(fd); p == nil || p.reset {
+	p := s.peer(fd)
+	if p == nil || p.reset {
 		return dst, false
 	}
-	return append(dst, remoteAddr.String()...), true
+	return append(dst, p.addr.String()...), true
 }

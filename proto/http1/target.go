@@ -67,6 +67,9 @@ func (t target) valid() bool {
 	return true
 }
 
+// ValidHost tells whether s could be the value of a Host field that names one.
+func ValidHost(s string) bool { return s != "" && validHost([]byte(s)) }
+
 // validHost checks uri-host [ ":" port ] (RFC 9110 section 7.2). Of a reg-name
 // it wants letters, digits and -._~%: no host of http has another character. An
 // IPv6 address without its brackets is taken, too: the official Node client sends
