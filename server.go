@@ -64,6 +64,7 @@ type Server struct {
 	active      atomic.Int64 // sockets whose handlers have something to do
 	stats       counters
 	tally       tally.Table // columns of stats.go
+	retired     atomic.Bool // Retire has been called
 }
 
 // New makes a server. Register handlers, then let it listen. Its error has all

@@ -65,6 +65,7 @@ type Loop struct {
 
 	// Any goroutine (atomic).
 	meter    meter
+	lookout  lookout
 	armed    atomic.Bool  // a turn is certain to come: Post need not wake the loop
 	waiting  atomic.Bool  // posted is not empty
 	heaviest atomic.Int64 // the largest holder, when memory was last spent
