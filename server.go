@@ -152,7 +152,11 @@ func (srv *Server) Path() string { return srv.engine.Config().Path }
 // chose for port 0. It may be called several times. After Shutdown or Close its error
 // is ErrServerClosed.
 func (srv *Server) Listen(network, address string) (net.Addr, error) {
-	addr, err := srv.group.Listen(network, address)
+	listen := srv.group.Listen
+	if srv.cfg.TLS != nil {
+		listen = srv.group.ListenTLS
+	}
+	addr, err := listen(network, address)
 	if err == nil {
 		return addr, nil
 	}

@@ -46,6 +46,7 @@ type Loop struct {
 	holders    map[Holder]int        // hold much memory, and how much; see Memory
 	addresses  map[*Conn]*address    // with Config.PerAddress only
 	inflated   map[*Conn]*inflateJob // messages that wait for Conn.Resume
+	tls        tlsLoop               // handshakes and ciphers
 	date       []byte                // a Date field
 	dateAt     int64                 // the second that it is for
 	reading    bool                  // the loop was late: sockets are read before deadlines end
