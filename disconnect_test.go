@@ -247,6 +247,18 @@ func TestDisconnectsAreExplained(t *testing.T) {
 			}
 			return 3
 		}, TransportClose, CauseProxyTimeout, network, []string{"a WebSocket on which nothing passes was cut after 1m0s, as 3 of the last 3"}, nil},
+		{"many are cut at one moment", Config{PingInterval: 2 * time.Minute}, func(st *stage) int {
+			var all []*netpolltest.Peer
+			for range 10 {
+				all = append(all, st.webSocket())
+			}
+			st.net.Advance(60 * time.Second)
+			for i, p := range all {
+				p.Close()
+				st.over(i + 1)
+			}
+			return 10
+		}, TransportClose, CausePeerClosed, peer, nil, nil},
 		{"a proxy drops the Upgrade field", Config{}, func(st *stage) int {
 			p := st.polling()
 			if got := p.answer(p.send("GET", "transport=websocket", "")); !strings.Contains(got, "400 Bad Request") {
