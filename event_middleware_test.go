@@ -298,3 +298,24 @@ func TestContexts(t *testing.T) {
 }
 
 type extraKey struct{}
+
+type guarded struct{ seen *notes }
+
+func (g guarded) UseEvents(ctx context.Context, e *sockeye.Event, next func(context.Context) error) error {
+	g.seen.add("UseEvents %s", e.Name())
+	return next(ctx)
+}
+
+func (g guarded) OnHello() { g.seen.add("hello") }
+
+// TestRegisterEventMiddleware: a method UseEvents of the right form is one.
+func TestRegisterEventMiddleware(t *testing.T) {
+	srv, connect := inMemory(t, sockeye.Config{})
+	var seen notes
+	remove := srv.Register(guarded{&seen})
+	peer := connect()
+	peer.Emit("hello")
+	remove()
+	peer.Emit("hello")
+	seen.expect(t, "UseEvents hello", "hello")
+}
