@@ -222,6 +222,7 @@ func (s *Socket) emitRecorded(event string, args []any, em emission) error {
 	} else {
 		h.record(msg, &broadcast.Options{Member: &s.member})
 	}
+	s.count(tallyEventsOut)
 	s.post(msg, em)
 	return nil
 }
@@ -600,7 +601,7 @@ func (h *history) enter(s *Socket) {
 	who.rights = who.saved.rights
 	s.ns.rooms.JoinNow(&s.member, who.saved.rooms...)
 	if !h.collect(who.saved) { // MaxBytes have been sent while middlewares were asked
-		s.engineSession().Close(ForcedClose)
+		s.engineSession().CloseFor(ForcedClose, CauseMemory, "Recovery.MaxBytes are spent: what the peer has missed is no longer kept")
 	}
 }
 

@@ -317,7 +317,7 @@ func (c *Conn) writeSealed(segs []segment) (int, error) {
 		if len(w) == 0 {
 			return n, nil
 		}
-		k, err := l.sys.Write(int(c.fd), w)
+		k, err := l.writeTo(int(c.fd), w)
 		switch {
 		case err == nil && k == len(w):
 			return n, nil
@@ -332,7 +332,7 @@ func (c *Conn) writeSealed(segs []segment) (int, error) {
 		c.settle()
 		return 0, syscall.EAGAIN
 	}
-	k, err := l.sys.Write(int(c.fd), t.out.B)
+	k, err := l.writeTo(int(c.fd), t.out.B)
 	if err != nil {
 		return 0, err
 	}
@@ -421,5 +421,5 @@ func (c *Conn) lastAlert() {
 		}
 		w = t.write.Cipher().Append(nil, &t.write, tls13.Alert, alert)
 	}
-	_, _ = c.loop.sys.Write(int(c.fd), w)
+	_, _ = c.loop.writeTo(int(c.fd), w)
 }

@@ -275,7 +275,7 @@ func (c *Conn) writeSegments(segs []segment) (int, error) {
 	}
 	l, fd := c.loop, int(c.fd)
 	if len(segs) == 1 {
-		return l.sys.Write(fd, segs[0].b)
+		return l.writeTo(fd, segs[0].b)
 	}
 	if len(segs[0].b) <= joinBytes {
 		w := l.write[:0]
@@ -285,7 +285,7 @@ func (c *Conn) writeSegments(segs []segment) (int, error) {
 			}
 			w = append(w, segs[i].b...)
 		}
-		return l.sys.Write(fd, w)
+		return l.writeTo(fd, w)
 	}
 	v := l.iovecs[:0]
 	for i := range segs {
@@ -295,6 +295,7 @@ func (c *Conn) writeSegments(segs []segment) (int, error) {
 		v = append(v, segs[i].b)
 	}
 	n, err := l.sys.Writev(fd, v)
+	l.meter.wrote(n)
 	clear(v)
 	l.iovecs = v[:0]
 	return n, err

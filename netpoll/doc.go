@@ -45,6 +45,12 @@
 // sent. Limits count what is held, capacities included, and Config.MaxMemory bounds
 // the sum of it over all peers (memory.go). An idle connection holds no buffer.
 //
+// # What it tells
+//
+// Each loop counts bytes and batches, and notes how late it was, in a meter of its own
+// (meter.go): Group.Stats and Loop.Stats add up. Group.Stuck finds loops that do not
+// turn, and what they are in (health.go). Neither waits for a loop.
+//
 // # What it does not do
 //
 // No TLS, HTTP/2 or compression of HTTP: terminate TLS in front. WebSocket

@@ -77,18 +77,23 @@ type Stats struct {
 	BadFrames        uint64 // WebSocket connections ended with 1002, 1007, 1008 or 1009
 	SlowConsumers    uint64 // connections ended with ErrSlowConsumer
 	CallbackPanics   uint64
-	Lent             int    // connections at net/http
-	RefusedFallback  uint64 // requests answered 503 because Config.MaxFallback were there
-	Yields           uint64 // times that a connection had more to do than its share of a turn
-	Floods           uint64 // connections ended by a limit of messages in a second
-	RefusedByAddress uint64 // connections and handshakes refused by Config.PerAddress
-	MemoryBytes      int64  // charged to Config.MaxMemory
-	Shed             uint64 // holders ended because Config.MaxMemory was spent
-	BadProxyHeaders  uint64 // connections of Config.ProxyProtocol ended without a header that is one
-	TLSHandshakes    uint64 // made
-	TLSKept          uint64 // of these, those that keep a tls.Conn: TLS 1.2, Config.PlainTLS
-	TLSFaults        uint64 // connections ended because their peer broke TLS, or no handshake could be agreed on
-	TLSWaits         uint64 // handshakes for which no place was free when they came
+	Lent             int         // connections at net/http
+	RefusedFallback  uint64      // requests answered 503 because Config.MaxFallback were there
+	Yields           uint64      // times that a connection had more to do than its share of a turn
+	Floods           uint64      // connections ended by a limit of messages in a second
+	RefusedByAddress uint64      // connections and handshakes refused by Config.PerAddress
+	MemoryBytes      int64       // charged to Config.MaxMemory
+	Shed             uint64      // holders ended because Config.MaxMemory was spent
+	BadProxyHeaders  uint64      // connections of Config.ProxyProtocol ended without a header that is one
+	BytesIn          uint64      // that sockets have given, but those of connections at net/http
+	BytesOut         uint64      // that sockets have taken
+	ConnLimit        int         // Config.MaxConns
+	MemoryLimit      int64       // Config.MaxMemory
+	Loops            []LoopStats // of each loop, by its Index
+	TLSHandshakes    uint64      // made
+	TLSKept          uint64      // of these, those that keep a tls.Conn: TLS 1.2, Config.PlainTLS
+	TLSFaults        uint64      // connections ended because their peer broke TLS, or no handshake could be agreed on
+	TLSWaits         uint64      // handshakes for which no place was free when they came
 }
 
 type counters struct {
@@ -262,6 +267,13 @@ func (g *Group) Stats() Stats {
 		RefusedByAddress: s.refusedByAddress.Load(), MemoryBytes: g.memory.Used(), Shed: s.shed.Load(),
 		BadProxyHeaders: s.badProxyHeaders.Load(),
 		TLSHandshakes:   s.tls.Load(), TLSKept: s.keptTLS.Load(), TLSFaults: s.badTLS.Load(), TLSWaits: s.waitingTLS.Load(),
+	}
+	stats.ConnLimit, stats.MemoryLimit = g.cfg.MaxConns, g.memory.max
+	for _, l := range g.loops {
+		s := l.Stats()
+		stats.Loops = append(stats.Loops, s)
+		stats.BytesIn += s.BytesIn
+		stats.BytesOut += s.BytesOut
 	}
 	if g.lender != nil {
 		stats.Lent = int(g.lender.slots.Load())
