@@ -66,7 +66,7 @@ type Group struct {
 }
 
 // Stats are counters of a group since its start; Open, Lent and MemoryBytes are
-// present values.
+// present values, and MaxConns and MaxMemory what bounds two of them.
 type Stats struct {
 	Accepted         uint64 // connections
 	Open             int    // connections
@@ -83,6 +83,8 @@ type Stats struct {
 	RefusedByAddress uint64 // connections and handshakes refused by Config.PerAddress
 	MemoryBytes      int64  // charged to Config.MaxMemory
 	Shed             uint64 // holders ended because Config.MaxMemory was spent
+	MaxConns         int    // Config.MaxConns, or its default
+	MaxMemory        int64  // Config.MaxMemory, or its default, in bytes
 }
 
 type counters struct {
@@ -249,6 +251,7 @@ func (g *Group) Stats() Stats {
 		SlowConsumers: s.slow.Load(), CallbackPanics: s.panics.Load(),
 		RefusedFallback: s.refusedFallback.Load(), Yields: s.yields.Load(), Floods: s.floods.Load(),
 		RefusedByAddress: s.refusedByAddress.Load(), MemoryBytes: g.memory.Used(), Shed: s.shed.Load(),
+		MaxConns: g.cfg.MaxConns, MaxMemory: g.cfg.MaxMemory,
 	}
 	if g.lender != nil {
 		stats.Lent = int(g.lender.slots.Load())
