@@ -1,0 +1,165 @@
+package prometheus
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+	"sync"
+
+	prom "github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sockeye-io/sockeye"
+)
+
+// Options are how a server is exported. The zero value works.
+type Options struct {
+	// Labels are added to every metric, as to tell servers of one process apart.
+	Labels map[string]string
+
+	// Buckets are the upper bounds, in seconds, of the histogram of handlers' time.
+	// Default: from 50 microseconds to 10 seconds, three for each factor of ten.
+	Buckets []float64
+
+	// MaxEvents bounds how many events have series of their own; further ones are
+	// counted as "other", as those are that have no handler. Default 100. Negative: none.
+	MaxEvents int
+
+	// MaxNamespaces bounds how many namespaces have series of their own; further ones
+	// are summed as "other". Those that peers make are summed as "dynamic" in any
+	// case. Default 20. Negative: none.
+	MaxNamespaces int
+}
+
+// What is summed. No namespace is called that: their names begin with a slash.
+const (
+	other   = "other"
+	dynamic = "dynamic"
+)
+
+// Collector exports a server: a prometheus.Collector of client_golang. Its methods may
+// be called from any goroutine.
+type Collector struct {
+	// Immutable after NewCollector.
+	srv                         *sockeye.Server
+	readers                     []reader
+	descs                       []*prom.Desc // each once
+	namespaces, sockets, rooms  *prom.Desc
+	recovered, missed, awaiting *prom.Desc
+	handlers                    *handlers
+	maxNamespaces               int
+
+	// Guarded by mu.
+	mu    sync.Mutex
+	named []string // the namespaces that have series of their own
+}
+
+var _ prom.Collector = (*Collector)(nil)
+
+// NewCollector makes a collector of a server. It is to be registered; and Events is to be
+// given to UseEvents of each namespace whose handlers are to be measured.
+func NewCollector(srv *sockeye.Server, opts Options) *Collector {
+	constant := prom.Labels(opts.Labels)
+	desc := func(name, help string, labels ...string) *prom.Desc {
+		return prom.NewDesc("sockeye_"+name, help, labels, constant)
+	}
+	c := &Collector{
+		srv:        srv,
+		readers:    readers(rows, constant),
+		namespaces: desc("namespaces", "Namespaces, by who has made them: the application, or peers (dynamic).", "kind"),
+		sockets:    desc("sockets", "Connected sockets, by namespace.", "namespace"),
+		rooms:      desc("rooms", "Rooms that somebody is in, by namespace; sockets' own are left out.", "namespace"),
+		recovered:  desc("recovered_total", "Sockets that came back as themselves (Config.Recovery).", "namespace"),
+		missed:     desc("recovery_missed_total", "Sockets that asked to come back, and were not known any more.", "namespace"),
+		awaiting:   desc("recovery_sockets", "Sockets that have gone and may come back.", "namespace"),
+		handlers:   newHandlers(opts, constant),
+
+		maxNamespaces: cmp.Or(opts.MaxNamespaces, 20),
+	}
+	for _, r := range c.readers {
+		if !slices.Contains(c.descs, r.desc) {
+			c.descs = append(c.descs, r.desc)
+		}
+	}
+	c.descs = append(c.descs, c.namespaces, c.sockets, c.rooms, c.recovered, c.missed, c.awaiting)
+	return c
+}
+
+// Describe is for the registry.
+func (c *Collector) Describe(ch chan<- *prom.Desc) {
+	for _, d := range c.descs {
+		ch <- d
+	}
+	c.handlers.time.Describe(ch)
+}
+
+// Collect is for the registry, at each scrape. It may be called while the server shuts
+// down, and after.
+func (c *Collector) Collect(ch chan<- prom.Metric) {
+	stats := c.srv.Stats()
+	v := reflect.ValueOf(&stats).Elem()
+	for i := range c.readers {
+		ch <- c.readers[i].read(v)
+	}
+	c.collectNamespaces(ch)
+	c.handlers.time.Collect(ch)
+}
+
+// crowd is what namespaces of one label have.
+type crowd struct {
+	sockets, rooms int
+	recovery       sockeye.RecoveryStats
+}
+
+func (c *Collector) collectNamespaces(ch chan<- prom.Metric) {
+	crowds := map[string]*crowd{}
+	counts := map[string]int{"fixed": 0, dynamic: 0}
+	all := c.srv.Namespaces()
+	slices.SortFunc(all, func(a, b *sockeye.Namespace) int { return cmp.Compare(a.Name(), b.Name()) }) // the first of them are the same in every process
+	for _, ns := range all {
+		label := dynamic
+		if ns.Dynamic() {
+			counts[dynamic]++
+		} else {
+			counts["fixed"]++
+			label = c.label(ns.Name())
+		}
+		sum := crowds[label]
+		if sum == nil {
+			sum = new(crowd)
+			crowds[label] = sum
+		}
+		sum.sockets += ns.Len()
+		sum.rooms += ns.RoomCount()
+		r := ns.RecoveryStats()
+		sum.recovery.Recovered += r.Recovered
+		sum.recovery.Missed += r.Missed
+		sum.recovery.Sockets += r.Sockets
+	}
+	for kind, n := range counts {
+		ch <- prom.MustNewConstMetric(c.namespaces, gauge, float64(n), kind)
+	}
+	for label, sum := range crowds {
+		ch <- prom.MustNewConstMetric(c.sockets, gauge, float64(sum.sockets), label)
+		ch <- prom.MustNewConstMetric(c.rooms, gauge, float64(sum.rooms), label)
+		ch <- prom.MustNewConstMetric(c.awaiting, gauge, float64(sum.recovery.Sockets), label)
+		if label == dynamic {
+			continue // its namespaces come and go, and a counter must not fall
+		}
+		ch <- prom.MustNewConstMetric(c.recovered, counter, float64(sum.recovery.Recovered), label)
+		ch <- prom.MustNewConstMetric(c.missed, counter, float64(sum.recovery.Missed), label)
+	}
+}
+
+// label is a namespace's own, for the first of them.
+func (c *Collector) label(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case slices.Contains(c.named, name):
+	case len(c.named) >= c.maxNamespaces:
+		return other
+	default:
+		c.named = append(c.named, name)
+	}
+	return name
+}

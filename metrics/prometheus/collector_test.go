@@ -1,0 +1,255 @@
+package prometheus
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	prom "github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/sockeyetest"
+)
+
+// gather is a scrape: the values by name and labels, histograms by their count.
+func gather(t testing.TB, c prom.Collector) map[string]float64 {
+	t.Helper()
+	reg := prom.NewPedanticRegistry()
+	if err := reg.Register(c); err != nil {
+		t.Fatal(err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			name := f.GetName()
+			for _, l := range m.Label {
+				name += fmt.Sprintf("{%s=%q}", l.GetName(), l.GetValue())
+			}
+			values[name] = valueOf(m)
+		}
+	}
+	return values
+}
+
+func valueOf(m *dto.Metric) float64 {
+	switch {
+	case m.Counter != nil:
+		return m.Counter.GetValue()
+	case m.Gauge != nil:
+		return m.Gauge.GetValue()
+	}
+	return float64(m.Histogram.GetSampleCount())
+}
+
+func (v values) expect(t *testing.T, want map[string]float64) {
+	t.Helper()
+	for name, n := range want {
+		if got, ok := v[name]; !ok || got != n {
+			t.Errorf("%s is %v (there: %v); want %v", name, got, ok, n)
+		}
+	}
+}
+
+type values map[string]float64
+
+func TestLint(t *testing.T) {
+	srv := sockeyetest.NewServer(t, sockeye.Config{})
+	c := NewCollector(srv.Server, Options{Labels: map[string]string{"server": "a"}})
+	problems, err := testutil.CollectAndLint(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// leaves are the paths of all fields of a type of statistics.
+func leaves(t reflect.Type, prefix string) (paths []string) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Type.Kind() == reflect.Struct {
+			paths = append(paths, leaves(f.Type, prefix+f.Name+".")...)
+		} else {
+			paths = append(paths, prefix+f.Name)
+		}
+	}
+	return paths
+}
+
+// TestEveryField: what Stats has is exported, or left out for a reason.
+func TestEveryField(t *testing.T) {
+	exported := map[string]bool{}
+	for _, r := range rows {
+		if exported[r.field] {
+			t.Errorf("%s has two rows", r.field)
+		}
+		exported[r.field] = true
+	}
+	all := leaves(reflect.TypeFor[sockeye.Stats](), "")
+	for _, path := range all {
+		why, left := leftOut[path]
+		switch {
+		case left == exported[path]:
+			t.Errorf("%s: exported: %v, left out: %v; a field of Stats is one of them: give it a row in rows.go", path, exported[path], left)
+		case left && why == "":
+			t.Errorf("%s is left out without a reason", path)
+		}
+	}
+	for path := range leftOut {
+		if !slices.Contains(all, path) {
+			t.Errorf("%s is left out, and no field", path)
+		}
+	}
+}
+
+// TestEveryRow reads the field that it says: each has a value of its own here.
+func TestEveryRow(t *testing.T) {
+	var stats sockeye.Stats
+	v := reflect.ValueOf(&stats).Elem()
+	want := map[string]float64{}
+	for i, path := range leaves(v.Type(), "") {
+		f := v.FieldByIndex(indexOf(path))
+		want[path] = float64(i + 1)
+		switch {
+		case f.Type() == reflect.TypeFor[time.Duration]():
+			f.SetInt(int64(time.Duration(i+1) * time.Second))
+		case f.CanInt():
+			f.SetInt(int64(i + 1))
+		default:
+			f.SetUint(uint64(i + 1))
+		}
+	}
+	seen := map[string]bool{}
+	for _, r := range readers(rows, nil) {
+		var m dto.Metric
+		if err := r.read(v).Write(&m); err != nil {
+			t.Fatal(err)
+		}
+		if got := valueOf(&m); got != want[r.field] {
+			t.Errorf("%s: %v, want %v, of %s", r.name, got, want[r.field], r.field)
+		}
+		if series := r.name + r.label + r.value; seen[series] {
+			t.Errorf("%s is there twice", series)
+		} else {
+			seen[series] = true
+		}
+	}
+}
+
+func TestTraffic(t *testing.T) {
+	srv := sockeyetest.NewServer(t, sockeye.Config{MaxConns: 77, MaxMemory: 123 << 20})
+	c := NewCollector(srv.Server, Options{})
+	srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("lobby") })
+	srv.On("say", func(string) {})
+	peer := srv.Connect(t, sockeyetest.Options{})
+	srv.Connect(t, sockeyetest.Options{})
+	peer.Emit("say", "x")
+	peer.Emit("invented")
+	peer.Call("say")
+	values(gather(t, c)).expect(t, map[string]float64{
+		`sockeye_connections`:                     2,
+		`sockeye_connections_max`:                 77,
+		`sockeye_memory_max_bytes`:                123 << 20,
+		`sockeye_sessions`:                        2,
+		`sockeye_sockets{namespace="/"}`:          2,
+		`sockeye_rooms{namespace="/"}`:            1,
+		`sockeye_namespaces{kind="fixed"}`:        1,
+		`sockeye_namespaces{kind="dynamic"}`:      0,
+		`sockeye_events_received_total`:           3,
+		`sockeye_events_unhandled_total`:          1,
+		`sockeye_decode_errors_total`:             1,
+		`sockeye_handler_errors_total`:            1,
+		`sockeye_sessions_opened_total`:           2,
+		`sockeye_recovery_sockets{namespace="/"}`: 0,
+	})
+}
+
+// TestNamespaces: series are bounded, whatever peers make.
+func TestNamespaces(t *testing.T) {
+	srv := sockeyetest.NewServer(t, sockeye.Config{})
+	c := NewCollector(srv.Server, Options{MaxNamespaces: 2})
+	srv.OfPattern(regexp.MustCompile(`/room-\d+`)).OnConnect(func(s *sockeye.Socket) error { return s.Join("a", "b") })
+	for i := range 10 {
+		srv.Connect(t, sockeyetest.Options{Namespace: fmt.Sprintf("/room-%d", i)})
+	}
+	for _, name := range []string{"/z", "/y", "/x"} {
+		srv.Of(name)
+		srv.Connect(t, sockeyetest.Options{Namespace: name})
+	}
+	want := map[string]float64{
+		`sockeye_sockets{namespace="/"}`:       0,
+		`sockeye_sockets{namespace="/x"}`:      1,
+		`sockeye_sockets{namespace="other"}`:   2,
+		`sockeye_sockets{namespace="dynamic"}`: 10,
+		`sockeye_rooms{namespace="dynamic"}`:   20,
+		`sockeye_namespaces{kind="fixed"}`:     4,
+		`sockeye_namespaces{kind="dynamic"}`:   10,
+	}
+	got := values(gather(t, c))
+	got.expect(t, want)
+	srv.Of("/a") // the first by name, and too late to have a place
+	again := values(gather(t, c))
+	again.expect(t, map[string]float64{`sockeye_sockets{namespace="/x"}`: 1, `sockeye_sockets{namespace="other"}`: 2})
+	if len(got) != len(again) {
+		t.Errorf("%d series, then %d", len(got), len(again))
+	}
+	for name := range again {
+		if strings.Contains(name, "recover") && strings.HasSuffix(name, `_total{namespace="dynamic"}`) {
+			t.Errorf("%s may fall", name)
+		}
+	}
+}
+
+// TestShutdown scrapes all the time while a server starts, works and ends.
+func TestShutdown(t *testing.T) {
+	srv, err := sockeye.New(sockeye.Config{Loops: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewCollector(srv, Options{})
+	reg := prom.NewPedanticRegistry()
+	reg.MustRegister(c)
+	stop := make(chan struct{})
+	var scrapers sync.WaitGroup
+	for range 2 {
+		scrapers.Go(func() {
+			for {
+				if _, err := reg.Gather(); err != nil {
+					t.Error(err)
+					return
+				}
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	if _, err := srv.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if _, err := reg.Gather(); err != nil {
+		t.Errorf("after Shutdown: %v", err)
+	}
+	close(stop)
+	scrapers.Wait()
+}
