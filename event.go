@@ -27,10 +27,6 @@ func (e *Event) Name() string { return string(e.name) }
 // HasAck tells whether the peer asks for an acknowledgement.
 func (e *Event) HasAck() bool { return e.hasID }
 
-// Handled tells whether the event has a handler: one for its name, of the socket or of
-// its namespace. Names that have none are what a peer has thought of.
-func (e *Event) Handled() bool { return e.socket != nil && e.socket.handles(e.name) }
-
 // Ack answers the peer's acknowledgement; see Socket.Emit for the arguments and the
 // error. It does nothing if none was asked for, or the second time.
 func (e *Event) Ack(args ...any) error {

@@ -217,9 +217,3 @@ func (h *handlers) find(event []byte) *handler {
 	h.drop(string(event), found)
 	return found
 }
-
-// has tells whether find would return a handler.
-func (h *handlers) has(event []byte) bool {
-	found := h.events.get()[string(event)]
-	return found != nil && !found.used.Load()
-}

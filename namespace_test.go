@@ -47,30 +47,3 @@ func TestWhatThereIs(t *testing.T) {
 	}
 	eventually(t, func() bool { _, dynamic := names(); return len(dynamic) == 0 && ns.RoomCount() == 0 })
 }
-
-// TestHandled is true for the names that On has been given.
-func TestHandled(t *testing.T) {
-	var seen notes
-	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
-		srv.On("known", func() int { return 1 })
-		srv.Once("once", func() int { return 1 })
-		srv.OnUnhandled(func(_ *sockeye.Socket, e *sockeye.Event) error { return e.Ack() })
-		srv.OnAny(func(_ *sockeye.Socket, e *sockeye.Event) { seen.add("%s %v", e.Name(), e.Handled()) })
-	})
-	w := wiretest.Connect(t, addr)
-	srv.Sockets()[0].On("own", func() int { return 1 })
-	for _, c := range [][2]string{
-		{`420["known"]`, `430[1]`},
-		{`421["once"]`, `431[1]`},
-		{`422["once"]`, `432[]`},
-		{`423["own"]`, `433[1]`},
-		{`424["invented"]`, `434[]`},
-	} {
-		w.Write(c[0])
-		w.Expect(c[1])
-	}
-	seen.expect(t, "known true", "once true", "once false", "own true", "invented false")
-	if new(sockeye.Event).Handled() {
-		t.Error("an event of no socket is handled")
-	}
-}

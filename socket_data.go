@@ -146,28 +146,18 @@ func (s *Socket) own() *handlers {
 	return x.handlers
 }
 
-// ownHandlers are the socket's own handlers; nil for none.
-func (s *Socket) ownHandlers() *handlers {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.extras == nil {
-		return nil
-	}
-	return s.extras.handlers
-}
-
 // findHandler finds the handler of an event: the socket's, or the namespace's.
 func (s *Socket) findHandler(event []byte) *handler {
-	if own := s.ownHandlers(); own != nil {
+	var own *handlers
+	s.mu.Lock()
+	if s.extras != nil {
+		own = s.extras.handlers
+	}
+	s.mu.Unlock()
+	if own != nil {
 		if h := own.find(event); h != nil {
 			return h
 		}
 	}
 	return s.ns.find(event)
-}
-
-// handles tells whether findHandler would find one.
-func (s *Socket) handles(event []byte) bool {
-	own := s.ownHandlers()
-	return own != nil && own.has(event) || s.ns.has(event)
 }
