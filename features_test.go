@@ -131,12 +131,15 @@ func TestWatchersAndEventMiddleware(t *testing.T) {
 	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
 		srv.OnAny(func(s *sockeye.Socket, e *sockeye.Event) { seen.add("any %s %d", e.Name(), e.Len()) })
 		srv.OnAnyOutgoing(func(s *sockeye.Socket, event string, args []any) { seen.add("out %v %s %v", s != nil, event, args) })
-		srv.UseEvents(func(s *sockeye.Socket, e *sockeye.Event) error { seen.add("first"); return nil })
-		srv.UseEvents(func(s *sockeye.Socket, e *sockeye.Event) error {
+		srv.UseEvents(func(ctx context.Context, _ *sockeye.Event, next func(context.Context) error) error {
+			seen.add("first")
+			return next(ctx)
+		})
+		srv.UseEvents(func(ctx context.Context, e *sockeye.Event, next func(context.Context) error) error {
 			if e.Name() == "secret" {
 				return &sockeye.AckError{Message: "not for you"}
 			}
-			return nil
+			return next(ctx)
 		})
 		srv.On("secret", func() { t.Error("the middleware was passed") })
 		srv.On("open", func(s *sockeye.Socket) int { _ = s.Emit("own", 1); return 1 })

@@ -91,7 +91,10 @@ func TestEverythingFromEveryHook(t *testing.T) {
 				srv.OnDisconnecting(func(s *sockeye.Socket, _ sockeye.Reason) { call("OnDisconnecting", s) })
 				srv.OnDisconnect(func(s *sockeye.Socket, _ sockeye.Reason) { call("OnDisconnect", s); ended.Add(1) })
 				srv.OnAny(func(s *sockeye.Socket, _ *sockeye.Event) { call("OnAny", s) })
-				srv.UseEvents(func(s *sockeye.Socket, _ *sockeye.Event) error { call("UseEvents", s); return nil })
+				srv.UseEvents(func(ctx context.Context, e *sockeye.Event, next func(context.Context) error) error {
+					call("UseEvents", e.Socket())
+					return next(ctx)
+				})
 				srv.OnUnhandled(func(s *sockeye.Socket, _ *sockeye.Event) error { call("OnUnhandled", s); return nil })
 				srv.OnUpgrade(func(s *sockeye.Socket) { call("OnUpgrade", s) })
 				srv.OnError(func(s *sockeye.Socket, _ string, _ error) { call("OnError", s) })

@@ -475,11 +475,11 @@ func TestQuestionsAreAnswered(t *testing.T) {
 			go func() { _ = answer(1); _ = answer(2) }()
 			return nil
 		})
-		srv.UseEvents(func(_ *sockeye.Socket, e *sockeye.Event) error {
+		srv.UseEvents(func(ctx context.Context, e *sockeye.Event, next func(context.Context) error) error {
 			if e.Name() == "filtered" {
 				panic("password")
 			}
-			return nil
+			return next(ctx)
 		})
 	})
 	w := wiretest.Connect(t, addr)

@@ -362,18 +362,18 @@ func TestReferenceMessagingMany(t *testing.T) {
 func TestReferenceSocketMiddleware(t *testing.T) {
 	srv, connect := inMemory(t, sockeye.Config{})
 	var seen notes
-	srv.UseEvents(func(s *sockeye.Socket, e *sockeye.Event) error {
+	srv.UseEvents(func(ctx context.Context, e *sockeye.Event, next func(context.Context) error) error {
 		var arg string
 		_ = e.Decode(&arg)
 		seen.add("first %s %s", e.Name(), arg)
-		return nil
+		return next(ctx)
 	})
-	srv.UseEvents(func(s *sockeye.Socket, e *sockeye.Event) error {
+	srv.UseEvents(func(ctx context.Context, e *sockeye.Event, next func(context.Context) error) error {
 		seen.add("second")
 		if e.Name() == "bad" {
 			return errors.New("authentication error")
 		}
-		return nil
+		return next(ctx)
 	})
 	srv.On("join", func(arg string) string { seen.add("handler"); return "joined " + arg })
 	srv.On("bad", func() { t.Error("called") })

@@ -166,7 +166,8 @@ func (srv *Server) Listen(network, address string) (net.Addr, error) {
 
 type counters struct {
 	events, panics, handlerErrors, decodeErrors, protocolErrors, unhandled, ignored,
-	dropped, paused, refused, emitTimeouts, connectTimeouts atomic.Uint64
+	dropped, paused, refused, emitTimeouts, connectTimeouts,
+	filtered atomic.Uint64
 }
 
 // ErrServerClosed is what Listen, ListenAndServe and broadcasts return after Shutdown or
@@ -278,6 +279,7 @@ type Stats struct {
 	DecodeErrors      uint64 // events whose arguments did not fit their handler
 	ProtocolErrors    uint64 // sessions ended because the peer broke the protocol
 	UnhandledEvents   uint64 // events without a handler
+	FilteredEvents    uint64 // events that UseEvents' middlewares have kept from their handlers
 	IgnoredPackets    uint64 // for a namespace that this side has taken the peer out of, and answers that nobody waits for
 	EmitTimeouts      uint64 // emits that ended with ErrQueueFull
 	VolatileDropped   uint64 // volatile messages that were dropped
@@ -296,7 +298,7 @@ func (srv *Server) Stats() Stats {
 		DecodeErrors: c.decodeErrors.Load(), ProtocolErrors: c.protocolErrors.Load(), UnhandledEvents: c.unhandled.Load(),
 		VolatileDropped: c.dropped.Load(), Workers: srv.pool.Running(), ActiveSockets: int(srv.active.Load()), PausedForMailbox: c.paused.Load(),
 		RefusedNamespaces: c.refused.Load(), IgnoredPackets: c.ignored.Load(), EmitTimeouts: c.emitTimeouts.Load(),
-		ConnectTimeouts: c.connectTimeouts.Load(),
+		ConnectTimeouts: c.connectTimeouts.Load(), FilteredEvents: c.filtered.Load(),
 	}
 	return s
 }

@@ -146,6 +146,16 @@ func (s *Socket) own() *handlers {
 	return x.handlers
 }
 
+// hasHandler tells whether findHandler would find one, and uses none up.
+func (s *Socket) hasHandler(event []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.extras != nil && s.extras.handlers != nil && s.extras.handlers.events.get()[string(event)] != nil {
+		return true
+	}
+	return s.ns.events.get()[string(event)] != nil
+}
+
 // findHandler finds the handler of an event: the socket's, or the namespace's.
 func (s *Socket) findHandler(event []byte) *handler {
 	var own *handlers

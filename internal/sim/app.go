@@ -87,7 +87,7 @@ func (w *world) register() {
 // A registry takes hooks and handlers: a Server, a Namespace or a ParentNamespace.
 type registry interface {
 	Use(func(*sockeye.Socket) error) func()
-	UseEvents(func(*sockeye.Socket, *sockeye.Event) error) func()
+	UseEvents(func(context.Context, *sockeye.Event, func(context.Context) error) error) func()
 	OnConnect(func(*sockeye.Socket) error) func()
 	OnConnection(func(*sockeye.Socket)) func()
 	OnDisconnecting(func(*sockeye.Socket, sockeye.Reason)) func()
@@ -108,12 +108,12 @@ func (w *world) handle(h registry) {
 	h.OnUpgrade(func(s *sockeye.Socket) { w.lifeOf(s).in("upgrade", func(*life) {}) })
 	h.OnAny(w.onAny)
 	h.OnAnyOutgoing(func(*sockeye.Socket, string, []any) { w.schedule.maybe() })
-	h.UseEvents(func(s *sockeye.Socket, e *sockeye.Event) error {
+	h.UseEvents(func(ctx context.Context, e *sockeye.Event, next func(context.Context) error) error {
 		w.schedule.maybe()
 		if e.Name() == "filtered" {
 			return errors.New(secret + " of a filter")
 		}
-		return nil
+		return next(ctx)
 	})
 	h.OnUnhandled(func(s *sockeye.Socket, e *sockeye.Event) error {
 		return e.Ack("unhandled")
