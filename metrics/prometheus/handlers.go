@@ -2,6 +2,7 @@ package prometheus
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -52,7 +53,7 @@ func (h *handlers) of(e *sockeye.Event) prom.Observer {
 	if o := (*h.known.Load())[name]; o != nil {
 		return o
 	}
-	if !true {
+	if !e.HasHandler() {
 		return h.others
 	}
 	return h.add(name)
@@ -80,9 +81,9 @@ func (h *handlers) add(name string) prom.Observer {
 // registered after it. It is for UseEvents of a server, a namespace or a parent:
 //
 //	srv.UseEvents(m.Events)
-func (c *Collector) Events(_ *sockeye.Socket, e *sockeye.Event, next func() error) error {
+func (c *Collector) Events(ctx context.Context, e *sockeye.Event, next func(ctx context.Context) error) error {
 	o := c.handlers.of(e) // before: a handler that is for once is gone after
 	start := time.Now()
 	defer func() { o.Observe(time.Since(start).Seconds()) }() // whatever the handler does
-	return next()
+	return next(ctx)
 }

@@ -64,6 +64,7 @@ var rows = []row{
 	{field: "ProtocolErrors", kind: counter, name: "protocol_errors_total", help: "Sessions ended because their peer broke the protocol."},
 	{field: "EventsIn", kind: counter, name: "events_received_total", help: "Events given to handlers."},
 	{field: "UnhandledEvents", kind: counter, name: "events_unhandled_total", help: "Events without a handler."},
+	{field: "FilteredEvents", kind: counter, name: "events_filtered_total", help: "Events that middlewares have kept from their handlers."},
 	{field: "IgnoredPackets", kind: counter, name: "packets_ignored_total", help: "Packets for a namespace that the peer has been taken out of, and answers that nobody waits for."},
 	{field: "EmitTimeouts", kind: counter, name: "emit_timeouts_total", help: "Emits that ended with ErrQueueFull."},
 	{field: "VolatileDropped", kind: counter, name: "volatile_dropped_total", help: "Volatile messages that were dropped."},
