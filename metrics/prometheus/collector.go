@@ -110,30 +110,40 @@ type crowd struct {
 	recovery       sockeye.RecoveryStats
 }
 
+func (c *crowd) add(ns *sockeye.Namespace) {
+	c.sockets += ns.Len()
+	c.rooms += ns.RoomCount()
+	r := ns.RecoveryStats()
+	c.recovery.Recovered += r.Recovered
+	c.recovery.Missed += r.Missed
+	c.recovery.Sockets += r.Sockets
+}
+
 func (c *Collector) collectNamespaces(ch chan<- prom.Metric) {
 	crowds := map[string]*crowd{}
-	counts := map[string]int{"fixed": 0, dynamic: 0}
-	all := c.srv.Namespaces()
-	slices.SortFunc(all, func(a, b *sockeye.Namespace) int { return cmp.Compare(a.Name(), b.Name()) }) // the first of them are the same in every process
-	for _, ns := range all {
-		label := dynamic
-		if ns.Dynamic() {
-			counts[dynamic]++
-		} else {
-			counts["fixed"]++
-			label = c.label(ns.Name())
-		}
+	add := func(label string, ns *sockeye.Namespace) {
 		sum := crowds[label]
 		if sum == nil {
 			sum = new(crowd)
 			crowds[label] = sum
 		}
-		sum.sockets += ns.Len()
-		sum.rooms += ns.RoomCount()
-		r := ns.RecoveryStats()
-		sum.recovery.Recovered += r.Recovered
-		sum.recovery.Missed += r.Missed
-		sum.recovery.Sockets += r.Sockets
+		sum.add(ns)
+	}
+	counts := map[string]int{"fixed": 0, dynamic: 0}
+	var fixed []*sockeye.Namespace
+	for _, ns := range c.srv.Namespaces() {
+		if ns.Dynamic() {
+			counts[dynamic]++
+			add(dynamic, ns)
+		} else {
+			fixed = append(fixed, ns)
+		}
+	}
+	counts["fixed"] = len(fixed)
+	// In an order: which of them have series of their own is the same in every process.
+	slices.SortFunc(fixed, func(a, b *sockeye.Namespace) int { return cmp.Compare(a.Name(), b.Name()) })
+	for _, ns := range fixed {
+		add(c.label(ns.Name()), ns)
 	}
 	for kind, n := range counts {
 		ch <- prom.MustNewConstMetric(c.namespaces, gauge, float64(n), kind)
