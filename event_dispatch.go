@@ -32,7 +32,7 @@ func (s *Socket) handleEvent(p sio.Packet, data []byte, attachments [][]byte) {
 		s.engineSession().Close(ForcedClose)
 		return
 	}
-	srv.stats.events.Add(1)
+	s.count(tallyEventsIn)
 	e := events.Get().(*Event)
 	e.Args, e.name, e.socket, e.id, e.hasID = newArgs(srv, list[1:], attachments), name, s, p.ID, p.HasID
 	seen, err := s.dispatch(e)

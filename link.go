@@ -171,6 +171,9 @@ func (l *link) remove(s *Socket, reason Reason, e lifeEvent) bool {
 	if !ok {
 		return false
 	}
+	if from.answered() || from == dismissing && e == left { // accept was called
+		l.srv.stats.countDisconnect(reason)
+	}
 	var rooms []string
 	who := s.who()
 	if from != asking && (len(s.ns.onDisconnecting.get()) > 0 || who.pid != "") {

@@ -43,7 +43,9 @@ func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace 
 
 // deliver gives a broadcast to one member, on its loop.
 func (ns *Namespace) deliver(m *broadcast.Member, msg *engine.Message, volatile bool) {
-	if s := m.Owner.(*Socket); s.deliver(msg, volatile) {
+	s := m.Owner.(*Socket)
+	s.count(tallyDeliveries)
+	if s.deliver(msg, volatile) {
 		s.unsent.Add(units(msg))
 	}
 }

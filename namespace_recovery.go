@@ -222,6 +222,7 @@ func (s *Socket) emitRecorded(event string, args []any, em emission) error {
 	} else {
 		h.record(msg, &broadcast.Options{Member: &s.member})
 	}
+	s.count(tallyEventsOut)
 	s.post(msg, em)
 	return nil
 }

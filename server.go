@@ -14,6 +14,7 @@ import (
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/lend"
 	"github.com/sockeye-io/sockeye/internal/ratelog"
+	"github.com/sockeye-io/sockeye/internal/tally"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -62,6 +63,7 @@ type Server struct {
 	onNamespace hooks[func(ns *Namespace)]
 	active      atomic.Int64 // sockets whose handlers have something to do
 	stats       counters
+	tally       tally.Table // columns of stats.go
 }
 
 // New makes a server. Register handlers, then let it listen. Its error has all
@@ -164,12 +166,6 @@ func (srv *Server) Listen(network, address string) (net.Addr, error) {
 	return nil, fmt.Errorf("sockeye: %w", err)
 }
 
-type counters struct {
-	events, panics, handlerErrors, decodeErrors, protocolErrors, unhandled, ignored,
-	dropped, paused, refused, emitTimeouts, connectTimeouts,
-	filtered atomic.Uint64
-}
-
 // ErrServerClosed is what Listen, ListenAndServe and broadcasts return after Shutdown or
 // Close.
 var ErrServerClosed = errors.New("sockeye: server closed")
@@ -266,41 +262,6 @@ func (srv *Server) all() []*Namespace {
 	srv.mu.RLock()
 	defer srv.mu.RUnlock()
 	return slices.Collect(maps.Values(srv.namespaces))
-}
-
-// Stats are counters of a server; see also the parts' own.
-type Stats struct {
-	Net    NetStats
-	Engine EngineStats
-
-	EventsIn          uint64 // events given to handlers
-	HandlerPanics     uint64
-	HandlerErrors     uint64 // errors that handlers have returned, DecodeErrors included
-	DecodeErrors      uint64 // events whose arguments did not fit their handler
-	ProtocolErrors    uint64 // sessions ended because the peer broke the protocol
-	UnhandledEvents   uint64 // events without a handler
-	FilteredEvents    uint64 // events that UseEvents' middlewares have kept from their handlers
-	IgnoredPackets    uint64 // for a namespace that this side has taken the peer out of, and answers that nobody waits for
-	EmitTimeouts      uint64 // emits that ended with ErrQueueFull
-	VolatileDropped   uint64 // volatile messages that were dropped
-	Workers           int    // goroutines that run handlers, now
-	ActiveSockets     int    // sockets whose handlers have something to do, now
-	PausedForMailbox  uint64 // times that a session was not read because a mailbox was full
-	RefusedNamespaces uint64 // connects that were answered with an error
-	ConnectTimeouts   uint64 // sessions ended because they joined no namespace within ConnectTimeout
-}
-
-// Stats reads the counters.
-func (srv *Server) Stats() Stats {
-	c := &srv.stats
-	s := Stats{
-		Net: srv.group.Stats(), Engine: srv.engine.Stats(), EventsIn: c.events.Load(), HandlerPanics: c.panics.Load(), HandlerErrors: c.handlerErrors.Load(),
-		DecodeErrors: c.decodeErrors.Load(), ProtocolErrors: c.protocolErrors.Load(), UnhandledEvents: c.unhandled.Load(),
-		VolatileDropped: c.dropped.Load(), Workers: srv.pool.Running(), ActiveSockets: int(srv.active.Load()), PausedForMailbox: c.paused.Load(),
-		RefusedNamespaces: c.refused.Load(), IgnoredPackets: c.ignored.Load(), EmitTimeouts: c.emitTimeouts.Load(),
-		ConnectTimeouts: c.connectTimeouts.Load(), FilteredEvents: c.filtered.Load(),
-	}
-	return s
 }
 
 // OnError adds what is told of events that did not reach their handler, and of

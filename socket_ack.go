@@ -153,6 +153,7 @@ func (s *Socket) emitAsking(p *pendingAck, em emission, event string, args []any
 		s.takeAck(p.id)
 		return err
 	}
+	s.count(tallyEventsOut)
 	s.post(msg, em)
 	s.engineSession().Loop().Post(startAckOnLoop, s, p, 0)
 	return nil

@@ -55,6 +55,7 @@ func (s *Socket) emit(event string, args []any, em emission) error {
 	if err != nil {
 		return err
 	}
+	s.count(tallyEventsOut)
 	s.post(msg, em)
 	return nil
 }
@@ -71,6 +72,7 @@ func (s *Socket) ack(id uint64, args []any) error {
 	if err != nil {
 		return err
 	}
+	s.count(tallyAcksOut)
 	s.post(msg, emission{})
 	return nil
 }

@@ -31,6 +31,9 @@ type (
 	// NetStats are counters of connections and loops.
 	NetStats = netpoll.Stats
 
+	// LoopStats are what one loop tells of itself.
+	LoopStats = netpoll.LoopStats
+
 	// Packet is the header of a Socket.IO packet, for a Parser.
 	Packet = sio.Packet
 

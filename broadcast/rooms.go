@@ -224,6 +224,17 @@ func (r *Rooms) Len() (n int) {
 	return n
 }
 
+// CountOnLoops is the number of rooms that have members, a room with members on several
+// loops as often. It costs no more than a lock for each loop.
+func (r *Rooms) CountOnLoops() (n int) {
+	for _, sh := range r.shards {
+		sh.mu.Lock()
+		n += len(sh.byName)
+		sh.mu.Unlock()
+	}
+	return n
+}
+
 // Count is the number of rooms that have members. A room may have members on several
 // loops: the names of all but one are compared.
 func (r *Rooms) Count() int {

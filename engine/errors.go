@@ -65,18 +65,29 @@ var (
 // noPlace is a row of the table of handshakes for which there is no place.
 type noPlace struct {
 	status int
+	name   string // in Stats.RefusedBy
 	why    string
 	stays  bool // the connection: it may have sessions that go on
 }
 
 var (
-	noPlaceClosing  = &noPlace{status: http.StatusServiceUnavailable, why: "shutting down"}
-	noPlaceAddress  = &noPlace{status: http.StatusTooManyRequests, why: "too many handshakes of this address"}
-	noPlaceSessions = &noPlace{status: http.StatusServiceUnavailable, why: "too many sessions"}
-	noPlaceMemory   = &noPlace{status: http.StatusServiceUnavailable, why: "no memory for a session"}
-	noPlaceDeciding = &noPlace{status: http.StatusServiceUnavailable, why: "too many handshakes are under way"}
-	noPlacePending  = &noPlace{status: http.StatusServiceUnavailable, why: "too many sessions of this connection are not established", stays: true}
+	noPlaceClosing  = &noPlace{status: http.StatusServiceUnavailable, name: "SHUTTING_DOWN", why: "shutting down"}
+	noPlaceAddress  = &noPlace{status: http.StatusTooManyRequests, name: "PER_ADDRESS", why: "too many handshakes of this address"}
+	noPlaceSessions = &noPlace{status: http.StatusServiceUnavailable, name: "MAX_SESSIONS", why: "too many sessions"}
+	noPlaceMemory   = &noPlace{status: http.StatusServiceUnavailable, name: "MAX_MEMORY", why: "no memory for a session"}
+	noPlaceDeciding = &noPlace{status: http.StatusServiceUnavailable, name: "MAX_DECIDING", why: "too many handshakes are under way"}
+	noPlacePending  = &noPlace{status: http.StatusServiceUnavailable, name: "MAX_PENDING_SESSIONS", why: "too many sessions of this connection are not established", stays: true}
 )
+
+// refusedByMiddleware is the name of handshakes that Config.Middleware has answered.
+const refusedByMiddleware = "MIDDLEWARE"
+
+// refusals are the names in Stats.RefusedBy.
+var refusals = []string{
+	errTransport.check, errSession.check, errMethod.check, errOrigin.check, errMismatch.check, errHandshake.check,
+	errID.check, errForbidden.check, errForeign.check, errVersion.check, refusedByMiddleware,
+	noPlaceClosing.name, noPlaceAddress.name, noPlaceSessions.name, noPlaceMemory.name, noPlaceDeciding.name, noPlacePending.name,
+}
 
 // Requests of a session that are answered with a status alone, as the reference
 // server does.

@@ -121,6 +121,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 	}
 	e.stats.opened.Add(1)
 	s.state = sessionOpen
+	s.count(s.transport.column(), 1)
 	open := openPacket(e, s.ID(), upgrades)
 	s.send(open)
 	open.Release()

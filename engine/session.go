@@ -100,6 +100,10 @@ func (s *Session) Transport() string {
 func (s *Session) Open() bool { return s.state == sessionOpen }
 
 func (s *Session) setTransport(k transportKind) {
+	if s.state == sessionOpen {
+		s.count(s.transport.column(), -1)
+		s.count(k.column(), 1)
+	}
 	s.transport = k
 	s.kind.Store(uint32(k))
 }

@@ -120,9 +120,11 @@ func (s *Session) finish() {
 		return
 	}
 	s.state = sessionClosed
+	s.count(s.transport.column(), -1)
 	s.loop.Stop(&s.timer)
 	s.engine.sessions.remove(s)
 	s.dropQueue()
+	s.setQueued(0, false)
 	s.endPending()
 	if s.conn != nil {
 		vacate(s.conn)

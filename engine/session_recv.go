@@ -20,6 +20,7 @@ func (e *Engine) tellTooLarge(what string) {
 //
 // Engine.IO v4, "Packet encoding".
 func (s *Session) handlePacket(p eio.Packet) {
+	s.count(tallyPacketsIn, 1)
 	s.refreshHeartbeat(p.Type)
 	switch p.Type {
 	case eio.Message:

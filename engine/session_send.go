@@ -33,9 +33,12 @@ func (s *Session) writable() bool {
 // send queues m on the WebSocket, or for a poll.
 func (s *Session) send(m *Message) {
 	if s.transport == transportWebSocket {
+		n := 0
 		for p := m; p != nil; p = p.next {
 			s.sendFrame(s.conn, p)
+			n++
 		}
+		s.count(tallyPacketsOut, n)
 		return
 	}
 	q := &s.poll.queue
@@ -92,6 +95,7 @@ func (s *Session) setQueued(bytes int, full bool) {
 		return
 	}
 	s.queued.Store(now)
+	s.countQueued(was, now)
 	if was&queuedFull != 0 && !full {
 		s.loop.PostNow(drainedOnLoop, s, nil, 0) // not now: the connection is in the midst of it
 	}
@@ -131,6 +135,7 @@ func (s *Session) endSlow() {
 
 // enqueue queues m alone for a poll.
 func (s *Session) enqueue(m *Message) {
+	s.count(tallyPacketsOut, 1)
 	q := &s.poll.queue
 	held := q.held
 	q.push(m, s.conn != nil, s.loop.Group().Memory())

@@ -186,6 +186,7 @@ func (c *Conn) readable() {
 	case n == 0:
 		c.peerClosed()
 	default:
+		l.meter.bytesIn.Add(uint64(n))
 		c.received(into[:n])
 		bytepool.Poison(into[:n:n])
 	}

@@ -27,7 +27,7 @@ func (c *Conn) leave() {
 		c.watch = 0
 	}
 	l.group.table.set(int(c.fd), nil)
-	l.open--
+	l.meter.conns.Add(-1)
 	if len(l.holders) > 0 {
 		l.Rank(c, 0)
 	}
@@ -91,7 +91,7 @@ func adoptMovedOnLoop(a, b any) {
 // adopt enters a connection into the table and the poller.
 func (l *Loop) adopt(c *Conn) bool {
 	l.group.table.set(int(c.fd), c)
-	l.open++
+	l.meter.conns.Add(1)
 	if l.stopping {
 		c.abort(ErrClosed)
 		return false

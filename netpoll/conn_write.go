@@ -227,6 +227,7 @@ func (c *Conn) flush() {
 			c.abort(err)
 			return
 		}
+		l.meter.bytesOut.Add(uint64(n))
 		q.advance(n)
 		if q.segs.Len() == 0 && q.pong != nil {
 			q.segs.Push(segment{q.pong, q.pong.B})

@@ -66,7 +66,7 @@ type Group struct {
 }
 
 // Stats are counters of a group since its start; Open, Lent and MemoryBytes are
-// present values, and MaxConns and MaxMemory what bounds two of them.
+// present values.
 type Stats struct {
 	Accepted         uint64 // connections
 	Open             int    // connections
@@ -83,8 +83,12 @@ type Stats struct {
 	RefusedByAddress uint64 // connections and handshakes refused by Config.PerAddress
 	MemoryBytes      int64  // charged to Config.MaxMemory
 	Shed             uint64 // holders ended because Config.MaxMemory was spent
-	MaxConns         int    // Config.MaxConns, or its default
-	MaxMemory        int64  // Config.MaxMemory, or its default, in bytes
+
+	BytesIn     uint64      // that sockets have given, but those of connections at net/http
+	BytesOut    uint64      // that sockets have taken
+	ConnLimit   int         // Config.MaxConns
+	MemoryLimit int64       // Config.MaxMemory
+	Loops       []LoopStats // of each loop, by its Index
 }
 
 type counters struct {
@@ -251,7 +255,13 @@ func (g *Group) Stats() Stats {
 		SlowConsumers: s.slow.Load(), CallbackPanics: s.panics.Load(),
 		RefusedFallback: s.refusedFallback.Load(), Yields: s.yields.Load(), Floods: s.floods.Load(),
 		RefusedByAddress: s.refusedByAddress.Load(), MemoryBytes: g.memory.Used(), Shed: s.shed.Load(),
-		MaxConns: g.cfg.MaxConns, MaxMemory: g.cfg.MaxMemory,
+	}
+	stats.ConnLimit, stats.MemoryLimit = g.cfg.MaxConns, g.memory.max
+	for _, l := range g.loops {
+		s := l.Stats()
+		stats.Loops = append(stats.Loops, s)
+		stats.BytesIn += s.BytesIn
+		stats.BytesOut += s.BytesOut
 	}
 	if g.lender != nil {
 		stats.Lent = int(g.lender.slots.Load())

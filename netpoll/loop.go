@@ -24,7 +24,6 @@ type Loop struct {
 
 	// Loop-owned.
 	owner      owner
-	open       int   // connections
 	now        int64 // nanoseconds on the group's monotonic clock
 	wheel      wheel
 	alarmAt    int64 // the tick at which System.WakeAfter will wake the loop; 0: none
@@ -65,6 +64,7 @@ type Loop struct {
 	closed bool
 
 	// Any goroutine (atomic).
+	meter    meter
 	armed    atomic.Bool  // a turn is certain to come: Post need not wake the loop
 	waiting  atomic.Bool  // posted is not empty
 	heaviest atomic.Int64 // the largest holder, when memory was last spent
@@ -198,6 +198,7 @@ func (l *Loop) waitForSpace() {
 // Wake makes sure that the loop turns once more. Any goroutine.
 func (l *Loop) Wake() {
 	if l.armed.CompareAndSwap(false, true) {
+		l.meter.woken.Store(int64(l.sys.Now()))
 		l.sys.Wake()
 	}
 }
@@ -213,6 +214,7 @@ func (l *Loop) AtFlush(f Flusher) {
 // begin opens a batch: what is posted until end needs no wake-up.
 func (l *Loop) begin() (own bool) {
 	l.tickClock()
+	l.meter.start(l.now)
 	own = l.armed.CompareAndSwap(false, true)
 	l.expire(false)
 	return own
@@ -228,16 +230,20 @@ func (l *Loop) end(own bool) {
 		l.runPosted()
 	}
 	l.flush()
+	l.meter.finish(l.now, int64(l.sys.Now()))
 }
 
 // turn answers a wake-up.
 func (l *Loop) turn() {
 	l.tickClock()
-	l.armed.Store(false) // before the queue is read, as in end
+	l.meter.start(l.now)
+	l.meter.answered(l.now) // before another may ask
+	l.armed.Store(false)    // before the queue is read, as in end
 	l.expire(true)
 	l.runPosted()
 	l.workBacklog()
 	l.flush()
+	l.meter.finish(l.now, int64(l.sys.Now()))
 }
 
 // putOff has c's unread input handled in the next turn, after what other sockets

@@ -17,6 +17,7 @@ package netpolltest
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,7 +30,7 @@ type Net struct {
 	Group *netpoll.Group
 
 	loops []*system
-	now   time.Duration
+	now   atomic.Int64  // Any goroutine (atomic).
 	woken chan struct{} // a loop has been woken, or a lent connection used
 
 	mu      sync.Mutex
@@ -163,7 +164,7 @@ func (p *Peer) Writes() (n int) {
 }
 
 // Now is the time on the net's clock.
-func (n *Net) Now() time.Duration { return n.now }
+func (n *Net) Now() time.Duration { return time.Duration(n.now.Load()) }
 
 // Run turns the loops until nothing is left to do at this moment.
 func (n *Net) Run() {
@@ -205,7 +206,7 @@ func (n *Net) Idle() bool {
 func (n *Net) step() (worked bool) {
 	for i, s := range n.loops {
 		n.Group.Loop(i).Claim()
-		if s.takeWake(n.now) {
+		if s.takeWake(n.Now()) {
 			n.Group.Loop(i).Turn()
 			worked = true
 		}
@@ -239,7 +240,7 @@ func (n *Net) nextReady(fd int) (_, loop int, writable bool) {
 
 // Advance moves the clock on by d, firing each timer at its time.
 func (n *Net) Advance(d time.Duration) {
-	end := n.now + d
+	end := n.Now() + d
 	for {
 		n.Run()
 		next := end
@@ -251,15 +252,15 @@ func (n *Net) Advance(d time.Duration) {
 		if next >= end {
 			break
 		}
-		n.now = max(next, n.now)
+		n.now.Store(int64(max(next, n.Now())))
 	}
-	n.now = end
+	n.now.Store(int64(end))
 	n.Run()
 }
 
 // Skip moves the clock on by d without a turn of the loops: as if they had been
 // busy meanwhile.
-func (n *Net) Skip(d time.Duration) { n.now += d }
+func (n *Net) Skip(d time.Duration) { n.now.Add(int64(d)) }
 
 // system is a loop's kernel.
 type system struct {
@@ -310,10 +311,10 @@ func (n *Net) active() {
 func (s *system) WakeAfter(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.alarmAt, s.alarmSet = s.net.now+d, true
+	s.alarmAt, s.alarmSet = s.net.Now()+d, true
 }
 
-func (s *system) Now() time.Duration { return s.net.now }
+func (s *system) Now() time.Duration { return s.net.Now() }
 
 // peer is the peer with that descriptor, nil if the server has it no more.
 func (s *system) peer(fd int) *Peer {
