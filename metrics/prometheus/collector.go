@@ -98,7 +98,7 @@ func (c *Collector) Collect(ch chan<- prom.Metric) {
 	stats := c.srv.Stats()
 	v := reflect.ValueOf(&stats).Elem()
 	for i := range c.readers {
-		ch <- c.readers[i].read(v)
+		c.readers[i].read(v, ch)
 	}
 	c.collectNamespaces(ch)
 	c.handlers.time.Collect(ch)

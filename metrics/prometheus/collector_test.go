@@ -3,6 +3,7 @@ package prometheus
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"regexp"
 	"slices"
@@ -62,6 +63,8 @@ func (v values) expect(t *testing.T, want map[string]float64) {
 	}
 }
 
+var quiet = slog.New(slog.DiscardHandler)
+
 type values map[string]float64
 
 func TestLint(t *testing.T) {
@@ -80,9 +83,12 @@ func TestLint(t *testing.T) {
 func leaves(t reflect.Type, prefix string) (paths []string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
-		if f.Type.Kind() == reflect.Struct {
-			paths = append(paths, leaves(f.Type, prefix+f.Name+".")...)
-		} else {
+		switch of := f.Type; {
+		case of.Kind() == reflect.Struct:
+			paths = append(paths, leaves(of, prefix+f.Name+".")...)
+		case of.Kind() == reflect.Slice && of.Elem().Kind() == reflect.Struct:
+			paths = append(paths, leaves(of.Elem(), prefix+f.Name+".")...)
+		default:
 			paths = append(paths, prefix+f.Name)
 		}
 	}
@@ -115,42 +121,80 @@ func TestEveryField(t *testing.T) {
 	}
 }
 
+// fill gives each number in v a value of its own, and notes it under its path, with what
+// the label's value is to be.
+func fill(v reflect.Value, path, label string, want map[string]float64) {
+	n := float64(len(want) + 1)
+	switch {
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i), strings.TrimPrefix(path+"."+v.Type().Field(i).Name, "."), label, want)
+		}
+	case v.Kind() == reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range 2 {
+			fill(v.Index(i), path, fmt.Sprint(i), want)
+		}
+	case v.Kind() == reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		for i, key := range []string{"a", "b"} {
+			value := reflect.New(v.Type().Elem()).Elem()
+			value.SetUint(uint64(n) + uint64(i))
+			v.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), value)
+			want[path+"|"+key] = n + float64(i)
+		}
+	case v.Type() == reflect.TypeFor[time.Duration]():
+		v.SetInt(int64(time.Duration(n) * time.Second))
+		want[path+"|"+label] = n
+	case v.CanInt():
+		v.SetInt(int64(n))
+		want[path+"|"+label] = n
+	default:
+		v.SetUint(uint64(n))
+		want[path+"|"+label] = n
+	}
+}
+
 // TestEveryRow reads the field that it says: each has a value of its own here.
 func TestEveryRow(t *testing.T) {
 	var stats sockeye.Stats
-	v := reflect.ValueOf(&stats).Elem()
 	want := map[string]float64{}
-	for i, path := range leaves(v.Type(), "") {
-		f := v.FieldByIndex(indexOf(path))
-		want[path] = float64(i + 1)
-		switch {
-		case f.Type() == reflect.TypeFor[time.Duration]():
-			f.SetInt(int64(time.Duration(i+1) * time.Second))
-		case f.CanInt():
-			f.SetInt(int64(i + 1))
-		default:
-			f.SetUint(uint64(i + 1))
-		}
-	}
+	fill(reflect.ValueOf(&stats).Elem(), "", "", want)
 	seen := map[string]bool{}
 	for _, r := range readers(rows, nil) {
-		var m dto.Metric
-		if err := r.read(v).Write(&m); err != nil {
-			t.Fatal(err)
+		ch := make(chan prom.Metric, 10)
+		r.read(reflect.ValueOf(&stats).Elem(), ch)
+		close(ch)
+		for metric := range ch {
+			var m dto.Metric
+			if err := metric.Write(&m); err != nil {
+				t.Fatal(err)
+			}
+			label := ""
+			if len(m.Label) > 0 {
+				label = m.Label[0].GetValue()
+			}
+			of := label
+			if r.value != "" {
+				of = ""
+			}
+			if got, ok := want[r.field+"|"+of]; !ok || got != valueOf(&m) {
+				t.Errorf("%s: %v, want %v, of %s %q", r.name, valueOf(&m), got, r.field, of)
+			}
+			if series := r.name + "{" + label; seen[series] {
+				t.Errorf("%s is there twice", series)
+			} else {
+				seen[series] = true
+			}
 		}
-		if got := valueOf(&m); got != want[r.field] {
-			t.Errorf("%s: %v, want %v, of %s", r.name, got, want[r.field], r.field)
-		}
-		if series := r.name + r.label + r.value; seen[series] {
-			t.Errorf("%s is there twice", series)
-		} else {
-			seen[series] = true
-		}
+	}
+	if len(seen) < len(rows) {
+		t.Errorf("%d series of %d rows", len(seen), len(rows))
 	}
 }
 
 func TestTraffic(t *testing.T) {
-	srv := sockeyetest.NewServer(t, sockeye.Config{MaxConns: 77, MaxMemory: 123 << 20})
+	srv := sockeyetest.NewServer(t, sockeye.Config{Logger: quiet, MaxConns: 77, MaxMemory: 123 << 20})
 	c := NewCollector(srv.Server, Options{})
 	srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("lobby") })
 	srv.On("say", func(string) {})
@@ -160,20 +204,25 @@ func TestTraffic(t *testing.T) {
 	peer.Emit("invented")
 	peer.Call("say")
 	values(gather(t, c)).expect(t, map[string]float64{
-		`sockeye_connections`:                     2,
-		`sockeye_connections_max`:                 77,
-		`sockeye_memory_max_bytes`:                123 << 20,
-		`sockeye_sessions`:                        2,
-		`sockeye_sockets{namespace="/"}`:          2,
-		`sockeye_rooms{namespace="/"}`:            1,
-		`sockeye_namespaces{kind="fixed"}`:        1,
-		`sockeye_namespaces{kind="dynamic"}`:      0,
-		`sockeye_events_received_total`:           3,
-		`sockeye_events_unhandled_total`:          1,
-		`sockeye_decode_errors_total`:             1,
-		`sockeye_handler_errors_total`:            1,
-		`sockeye_sessions_opened_total`:           2,
-		`sockeye_recovery_sockets{namespace="/"}`: 0,
+		`sockeye_connections`:                                 2,
+		`sockeye_connections_limit`:                           77,
+		`sockeye_memory_limit_bytes`:                          123 << 20,
+		`sockeye_sessions{transport="websocket"}`:             2,
+		`sockeye_sessions{transport="polling"}`:               0,
+		`sockeye_connects_total`:                              2,
+		`sockeye_disconnects_total{reason="transport close"}`: 0,
+		`sockeye_refusals_total{reason="UNKNOWN_SID"}`:        0,
+		`sockeye_loop_connections{loop="1"}`:                  1,
+		`sockeye_sockets{namespace="/"}`:                      2,
+		`sockeye_rooms{namespace="/"}`:                        1,
+		`sockeye_namespaces{kind="fixed"}`:                    1,
+		`sockeye_namespaces{kind="dynamic"}`:                  0,
+		`sockeye_events_received_total`:                       3,
+		`sockeye_events_unhandled_total`:                      1,
+		`sockeye_decode_errors_total`:                         1,
+		`sockeye_handler_errors_total`:                        1,
+		`sockeye_sessions_opened_total`:                       2,
+		`sockeye_recovery_sockets{namespace="/"}`:             0,
 	})
 }
 

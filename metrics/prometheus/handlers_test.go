@@ -14,7 +14,7 @@ import (
 // TestEvents: only events that have a handler are a label's value, and not more than
 // MaxEvents of them.
 func TestEvents(t *testing.T) {
-	srv := sockeyetest.NewServer(t, sockeye.Config{})
+	srv := sockeyetest.NewServer(t, sockeye.Config{Logger: quiet})
 	c := NewCollector(srv.Server, Options{MaxEvents: 3})
 	srv.UseEvents(c.Events)
 	srv.On("panics", func() { panic("on purpose") })
