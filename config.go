@@ -1,6 +1,7 @@
 package sockeye
 
 import (
+	"crypto/tls"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -244,6 +245,26 @@ type Config struct {
 	Inline bool
 
 	// Network.
+
+	// TLS, if not nil, has Listen, ListenAndServe and Serve speak TLS: https and wss. What
+	// crypto/tls supports of it works, session tickets, client certificates, GetCertificate
+	// and GetConfigForClient among it, but for HTTP/2, which is not offered. It may not
+	// be changed afterwards, but by its own methods. See docs/security.md.
+	TLS *tls.Config
+
+	// PlainTLS leaves every record to crypto/tls, not only the handshake: some 6 KiB a
+	// connection instead of a quarter of one. It is so in any case where GODEBUG has
+	// fips140=only.
+	PlainTLS bool
+
+	// MaxTLSHandshakes bounds the TLS handshakes under way; further ones stand in line,
+	// and a peer that has kept its place idle for a second makes room for them. Default
+	// 1,024.
+	MaxTLSHandshakes int
+
+	// TLSHandshakeTimeout bounds the time from accept to the end of the TLS handshake.
+	// Default 10 s. Negative: none.
+	TLSHandshakeTimeout time.Duration
 
 	// Fallback serves the requests for other paths, through net/http's own server, to
 	// which the connection is lent for as long as such requests come. Nil: 404.

@@ -65,6 +65,7 @@ func (c *Config) net() netpoll.Config {
 		MaxRequestLineBytes: c.MaxRequestLineBytes, MaxHeadBytes: c.MaxHeadBytes, MaxHeaderFields: c.MaxHeaderFields,
 		HeadTimeout: c.HeadTimeout, BodyTimeout: c.BodyTimeout, MinRate: c.MinRate, WriteTimeout: c.WriteTimeout,
 		IdleTimeout: c.IdleTimeout, CloseTimeout: c.CloseTimeout,
+		TLS: c.TLS, PlainTLS: c.PlainTLS, MaxTLSHandshakes: c.MaxTLSHandshakes, TLSHandshakeTimeout: c.TLSHandshakeTimeout,
 		Fallback: c.Fallback, MaxFallback: c.MaxFallback, Deflate: c.Deflate, Logger: c.Logger,
 	}
 	if c.driven() {

@@ -64,6 +64,7 @@ type Server struct {
 	active      atomic.Int64 // sockets whose handlers have something to do
 	stats       counters
 	tally       tally.Table // columns of stats.go
+	retired     atomic.Bool // Retire has been called
 }
 
 // New makes a server. Register handlers, then let it listen. Its error has all
@@ -154,7 +155,11 @@ func (srv *Server) Path() string { return srv.engine.Config().Path }
 // chose for port 0. It may be called several times. After Shutdown or Close its error
 // is ErrServerClosed.
 func (srv *Server) Listen(network, address string) (net.Addr, error) {
-	addr, err := srv.group.Listen(network, address)
+	listen := srv.group.Listen
+	if srv.cfg.TLS != nil {
+		listen = srv.group.ListenTLS
+	}
+	addr, err := listen(network, address)
 	if err == nil {
 		return addr, nil
 	}

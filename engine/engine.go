@@ -153,6 +153,9 @@ func limitsFor(cfg netpoll.Config, engines []*Engine) netpoll.Config {
 // Config is the configuration with the defaults filled in.
 func (e *Engine) Config() *Config { return &e.cfg }
 
+// Len is the number of sessions at present.
+func (e *Engine) Len() int { return e.sessions.len() }
+
 // Stats reads the counters.
 func (e *Engine) Stats() Stats {
 	s := &e.stats

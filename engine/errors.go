@@ -71,12 +71,12 @@ type noPlace struct {
 }
 
 var (
-	noPlaceClosing  = &noPlace{status: http.StatusServiceUnavailable, name: "SHUTTING_DOWN", why: "shutting down"}
-	noPlaceAddress  = &noPlace{status: http.StatusTooManyRequests, name: "PER_ADDRESS", why: "too many handshakes of this address"}
-	noPlaceSessions = &noPlace{status: http.StatusServiceUnavailable, name: "MAX_SESSIONS", why: "too many sessions"}
-	noPlaceMemory   = &noPlace{status: http.StatusServiceUnavailable, name: "MAX_MEMORY", why: "no memory for a session"}
-	noPlaceDeciding = &noPlace{status: http.StatusServiceUnavailable, name: "MAX_DECIDING", why: "too many handshakes are under way"}
-	noPlacePending  = &noPlace{status: http.StatusServiceUnavailable, name: "MAX_PENDING_SESSIONS", why: "too many sessions of this connection are not established", stays: true}
+	noPlaceClosing  = &noPlace{status: http.StatusServiceUnavailable, why: "shutting down", name: "SHUTTING_DOWN"}
+	noPlaceAddress  = &noPlace{status: http.StatusTooManyRequests, why: "too many handshakes of this address", name: "PER_ADDRESS"}
+	noPlaceSessions = &noPlace{status: http.StatusServiceUnavailable, why: "too many sessions", name: "MAX_SESSIONS"}
+	noPlaceMemory   = &noPlace{status: http.StatusServiceUnavailable, why: "no memory for a session", name: "MAX_MEMORY"}
+	noPlaceDeciding = &noPlace{status: http.StatusServiceUnavailable, why: "too many handshakes are under way", name: "MAX_DECIDING"}
+	noPlacePending  = &noPlace{status: http.StatusServiceUnavailable, why: "too many sessions of this connection are not established", stays: true, name: "MAX_PENDING_SESSIONS"}
 )
 
 // refusedByMiddleware is the name of handshakes that Config.Middleware has answered.

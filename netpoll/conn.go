@@ -175,6 +175,9 @@ func (c *Conn) readable() {
 	}
 	l := c.loop
 	into := l.read
+	if c.layers&layerTLS != 0 {
+		into = into[:tlsReadBytes]
+	}
 	if c.in != nil {
 		into = into[:min(max(c.maxUnread()-len(c.in.B), 512), len(into))]
 	}
@@ -194,7 +197,13 @@ func (c *Conn) readable() {
 
 // received takes bytes as the kernel gave them, through the connection's layers. b is
 // borrowed until return, and may be changed.
-func (c *Conn) received(b []byte) { c.process(b) }
+func (c *Conn) received(b []byte) {
+	if c.layers&layerTLS != 0 {
+		c.receiveTLS(b)
+		return
+	}
+	c.process(b)
+}
 
 func (c *Conn) maxUnread() int {
 	if c.phase == phaseDeciding || c.phase == phaseWriting {
@@ -302,6 +311,9 @@ func (c *Conn) settle() {
 		held = cap(c.in.B)
 	}
 	held += c.ws.Held() + c.x.held()
+	if c.layers&layerTLS != 0 && c.phase != phaseLent {
+		held += c.tlsHeld()
+	}
 	if held == int(c.charged) {
 		return
 	}

@@ -35,7 +35,7 @@ func (c *Conn) close(err error) {
 
 // unread tells whether the peer has sent what has not been read.
 func (c *Conn) unread() bool {
-	return c.in != nil || c.loop.sys.Unread(int(c.fd)) > 0
+	return c.in != nil || c.loop.sys.Unread(int(c.fd)) > 0 || c.layers&layerTLS != 0 && c.tls().in != nil
 }
 
 // beginClosing has what is queued sent, and throws away what comes.
@@ -67,6 +67,9 @@ func (c *Conn) endOutput() {
 	if c.is(connNoRead) { // it has closed its side
 		c.abort(errPeerGone)
 		return
+	}
+	if c.endTLS() {
+		return // it is called again
 	}
 	if err := c.loop.sys.Shutdown(int(c.fd)); err != nil {
 		c.abort(err)
@@ -127,6 +130,9 @@ func (c *Conn) end(err error, reset bool) {
 	}
 	l := c.loop
 	c.reportSoon(err)
+	if c.layers&layerTLS != 0 && !reset {
+		c.lastAlert()
+	}
 	c.leave()
 	c.endRequest()
 	c.enter(phaseClosed)
@@ -137,6 +143,9 @@ func (c *Conn) end(err error, reset bool) {
 	}
 	c.releaseInput()
 	c.releaseOut()
+	if c.layers&layerTLS != 0 {
+		c.releaseTLS()
+	}
 	l.ended(c)
 }
 

@@ -28,6 +28,9 @@ func (c *Conn) leave() {
 	}
 	l.group.table.set(int(c.fd), nil)
 	l.meter.conns.Add(-1)
+	if c.layers&layerTLS != 0 {
+		c.leaveTLS()
+	}
 	if len(l.holders) > 0 {
 		l.Rank(c, 0)
 	}
@@ -86,6 +89,7 @@ func adoptMovedOnLoop(a, b any) {
 	}
 	l.current = nil
 	c.later()
+	c.receiveOn()
 }
 
 // adopt enters a connection into the table and the poller.
@@ -104,8 +108,14 @@ func (l *Loop) adopt(c *Conn) bool {
 	return c.phase != phaseClosed
 }
 
-func (l *Loop) newConn(fd int, tcp bool) *Conn {
-	c := &Conn{loop: l, fd: int32(fd), flags: connNoRead}
+func (l *Loop) newConn(fd int, tcp, secure bool) *Conn {
+	var c *Conn
+	if secure {
+		c = newSecureConn()
+	} else {
+		c = new(Conn)
+	}
+	c.loop, c.fd, c.flags = l, int32(fd), connNoRead
 	c.home.Store(int32(l.index))
 	if tcp {
 		c.flags |= connTCP
@@ -118,7 +128,9 @@ func (l *Loop) adoptNew(c *Conn) {
 	if !l.adopt(c) {
 		return
 	}
-	c.enter(phaseHead)
+	if c.enter(phaseHead); c.layers&layerTLS != 0 {
+		c.enter(phaseSecure)
+	}
 	if l.draining {
 		c.drain()
 	}
@@ -129,6 +141,8 @@ func (l *Loop) adoptNew(c *Conn) {
 func (c *Conn) drain() {
 	c.flags &^= connKeepAlive
 	switch c.phase {
+	case phaseSecure:
+		c.close(ErrClosed)
 	case phaseHead, phaseIdle:
 		if !c.unread() {
 			c.close(ErrClosed)

@@ -43,6 +43,7 @@ type Group struct {
 	log       *ratelog.Log // what peers bring about
 	handler   Handler
 	loops     []*Loop
+	secure    *tlsServer // nil without Config.TLS
 	lender    *lender    // lends connections to net/http; nil without Config.Fallback
 	addresses *addresses // nil without Config.PerAddress
 	memory    Memory
@@ -76,24 +77,28 @@ type Stats struct {
 	BadFrames        uint64 // WebSocket connections ended with 1002, 1007, 1008 or 1009
 	SlowConsumers    uint64 // connections ended with ErrSlowConsumer
 	CallbackPanics   uint64
-	Lent             int    // connections at net/http
-	RefusedFallback  uint64 // requests answered 503 because Config.MaxFallback were there
-	Yields           uint64 // times that a connection had more to do than its share of a turn
-	Floods           uint64 // connections ended by a limit of messages in a second
-	RefusedByAddress uint64 // connections and handshakes refused by Config.PerAddress
-	MemoryBytes      int64  // charged to Config.MaxMemory
-	Shed             uint64 // holders ended because Config.MaxMemory was spent
-
-	BytesIn     uint64      // that sockets have given, but those of connections at net/http
-	BytesOut    uint64      // that sockets have taken
-	ConnLimit   int         // Config.MaxConns
-	MemoryLimit int64       // Config.MaxMemory
-	Loops       []LoopStats // of each loop, by its Index
+	Lent             int         // connections at net/http
+	RefusedFallback  uint64      // requests answered 503 because Config.MaxFallback were there
+	Yields           uint64      // times that a connection had more to do than its share of a turn
+	Floods           uint64      // connections ended by a limit of messages in a second
+	RefusedByAddress uint64      // connections and handshakes refused by Config.PerAddress
+	MemoryBytes      int64       // charged to Config.MaxMemory
+	Shed             uint64      // holders ended because Config.MaxMemory was spent
+	BytesIn          uint64      // that sockets have given, but those of connections at net/http
+	BytesOut         uint64      // that sockets have taken
+	ConnLimit        int         // Config.MaxConns
+	MemoryLimit      int64       // Config.MaxMemory
+	Loops            []LoopStats // of each loop, by its Index
+	TLSHandshakes    uint64      // made
+	TLSKept          uint64      // of these, those that keep a tls.Conn: TLS 1.2, Config.PlainTLS
+	TLSFaults        uint64      // connections ended because their peer broke TLS, or no handshake could be agreed on
+	TLSWaits         uint64      // handshakes for which no place was free when they came
 }
 
 type counters struct {
 	accepted, acceptErrors, timeouts, badRequests, badFrames, slow, panics atomic.Uint64
 	refusedFallback, yields, floods, refusedByAddress, shed                atomic.Uint64
+	tls, keptTLS, badTLS, waitingTLS                                       atomic.Uint64
 	open                                                                   atomic.Int64
 }
 
@@ -151,6 +156,9 @@ func newGroup(cfg Config, h Handler) *Group {
 func (g *Group) begin() {
 	if g.cfg.PerAddress.enabled() {
 		g.addresses = &addresses{limits: g.cfg.PerAddress}
+	}
+	if g.cfg.TLS != nil {
+		g.secure = newTLSServer(&g.cfg)
 	}
 	if g.cfg.Fallback != nil {
 		g.lender = newLender(g)
@@ -255,6 +263,7 @@ func (g *Group) Stats() Stats {
 		SlowConsumers: s.slow.Load(), CallbackPanics: s.panics.Load(),
 		RefusedFallback: s.refusedFallback.Load(), Yields: s.yields.Load(), Floods: s.floods.Load(),
 		RefusedByAddress: s.refusedByAddress.Load(), MemoryBytes: g.memory.Used(), Shed: s.shed.Load(),
+		TLSHandshakes: s.tls.Load(), TLSKept: s.keptTLS.Load(), TLSFaults: s.badTLS.Load(), TLSWaits: s.waitingTLS.Load(),
 	}
 	stats.ConnLimit, stats.MemoryLimit = g.cfg.MaxConns, g.memory.max
 	for _, l := range g.loops {
@@ -272,6 +281,18 @@ func (g *Group) Stats() Stats {
 // Listen opens a listener ("tcp", "tcp4", "tcp6" or "unix") and serves it. It
 // returns the listener's address, with the port that the kernel chose for port 0.
 func (g *Group) Listen(network, address string) (net.Addr, error) {
+	return g.listen(network, address, false)
+}
+
+// ListenTLS is Listen for peers that speak TLS, by Config.TLS.
+func (g *Group) ListenTLS(network, address string) (net.Addr, error) {
+	if g.secure == nil {
+		return nil, errors.New("netpoll: ListenTLS needs Config.TLS")
+	}
+	return g.listen(network, address, true)
+}
+
+func (g *Group) listen(network, address string, secure bool) (net.Addr, error) {
 	ln, err := listen(network, address)
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: %w", err)
@@ -281,6 +302,7 @@ func (g *Group) Listen(network, address string) (net.Addr, error) {
 		_ = ln.Close()
 		return nil, fmt.Errorf("netpoll: listen %s %s: %w", network, address, err)
 	}
+	lis.secure = secure
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed.Load() || !g.loops[0].PostNow(startListenerOnLoop, lis, nil, 0) {

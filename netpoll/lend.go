@@ -255,6 +255,9 @@ func (ln *lender) Accept() (net.Conn, error) {
 				continue
 			}
 			h.Conn = conn
+			if h.c.layers&layerTLS != 0 {
+				h.Conn = h.c.lendTLS(conn)
+			}
 			return h, nil
 		case <-ln.done:
 			return nil, net.ErrClosed
@@ -359,6 +362,7 @@ func (ln *lender) serveHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
+	r.TLS = h.c.TLS()
 	ln.g.cfg.Fallback.ServeHTTP(w, r)
 	completed = true
 }
@@ -377,6 +381,7 @@ func returnLentOnLoop(a, _ any) {
 	if len(h.in) > 0 {
 		c.process(h.in)
 	}
+	c.receiveOn()
 	if l.draining && c.phase < phaseClosing {
 		c.drain()
 	}

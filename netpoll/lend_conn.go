@@ -407,7 +407,10 @@ func (h *lentConn) Close() error {
 	if was == lentServing && h.g.lender.cutting.Load() {
 		h.failed.Store(true)
 	}
-	fd, err := h.sys().TakeBack(h.Conn)
+	fd, err := h.sys().TakeBack(kernelConn(h.Conn))
+	if err == nil {
+		h.in = append(h.in, unlend(h.Conn)...)
+	}
 	h.g.lender.give(h)
 	switch {
 	case err != nil:

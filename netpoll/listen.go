@@ -23,6 +23,8 @@ type listener struct {
 	fd   int
 	tcp  bool
 
+	secure bool // its peers speak TLS
+
 	// Owned by loop 0.
 	on      bool
 	closed  bool
@@ -172,7 +174,7 @@ func (lis *listener) accept() (more bool) {
 				_ = unix.Close(fd) // there is no place, and none will come
 				continue
 			}
-			g.dealOut(fd, lis.tcp)
+			g.dealOut(fd, lis.tcp, lis.secure)
 		case syscall.EAGAIN:
 			lis.backoff = 0
 			return false
@@ -217,11 +219,11 @@ func acceptOnLoop(a, _ any) {
 func (lis *listener) Expire(*Timer) { lis.watch(true) }
 
 // dealOut gives a new connection to a loop.
-func (g *Group) dealOut(fd int, tcp bool) {
+func (g *Group) dealOut(fd int, tcp, secure bool) {
 	g.stats.accepted.Add(1)
 	g.stats.open.Add(1)
 	l := g.nextLoop()
-	c := l.newConn(fd, tcp)
+	c := l.newConn(fd, tcp, secure)
 	if l == g.loops[0] {
 		l.adoptNew(c)
 	} else if !l.Post(adoptOnLoop, c, nil, 0) {

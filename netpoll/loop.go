@@ -46,6 +46,7 @@ type Loop struct {
 	holders    map[Holder]int        // hold much memory, and how much; see Memory
 	addresses  map[*Conn]*address    // with Config.PerAddress only
 	inflated   map[*Conn]*inflateJob // messages that wait for Conn.Resume
+	tls        tlsLoop               // handshakes and ciphers
 	date       []byte                // a Date field
 	dateAt     int64                 // the second that it is for
 	reading    bool                  // the loop was late: sockets are read before deadlines end
@@ -65,6 +66,7 @@ type Loop struct {
 
 	// Any goroutine (atomic).
 	meter    meter
+	lookout  lookout
 	armed    atomic.Bool  // a turn is certain to come: Post need not wake the loop
 	waiting  atomic.Bool  // posted is not empty
 	heaviest atomic.Int64 // the largest holder, when memory was last spent

@@ -39,7 +39,7 @@ func (l *Loop) Deliver(writable bool, fds ...int) {
 func (l *Loop) Adopt(fd int) *Conn {
 	l.group.stats.accepted.Add(1)
 	l.group.stats.open.Add(1)
-	c := l.newConn(fd, false)
+	c := l.newConn(fd, false, false)
 	own := l.begin()
 	l.adoptNew(c)
 	l.end(own)

@@ -83,6 +83,19 @@ func (m *meter) lag(now int64) time.Duration {
 	return max(time.Duration(d), m.busy(now))
 }
 
+func (m *meter) wrote(n int) {
+	if n > 0 {
+		m.bytesOut.Add(uint64(n))
+	}
+}
+
+// writeTo is System.Write, counted.
+func (l *Loop) writeTo(fd int, b []byte) (int, error) {
+	n, err := l.sys.Write(fd, b)
+	l.meter.wrote(n)
+	return n, err
+}
+
 // busy is how long the batch under way has taken so far.
 func (m *meter) busy(now int64) time.Duration {
 	if began := m.began.Load(); began != 0 && now > began {

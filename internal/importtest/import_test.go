@@ -20,10 +20,11 @@ var allowed = map[string][]string{
 	"/proto/eio":         {},
 	"/proto/sio":         {},
 	"/proto/http1":       {},
+	"/proto/tls13":       {"golang.org/x/crypto/chacha20poly1305"},
 	"/proto/ws":          {"/internal/bytepool", "github.com/gobwas/ws", "github.com/klauspost/compress/flate"},
 	"/internal/bytepool": {"github.com/valyala/bytebufferpool"},
 	"/netpoll": {
-		"/internal/bytepool", "/internal/fifo", "/internal/ratelog", "/proto/http1", "/proto/ws",
+		"/internal/bytepool", "/internal/fifo", "/internal/ratelog", "/proto/http1", "/proto/tls13", "/proto/ws",
 		"github.com/panjf2000/gnet/v2/pkg/errors", "github.com/panjf2000/gnet/v2/pkg/netpoll",
 		"github.com/valyala/bytebufferpool", "golang.org/x/sys/unix",
 		"/internal/goroutine",
