@@ -45,6 +45,7 @@ type Collector struct {
 	descs                       []*prom.Desc // each once
 	namespaces, sockets, rooms  *prom.Desc
 	recovered, missed, awaiting *prom.Desc
+	live, ready                 *prom.Desc
 	handlers                    *handlers
 	maxNamespaces               int
 
@@ -71,6 +72,8 @@ func NewCollector(srv *sockeye.Server, opts Options) *Collector {
 		recovered:  desc("recovered_total", "Sockets that came back as themselves (Config.Recovery).", "namespace"),
 		missed:     desc("recovery_missed_total", "Sockets that asked to come back, and were not known any more.", "namespace"),
 		awaiting:   desc("recovery_sockets", "Sockets that have gone and may come back.", "namespace"),
+		live:       desc("live", "Whether all event loops turn: Server.Health, as Healthz answers."),
+		ready:      desc("ready", "Whether new peers may come: Server.Health, as Readyz answers."),
 		handlers:   newHandlers(opts, constant),
 
 		maxNamespaces: cmp.Or(opts.MaxNamespaces, 20),
@@ -80,7 +83,7 @@ func NewCollector(srv *sockeye.Server, opts Options) *Collector {
 			c.descs = append(c.descs, r.desc)
 		}
 	}
-	c.descs = append(c.descs, c.namespaces, c.sockets, c.rooms, c.recovered, c.missed, c.awaiting)
+	c.descs = append(c.descs, c.namespaces, c.sockets, c.rooms, c.recovered, c.missed, c.awaiting, c.live, c.ready)
 	return c
 }
 
@@ -100,8 +103,18 @@ func (c *Collector) Collect(ch chan<- prom.Metric) {
 	for i := range c.readers {
 		c.readers[i].read(v, ch)
 	}
+	h := c.srv.Health()
+	ch <- prom.MustNewConstMetric(c.live, gauge, zeroOrOne(h.Live))
+	ch <- prom.MustNewConstMetric(c.ready, gauge, zeroOrOne(h.Ready))
 	c.collectNamespaces(ch)
 	c.handlers.time.Collect(ch)
+}
+
+func zeroOrOne(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // crowd is what namespaces of one label have.

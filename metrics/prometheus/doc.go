@@ -9,6 +9,7 @@
 // in rows.go; a Collector reads Stats once for each scrape.
 //
 //	Stats() ──> rows ────────────────┐
+//	Health() ──> live, ready ────────┤
 //	Namespaces() ──> sockets, rooms ─┼─> Collect ──> a scrape
 //	UseEvents ──> histogram ─────────┘
 //

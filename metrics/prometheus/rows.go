@@ -46,6 +46,10 @@ var rows = []row{
 	{field: "Net.SlowConsumers", kind: counter, name: "slow_consumers_total", help: "Peers ended because they read too slowly.", label: "transport", value: "websocket"},
 	{field: "Engine.SlowConsumers", kind: counter, name: "slow_consumers_total", help: "Peers ended because they read too slowly.", label: "transport", value: "polling"},
 	{field: "Net.Floods", kind: counter, name: "floods_total", help: "Connections ended by a limit of messages in a second."},
+	{field: "Net.TLSHandshakes", kind: counter, name: "tls_handshakes_total", help: "TLS handshakes made."},
+	{field: "Net.TLSKept", kind: counter, name: "tls_kept_total", help: "TLS connections that keep more than the others: of TLS 1.2, and with Config.PlainTLS."},
+	{field: "Net.TLSFaults", kind: counter, name: "tls_faults_total", help: "Connections ended because their peer broke TLS, or no handshake could be agreed on."},
+	{field: "Net.TLSWaits", kind: counter, name: "tls_handshakes_delayed_total", help: "TLS handshakes for which no place was free when they came."},
 
 	// Sessions.
 	{field: "Engine.PollingSessions", kind: gauge, name: "sessions", help: "Open sessions, by transport.", label: "transport", value: "polling"},
