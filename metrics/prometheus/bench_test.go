@@ -55,6 +55,21 @@ func BenchmarkScrape(b *testing.B) {
 	}
 }
 
+// BenchmarkMeasured is what measuring adds to an event, without the event.
+func BenchmarkMeasured(b *testing.B) {
+	srv := sockeyetest.NewServer(b, sockeye.Config{})
+	m := NewCollector(srv.Server, Options{})
+	srv.On("e", func() {})
+	srv.UseEvents(func(ctx context.Context, e *sockeye.Event, _ func(context.Context) error) error {
+		b.ReportAllocs()
+		for b.Loop() {
+			_ = m.Events(ctx, e, func(context.Context) error { return nil })
+		}
+		return nil
+	})
+	srv.Connect(b, sockeyetest.Options{}).Emit("e")
+}
+
 // BenchmarkEvents is the round trip of an event on the loopback: without a middleware,
 // with one that only calls next, and measured.
 func BenchmarkEvents(b *testing.B) {

@@ -140,6 +140,9 @@ func walk(n parser.Expr, function string, all map[string]series, used map[string
 		if err != nil {
 			return nil, err
 		}
+		if n.Op.IsComparisonOperator() && len(right) == 0 {
+			return left, nil // with a number
+		}
 		if !slices.Equal(left, right) {
 			return nil, fmt.Errorf("%s: nothing of %v matches %v", n, left, right)
 		}
@@ -225,6 +228,26 @@ func TestExpressions(t *testing.T) {
 		if !used[s.family] {
 			t.Errorf("%s is exported, and in no panel", name)
 		}
+	}
+}
+
+// TestAlerts: the expressions of the documentation.
+func TestAlerts(t *testing.T) {
+	b, err := os.ReadFile("../../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, n := exported(t), 0
+	selector := regexp.MustCompile(`\bsockeye_\w+`)
+	for _, m := range regexp.MustCompile("(?m)^\\| `(.*?sockeye_.*?)` \\|").FindAllStringSubmatch(string(b), -1) {
+		n++
+		expr := selector.ReplaceAllString(m[1], `$0{job="a", instance="b"}`)
+		if _, err := check(expr, all, map[string]bool{}); err != nil {
+			t.Errorf("%s: %v", m[1], err)
+		}
+	}
+	if n < 6 {
+		t.Errorf("only %d expressions", n)
 	}
 }
 
