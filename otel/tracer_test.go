@@ -186,7 +186,7 @@ func TestRefused(t *testing.T) {
 	}{
 		"AllowRequest": {sockeye.Config{AllowRequest: func(*sockeye.Request) error { return errors.New("no") }}, "403", codes.Unset},
 		"middleware": {sockeye.Config{Middleware: func(http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "later", 503) })
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "later", http.StatusServiceUnavailable) })
 		}}, "503", codes.Error},
 		"panic":  {sockeye.Config{AllowRequest: func(*sockeye.Request) error { panic("on purpose") }}, "403", codes.Error},
 		"Goexit": {sockeye.Config{AllowRequest: func(*sockeye.Request) error { runtime.Goexit(); return nil }}, "403", codes.Error},
