@@ -29,7 +29,7 @@ func (s *Socket) handleEvent(p sio.Packet, data []byte, attachments [][]byte) {
 	}
 	if err != nil {
 		srv.tellViolation(s.engineSession(), err)
-		s.engineSession().Close(ForcedClose)
+		s.engineSession().CloseFor(ForcedClose, CauseViolation, err.Error())
 		return
 	}
 	s.count(tallyEventsIn)

@@ -43,7 +43,7 @@ func (t *connectTimer) Expire(*netpoll.Timer) {
 	l.stopTimer()
 	l.srv.stats.connectTimeouts.Add(1)
 	l.srv.tell(l.session, "ConnectTimeout", "sockeye: a session is ended, it has joined no namespace within ConnectTimeout")
-	l.session.CloseNow(ForcedServerClose)
+	l.session.CloseNowFor(ForcedServerClose, CauseNotJoined, "the peer has joined no namespace within ConnectTimeout")
 }
 
 // handleConnect begins a connection to a namespace; the mailbox's goroutine
@@ -194,7 +194,7 @@ func (l *link) refuse(s *Socket, err error) {
 		return
 	}
 	l.end(s.ns.name) // first, as in disconnect
-	if !l.remove(s, ServerNamespaceDisconnect, refused) {
+	if !l.remove(s, l.session.Describe(ServerNamespaceDisconnect, CauseRefused, "a middleware or OnConnect has refused it"), refused) {
 		return
 	}
 	l.srv.stats.refused[refusedByApplication].Add(1)

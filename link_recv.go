@@ -54,7 +54,7 @@ func (l *link) handlePacket(data []byte) error {
 			return errUnexpected
 		}
 		if s != nil {
-			l.remove(s, ClientNamespaceDisconnect, ended)
+			l.remove(s, l.session.Describe(ClientNamespaceDisconnect, CausePeerLeft, "the peer has left the namespace"), ended)
 		}
 	case sio.Event:
 		switch {

@@ -601,7 +601,7 @@ func (h *history) enter(s *Socket) {
 	who.rights = who.saved.rights
 	s.ns.rooms.JoinNow(&s.member, who.saved.rooms...)
 	if !h.collect(who.saved) { // MaxBytes have been sent while middlewares were asked
-		s.engineSession().Close(ForcedClose)
+		s.engineSession().CloseFor(ForcedClose, CauseMemory, "Recovery.MaxBytes are spent: what the peer has missed is no longer kept")
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"sync/atomic"
+
+	"github.com/sockeye-io/sockeye/engine"
 )
 
 // Stats are counters of a server since its start, and, where it is said, present values;
@@ -37,8 +39,9 @@ type Stats struct {
 	// "AUTH_TOO_LARGE", and "APPLICATION" for middlewares and OnConnect.
 	RefusedNamespacesBy map[string]uint64
 
-	Connects       uint64            // sockets that OnConnect has let in
-	DisconnectedBy map[Reason]uint64 // sockets that OnConnect had let in, and that have gone, by OnDisconnect's reason
+	Connects        uint64            // sockets that OnConnect has let in
+	DisconnectedBy  map[Reason]uint64 // sockets that OnConnect had let in, and that have gone, by OnDisconnect's reason
+	DisconnectedFor map[Cause]uint64  // the same, by cause
 }
 
 type counters struct {
@@ -47,6 +50,7 @@ type counters struct {
 
 	refused      [len(refusalNames)]atomic.Uint64
 	disconnected [len(reasons)]atomic.Uint64
+	causes       [16]atomic.Uint64 // by their places in engine.Causes
 }
 
 // What is counted on behalf of loops.
@@ -78,9 +82,12 @@ var reasons = [...]Reason{
 }
 
 // countDisconnect counts a socket that has gone.
-func (c *counters) countDisconnect(r Reason) {
-	if i := slices.Index(reasons[:], r); i >= 0 {
+func (c *counters) countDisconnect(how *Disconnect) {
+	if i := slices.Index(reasons[:], how.Reason); i >= 0 {
 		c.disconnected[i].Add(1)
+	}
+	if i := slices.Index(engine.Causes, how.Cause); i >= 0 {
+		c.causes[i].Add(1)
 	}
 }
 
@@ -96,7 +103,7 @@ func (srv *Server) Stats() Stats {
 		VolatileDropped: c.dropped.Load(), Workers: srv.pool.Running(), ActiveSockets: int(srv.active.Load()), PausedForMailbox: c.paused.Load(),
 		IgnoredPackets: c.ignored.Load(), EmitTimeouts: c.emitTimeouts.Load(),
 		ConnectTimeouts: c.connectTimeouts.Load(), FilteredEvents: c.filtered.Load(), Connects: c.connects.Load(),
-		RefusedNamespacesBy: map[string]uint64{}, DisconnectedBy: map[Reason]uint64{},
+		RefusedNamespacesBy: map[string]uint64{}, DisconnectedBy: map[Reason]uint64{}, DisconnectedFor: map[Cause]uint64{},
 	}
 	for i, name := range refusalNames {
 		n := c.refused[i].Load()
@@ -105,6 +112,9 @@ func (srv *Server) Stats() Stats {
 	}
 	for i, r := range reasons {
 		s.DisconnectedBy[r] = c.disconnected[i].Load()
+	}
+	for i, cause := range engine.Causes {
+		s.DisconnectedFor[cause] = c.causes[i].Load()
 	}
 	return s
 }

@@ -59,6 +59,8 @@ type Engine struct {
 	refused map[string]*atomic.Uint64 // by reason; immutable after New
 
 	warned warned
+
+	cutPolls, cutSockets cutAges
 }
 
 // Stats are counters of an engine since its start.

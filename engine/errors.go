@@ -124,6 +124,9 @@ type Refusal struct {
 
 // why tells this side what was not right with a request.
 func (e *protocolError) why(r *http1.Request, q query) string {
+	if (e == errMismatch || e == errHandshake) && string(q.transport) == "websocket" && !r.UpgradeWebSocket {
+		return "a WebSocket request without its Upgrade and Connection fields: a proxy in front has dropped them"
+	}
 	switch e {
 	case errTransport:
 		return fmt.Sprintf("transport %q is unknown, or not in Config.Transports", q.transport)

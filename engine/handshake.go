@@ -122,6 +122,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 	e.stats.opened.Add(1)
 	s.state = sessionOpen
 	s.count(s.transport.column(), 1)
+	s.lastIn = s.stamp()
 	open := openPacket(e, s.ID(), upgrades)
 	s.send(open)
 	open.Release()

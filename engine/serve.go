@@ -40,6 +40,9 @@ func (e *Engine) serveSession(c *netpoll.Conn, r *http1.Request, q query, websoc
 	switch {
 	case s == nil:
 		e.refuse(c, r, errSession)
+	case websocket && !r.UpgradeWebSocket:
+		s.loop.PostNow(strippedOnLoop, s, nil, 0)
+		e.refuse(c, r, errMismatch)
 	case websocket != r.UpgradeWebSocket || !s.speaks(q.eio):
 		e.refuse(c, r, errMismatch)
 	case s.loop != c.Loop():

@@ -21,7 +21,7 @@ func (k transportKind) column() int {
 
 // countQueued counts a change of what is published of a session's queue.
 func (s *Session) countQueued(was, now uint32) {
-	s.count(tallyQueued, int(now&^queuedFull)-int(was&^queuedFull))
+	s.count(tallyQueued, int(now&queuedUnits)-int(was&queuedUnits))
 	if full := int(now>>31) - int(was>>31); full != 0 {
 		s.count(tallyFull, full)
 	}
