@@ -68,6 +68,7 @@ var rows = []row{
 	{field: "Connects", kind: counter, name: "connects_total", help: "Sockets let in."},
 	{field: "RefusedNamespacesBy", kind: counter, name: "connects_refused_total", help: "Connects to a namespace that were answered with an error, by reason.", label: "reason"},
 	{field: "DisconnectedBy", kind: counter, name: "disconnects_total", help: "Sockets that have gone, by reason.", label: "reason"},
+	{field: "DisconnectedFor", kind: counter, name: "disconnect_causes_total", help: "Sockets that have gone, by cause: more closely than the reason that the protocol has.", label: "cause"},
 	{field: "ConnectTimeouts", kind: counter, name: "connect_timeouts_total", help: "Sessions ended because they joined no namespace in time."},
 	{field: "ProtocolErrors", kind: counter, name: "protocol_errors_total", help: "Sessions ended because their peer broke the protocol."},
 
