@@ -17,6 +17,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 	"github.com/sockeye-io/sockeye/sockeyetest"
 )
 
@@ -267,11 +268,13 @@ func TestNamespaces(t *testing.T) {
 
 // TestShutdown scrapes all the time while a server starts, works and ends.
 func TestShutdown(t *testing.T) {
-	srv, err := sockeye.New(sockeye.Config{Loops: 2})
+	srv, err := sockeye.New(sockeye.Config{Loops: 2, CloseTimeout: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := NewCollector(srv, Options{})
+	srv.UseEvents(c.Events)
+	srv.On("say", func(s *sockeye.Socket, room string) error { return s.Join(room) })
 	reg := prom.NewPedanticRegistry()
 	reg.MustRegister(c)
 	stop := make(chan struct{})
@@ -291,17 +294,26 @@ func TestShutdown(t *testing.T) {
 			}
 		})
 	}
-	if _, err := srv.Listen("tcp", "127.0.0.1:0"); err != nil {
+	addr, err := srv.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
+	}
+	for i := range 10 {
+		w := wiretest.Connect(t, addr.String())
+		w.Write(fmt.Sprintf(`420["say","room %d"]`, i))
+		w.Expect(`430[]`)
+	}
+	if got := gather(t, c)[`sockeye_rooms{namespace="/"}`]; got != 10 {
+		t.Errorf("%v rooms", got)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
-	if _, err := reg.Gather(); err != nil {
-		t.Errorf("after Shutdown: %v", err)
-	}
+	values(gather(t, c)).expect(t, map[string]float64{
+		"sockeye_ready": 0, "sockeye_connections": 0, `sockeye_sockets{namespace="/"}`: 0, `sockeye_disconnects_total{reason="server shutting down"}`: 10,
+	})
 	close(stop)
 	scrapers.Wait()
 }
