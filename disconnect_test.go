@@ -14,6 +14,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/seam"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 )
@@ -144,6 +145,16 @@ func (w peerWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// otherEngine takes larger messages than the server's.
+func otherEngine(t *testing.T) *Engine {
+	t.Helper()
+	e, err := engine.New(engine.Config{Path: "/other/"}, (*sessionHandler)(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 // TestDisconnectsAreExplained stages what ends connections; each is named rightly, to
 // OnDisconnect, to the log, to Stats and as the cause of the socket's context.
 func TestDisconnectsAreExplained(t *testing.T) {
@@ -161,11 +172,13 @@ func TestDisconnectsAreExplained(t *testing.T) {
 	}{
 		{"the peer closes", Config{}, func(st *stage) int {
 			p := st.webSocket()
+			st.net.Advance(2 * time.Second)
+			p.Write(maskedFrame(ws.OpText, `42["e"]`))
 			st.net.Advance(3 * time.Second)
 			p.Write(maskedFrame(ws.OpClose, "\x03\xe8"))
 			return 1
-		}, TransportClose, CausePeerClosed, peer, []string{"close frame, code 1000", "next ping due in 22s", "last in 3s ago", "websocket", "0 bytes queued"}, func(d *Disconnect) bool {
-			return d.LastIn == 3*time.Second && d.LastOut == 3*time.Second && !d.AwaitingPong && d.Overdue == -22*time.Second && d.Transport == "websocket" && d.Signs == nil
+		}, TransportClose, CausePeerClosed, peer, []string{"close frame, code 1000", "next ping due in 20s", "last in 3s ago", "last out 5s ago", "websocket", "0 bytes queued"}, func(d *Disconnect) bool {
+			return d.LastIn == 3*time.Second && d.LastOut == 5*time.Second && !d.AwaitingPong && d.Overdue == -20*time.Second && d.Transport == "websocket" && d.Signs == nil
 		}},
 		{"the peer, which polls, closes", Config{}, func(st *stage) int {
 			p := st.polling()
@@ -234,6 +247,18 @@ func TestDisconnectsAreExplained(t *testing.T) {
 			}
 			return 3
 		}, TransportClose, CauseProxyTimeout, network, []string{"a WebSocket on which nothing passes was cut after 1m0s, as 3 of the last 3"}, nil},
+		{"many are cut at one moment", Config{PingInterval: 2 * time.Minute}, func(st *stage) int {
+			var all []*netpolltest.Peer
+			for range 10 {
+				all = append(all, st.webSocket())
+			}
+			st.net.Advance(60 * time.Second)
+			for i, p := range all {
+				p.Close()
+				st.over(i + 1)
+			}
+			return 10
+		}, TransportClose, CausePeerClosed, peer, nil, nil},
 		{"a proxy drops the Upgrade field", Config{}, func(st *stage) int {
 			p := st.polling()
 			if got := p.answer(p.send("GET", "transport=websocket", "")); !strings.Contains(got, "400 Bad Request") {
@@ -260,6 +285,10 @@ func TestDisconnectsAreExplained(t *testing.T) {
 			return 1
 		}, ServerNamespaceDisconnect, CauseServer, server, []string{"Disconnect or CloseSession was called"}, nil},
 		{"a message is too large", Config{MaxPayload: 1000}, func(st *stage) int {
+			st.webSocket().Write(maskedFrame(ws.OpText, `42["`+large+`"]`))
+			return 1
+		}, TransportError, CauseTooLarge, peer, []string{"larger than MaxPayload"}, nil},
+		{"a message is too large here, though not for another engine", Config{MaxPayload: 1000, Engines: []*Engine{otherEngine(t)}}, func(st *stage) int {
 			st.webSocket().Write(maskedFrame(ws.OpText, `42["`+large+`"]`))
 			return 1
 		}, TransportError, CauseTooLarge, peer, []string{"larger than MaxPayload"}, nil},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -76,6 +77,16 @@ func TestEachCounterIsExplained(t *testing.T) {
 			if name := f.Name; name != "Net" && name != "Engine" && !strings.Contains(text, "`"+name+"`") && !strings.Contains(text, "."+name+"`") {
 				t.Errorf("operations.md does not explain %T.%s", v, name)
 			}
+		}
+	}
+}
+
+// TestEachCauseIsExplained, in a row of troubleshooting.md.
+func TestEachCauseIsExplained(t *testing.T) {
+	text := texts(t)["troubleshooting.md"]
+	for _, c := range engine.Causes {
+		if !strings.Contains(text, "\n| `"+string(c)+"` | "+c.By()+" |") {
+			t.Errorf("troubleshooting.md does not explain %q, by the %s", c, c.By())
 		}
 	}
 }

@@ -16,6 +16,7 @@ type cutAges struct {
 	mu   sync.Mutex
 	ages [8]time.Duration // a ring; 0 for none
 	next int
+	last time.Duration // when the latest of them was noted
 }
 
 const (
@@ -24,12 +25,16 @@ const (
 	cutsSpread = time.Second
 )
 
-// cut notes the age, and tells how many of the latest, of so many, were like it.
-func (a *cutAges) cut(age time.Duration) (alike, of int) {
+// cut notes the age, and tells how many of the latest, of so many, were like it. Of
+// those that are cut at one moment it notes one: it is no timeout that they share.
+func (a *cutAges) cut(now, age time.Duration) (alike, of int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.ages[a.next] = age
-	a.next = (a.next + 1) % len(a.ages)
+	if a.last == 0 || now-a.last > cutsSpread {
+		a.last = now
+		a.ages[a.next] = age
+		a.next = (a.next + 1) % len(a.ages)
+	}
 	for _, other := range a.ages {
 		if other == 0 {
 			continue
@@ -44,11 +49,11 @@ func (a *cutAges) cut(age time.Duration) (alike, of int) {
 
 // blameProxy looks whether a connection that was cut without a word has the age at which
 // others were cut.
-func (a *cutAges) blameProxy(e *ending, what string, age time.Duration) {
+func (a *cutAges) blameProxy(e *ending, what string, now, age time.Duration) {
 	if e.cause != CausePeerClosed && e.cause != CauseReset || age < minCutAge {
 		return
 	}
-	if alike, of := a.cut(age); alike >= cutsAlike && 2*alike > of {
+	if alike, of := a.cut(now, age); alike >= cutsAlike && 2*alike > of {
 		e.cause = CauseProxyTimeout
 		e.why = fmt.Sprintf("%s was cut after %v, as %d of the last %d: a proxy's timeout, which must be longer than PingInterval and PingTimeout together", what, age.Round(time.Second), alike, of)
 	}

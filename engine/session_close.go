@@ -179,7 +179,7 @@ func (s *Session) connClosed(c *netpoll.Conn, err error) {
 			s.tellClosed(e.reason, "its WebSocket failed") // netpoll tells why
 		}
 		if !isCloseFrame(err) {
-			s.engine.cutSockets.blameProxy(&e, "a WebSocket on which nothing passes", min(s.since(s.lastIn), s.since(s.lastOut)))
+			s.engine.cutSockets.blameProxy(&e, "a WebSocket on which nothing passes", s.loop.Now(), min(s.since(s.lastIn), s.since(s.lastOut)))
 		}
 		s.lost(e)
 	case s.conn == c:
@@ -187,7 +187,7 @@ func (s *Session) connClosed(c *netpoll.Conn, err error) {
 		s.tellClosed(TransportError, pollCut)
 		e := endingOf(err)
 		e.reason, e.why = TransportError, pollCut+": "+e.why
-		s.engine.cutPolls.blameProxy(&e, "a poll that waits", s.since(s.poll.polled))
+		s.engine.cutPolls.blameProxy(&e, "a poll that waits", s.loop.Now(), s.since(s.poll.polled))
 		s.lost(e)
 	case s.poll != nil && (s.poll.posting == c || s.poll.post != nil && s.poll.post.conn == c):
 		if s.poll.posting == c {

@@ -35,14 +35,15 @@ var allowed = map[string][]string{
 	"/internal/lend":       {"/internal/goroutine"},
 	"/internal/fifo":       {},
 	"/internal/ratelog":    {},
+	"/internal/tally":      {},
 	"/internal/seam":       {"/internal/lend", "/netpoll"},
-	"/engine":              {"/internal/idtable", "/internal/ratelog", "/proto/eio", "/proto/http1", "/proto/ws", "/netpoll"},
+	"/engine":              {"/internal/idtable", "/internal/ratelog", "/internal/tally", "/proto/eio", "/proto/http1", "/proto/ws", "/netpoll"},
 	"/broadcast":           {"/engine", "/internal/goroutine", "/internal/idtable", "/proto/sio", "/netpoll"},
 	"/docs":                {},
 	"/client":              {"/internal/arguments", "/internal/fifo", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"/sockeyetest":         {"", "/internal/seam", "/internal/arguments", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"/internal/arguments":  {"/proto/sio"},
-	"":                     {"/broadcast", "/engine", "/internal/arguments", "/internal/goroutine", "/internal/lend", "/internal/fifo", "/internal/ratelog", "/internal/seam", "/proto/sio", "/proto/ws", "/netpoll", "github.com/valyala/bytebufferpool"},
+	"":                     {"/broadcast", "/engine", "/internal/arguments", "/internal/goroutine", "/internal/lend", "/internal/fifo", "/internal/ratelog", "/internal/seam", "/internal/tally", "/proto/sio", "/proto/ws", "/netpoll", "github.com/valyala/bytebufferpool"},
 }
 
 func TestLayering(t *testing.T) {
