@@ -61,6 +61,7 @@ func everything(s *sockeye.Socket) {
 	_ = ns.Emit("e")
 	_ = ns.Send("m")
 	_, _, _, _, _ = ns.Len(), ns.Sockets(), ns.Socket(s.ID()), ns.Name(), ns.RecoveryStats()
+	_, _, _ = ns.RoomCount(), ns.Dynamic(), srv.Namespaces()
 	ns.CloseRoom(room)
 	_, _ = srv.Stats(), srv.Path()
 	_ = srv.Of("/made").Len()

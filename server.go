@@ -132,6 +132,9 @@ func (srv *Server) Of(name string) *Namespace {
 	return ns
 }
 
+// Namespaces are those that exist at present, in no order.
+func (srv *Server) Namespaces() []*Namespace { return srv.all() }
+
 // OnNamespace adds what is called for each namespace that is made later. It
 // must not block: a child is made on an event loop. What it returns takes it away.
 func (srv *Server) OnNamespace(f func(ns *Namespace)) (remove func()) {

@@ -79,6 +79,8 @@ type Stats struct {
 	ForeignOrigins  uint64 // requests refused for their origin; Refused has them, too
 	Panics          uint64 // of the user's functions: Middleware, AllowRequest, AllowOrigin, GenerateID, Headers, OnRefused
 
+	Deciding int // handshakes that are in Middleware or AllowRequest, now
+
 	RefusedSessions uint64 // handshakes answered 503: MaxSessions, MaxPendingSessions, MaxDeciding, memory, closing; or 429: netpoll.Config.PerAddress
 
 	// RefusedBy has Refused and RefusedSessions by their reasons: the names of
@@ -164,7 +166,7 @@ func (e *Engine) Stats() Stats {
 		PingTimeouts: s.pingTimeouts.Load(), ParseErrors: s.parseErrors.Load(), SlowConsumers: s.slow.Load(),
 		RefusedSessions: s.refusedSessions.Load(), TransportErrors: s.transportErrors.Load(), TooLarge: s.tooLarge.Load(),
 		FailedUpgrades: s.failedUpgrades.Load(), ForeignOrigins: s.foreign.Load(), Panics: s.panics.Load(),
-		RefusedBy: map[string]uint64{},
+		Deciding: len(e.deciding), RefusedBy: map[string]uint64{},
 	}
 	for name, n := range e.refused {
 		stats.RefusedBy[name] = n.Load()
