@@ -198,15 +198,13 @@ func (l *life) in(what string, f func(l *life)) {
 }
 
 func (w *world) middleware(s *sockeye.Socket) error {
-	var auth struct{ Nonce, Wish string }
-	_ = s.Auth(&auth)
-	l := w.enter(s, auth.Nonce)
+	l, wish := w.enter(s)
 	var err error
 	l.in("middleware", func(l *life) {
 		l.asked = true
 		w.ledger.joining(l.peer, all)
 		w.schedule.maybe()
-		switch auth.Wish {
+		switch wish {
 		case "refused":
 			err = &sockeye.ConnectError{Message: "refused", Data: 1}
 		case "failed":
@@ -225,14 +223,17 @@ func (w *world) middleware(s *sockeye.Socket) error {
 	return err
 }
 
-// enter makes the record of a Socket that is seen for the first time: by a
-// middleware, or, if it has been recovered, in OnConnect.
-func (w *world) enter(s *sockeye.Socket, nonce string) *life {
+// enter makes the record of a Socket that is seen for the first time, by a
+// middleware, or, if it has been recovered, in OnConnect; and tells what its peer
+// wishes.
+func (w *world) enter(s *sockeye.Socket) (_ *life, wish string) {
+	var auth struct{ Nonce, Wish string }
+	_ = s.Auth(&auth)
 	l := w.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if x := l.lives[s]; x != nil {
-		return x
+		return x, auth.Wish
 	}
 	key := s.Namespace().Name() + " " + s.ID()
 	p := l.peers[key]
@@ -243,19 +244,17 @@ func (w *world) enter(s *sockeye.Socket, nonce string) *life {
 		w.fault("identity", "a new socket has the ID of p%d", p.name)
 	}
 	p.lives++
-	x := &life{w: w, s: s, name: len(l.lives), peer: p, nonce: nonce}
+	x := &life{w: w, s: s, name: len(l.lives), peer: p, nonce: auth.Nonce}
 	p.last = x
 	x.stream = w.newStream()
 	x.rng = rand.New(rand.NewPCG(w.seed, 1<<32|uint64(x.name)))
 	l.lives[s] = x
 	w.lives = append(w.lives, x)
-	return x
+	return x, auth.Wish
 }
 
 func (w *world) onConnect(s *sockeye.Socket) error {
-	var auth struct{ Nonce, Wish string }
-	_ = s.Auth(&auth)
-	l := w.enter(s, auth.Nonce)
+	l, wish := w.enter(s)
 	var err error
 	l.in("connect", func(l *life) {
 		if l.accepted || l.connections+l.disconnects > 0 {
@@ -267,7 +266,7 @@ func (w *world) onConnect(s *sockeye.Socket) error {
 			w.ledger.joined(l.peer, all)
 		}
 		w.schedule.maybe()
-		switch auth.Wish {
+		switch wish {
 		case "refused late":
 			w.refused(l)
 			err = &sockeye.ConnectError{Message: "refused"}
@@ -544,10 +543,9 @@ func (p patience) Err() error {
 	return p.Context.Err()
 }
 
-func (a *actor) context() (context.Context, context.CancelFunc, time.Duration) {
-	d := time.Duration(1 + a.rng.Int64N(int64(3*time.Second)))
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	return patience{ctx, a.w}, cancel, d
+func (a *actor) context() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+a.rng.Int64N(int64(3*time.Second))))
+	return patience{ctx, a.w}, cancel
 }
 
 func (a *actor) emit(l *life, kind int) {
@@ -559,38 +557,30 @@ func (a *actor) emit(l *life, kind int) {
 		w.ledger.mu.Unlock()
 	}
 	p := a.payload(e)
-	began := time.Now()
-	limit := w.cfg.emitTimeout
 	var err error
 	switch kind % 5 {
 	case 0:
 		e.volatile = true
 		err = s.Volatile().Emit("m", e.id, p)
 	case 1:
-		ctx, cancel, d := a.context()
-		limit = min(limit, d)
+		ctx, cancel := a.context()
 		err = s.WithContext(ctx).Emit("m", e.id, p)
 		cancel()
 	case 2:
-		limit = time.Second
-		err = s.Compress(false).Timeout(limit).Emit("m", e.id, p)
+		err = s.Compress(false).Timeout(time.Second).Emit("m", e.id, p)
 	default:
 		err = s.Emit("m", e.id, p)
 	}
-	a.within("Emit", began, limit, err)
+	a.waitsNot("Emit", err)
 	w.ledger.end(e, err)
 	a.after("Emit", e, err)
 }
 
-// within checks that a call has not taken longer than it said.
-func (a *actor) within(what string, began time.Time, limit time.Duration, err error) {
-	if f := a.w.schedule.current(); f == nil {
-		if errors.Is(err, sockeye.ErrQueueFull) {
-			a.w.fault("time", "%s has waited on a loop", what)
-		}
+// waitsNot checks that a call has not waited on a loop.
+func (a *actor) waitsNot(what string, err error) {
+	if a.w.schedule.current() == nil && errors.Is(err, sockeye.ErrQueueFull) {
+		a.w.fault("time", "%s has waited on a loop", what)
 	}
-	_ = limit
-	_ = began
 }
 
 func (a *actor) after(what string, e *entry, err error) {
@@ -599,7 +589,7 @@ func (a *actor) after(what string, e *entry, err error) {
 }
 
 // target addresses some rooms of a namespace.
-func (a *actor) target(l *life, kind int) (sockeye.Operator, address) {
+func (a *actor) target(l *life) (sockeye.Operator, address) {
 	ns := a.w.srv.Of(l.peer.ns)
 	op, to := ns.All(), address{ns: l.peer.ns}
 	if a.rng.IntN(3) == 0 && l.s.Connected() {
@@ -621,7 +611,7 @@ func (a *actor) target(l *life, kind int) (sockeye.Operator, address) {
 
 func (a *actor) broadcast(l *life, kind int) {
 	w := a.w
-	op, to := a.target(l, kind)
+	op, to := a.target(l)
 	if kind == 25 { // to all children, whichever there are by then
 		op, to = w.parent.To(ownRooms[0]), address{ns: children, rooms: ownRooms[:1]}
 	}
@@ -691,15 +681,11 @@ func (a *actor) call(l *life) {
 	e := a.question("Call", address{ns: l.peer.ns, only: l.peer})
 	w.ledger.ask(e, l, true)
 	ctx, cancel := context.Background(), func() {}
-	limit := w.cfg.ackTimeout + w.cfg.emitTimeout
 	if a.rng.IntN(2) == 0 {
-		var d time.Duration
-		ctx, cancel, d = a.context()
-		limit = d
+		ctx, cancel = a.context()
 	}
-	began := time.Now()
 	args, err := l.s.Call(ctx, "ask", e.id, a.payload(e))
-	a.within("Call", began, limit, err)
+	a.waitsNot("Call", err)
 	cancel()
 	w.ledger.answered(e)
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -723,10 +709,9 @@ func (a *actor) question(what string, to address) *entry {
 
 // sent is the error of a call that has sent nothing.
 func sent(err error) error {
-	for _, target := range []error{sockeye.ErrConnecting, sockeye.ErrWouldBlock, sockeye.ErrTooManyAcks, sockeye.ErrQueueFull} {
-		if errors.Is(err, target) {
-			return err
-		}
+	nothing := []error{sockeye.ErrConnecting, sockeye.ErrWouldBlock, sockeye.ErrTooManyAcks, sockeye.ErrQueueFull}
+	if slices.ContainsFunc(nothing, func(target error) bool { return errors.Is(err, target) }) {
+		return err
 	}
 	return nil
 }
@@ -743,12 +728,11 @@ func (a *actor) emitWithAck(l *life) {
 			a.checkAnswer(e, l, args)
 		}
 	}
-	var err error
+	timeout := time.Duration(0) // the default
 	if a.rng.IntN(2) == 0 {
-		err = l.s.Timeout(time.Duration(1+a.rng.Int64N(int64(2*time.Second)))).EmitWithAck(then, "ask", e.id, a.payload(e))
-	} else {
-		err = l.s.EmitWithAck(then, "ask", e.id, a.payload(e))
+		timeout = time.Duration(1 + a.rng.Int64N(int64(2*time.Second)))
 	}
+	err := l.s.Timeout(timeout).EmitWithAck(then, "ask", e.id, a.payload(e))
 	if err != nil {
 		w.ledger.answered(e)
 	}
@@ -799,7 +783,7 @@ func (a *actor) emitWithAckAll(ns *sockeye.Namespace) {
 }
 
 func (a *actor) flush(l *life) {
-	ctx, cancel, _ := a.context()
+	ctx, cancel := a.context()
 	defer cancel()
 	err := l.s.Flush(ctx)
 	a.w.schedule.yield()

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -185,9 +186,7 @@ func (c *client) drop(abort bool) {
 	}
 	c.get, c.post, c.sock, c.open = nil, nil, nil, false
 	for _, s := range c.seats {
-		if s.state != seatOut {
-			s.state = seatIdle
-		} else if c.rng.IntN(2) == 0 { // socket.io-client keeps what it has of a namespace that it has left
+		if s.state != seatOut || c.rng.IntN(2) == 0 { // socket.io-client keeps what it has of a namespace that it has left
 			s.state = seatIdle
 		}
 		s.todo, s.early, s.murky = nil, nil, false
@@ -212,15 +211,7 @@ func (c *client) joined() bool {
 
 // readable tells whether there is something to read.
 func (c *client) readable() bool {
-	if !c.open || c.stalled {
-		return false
-	}
-	for _, l := range c.lines() {
-		if len(l.down) > 0 || l.ended() {
-			return true
-		}
-	}
-	return false
+	return c.open && !c.stalled && slices.ContainsFunc(c.lines(), func(l *line) bool { return len(l.down) > 0 || l.ended() })
 }
 
 // read takes what has come.
@@ -513,9 +504,7 @@ func (c *client) attachment(b []byte) {
 }
 
 func (c *client) seat(ns string) *seat {
-	if ns == "" {
-		ns = "/"
-	}
+	ns = cmp.Or(ns, "/")
 	for _, s := range c.seats {
 		if s.ns == ns {
 			return s
@@ -607,10 +596,11 @@ func (c *client) admitted(s *seat, data []byte) {
 	for _, id := range early {
 		c.check(s, id)
 	}
-	c.flushEarly(s)
+	s.answerLate()
 }
 
-func (c *client) flushEarly(s *seat) {
+// answerLate gives the answers that have waited.
+func (s *seat) answerLate() {
 	for _, f := range s.todo {
 		f()
 	}
@@ -804,12 +794,8 @@ func (c *client) step() {
 			c.join(s)
 		}
 	case k < 70:
-		todo := s.todo
 		if s.state == seatIn {
-			s.todo = nil
-			for _, f := range todo {
-				f()
-			}
+			s.answerLate()
 		}
 	case k < 74:
 		if s.state == seatIn && len(c.seats) > 1 {

@@ -144,8 +144,7 @@ func (s *schedule) start(i int) {
 			}
 			s.end()
 		}()
-		again := q.r.Run()
-		returned = again
+		returned = q.r.Run()
 	})
 }
 

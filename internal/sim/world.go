@@ -140,7 +140,7 @@ func (p *plan) config(w *world) sockeye.Config {
 	if rng.IntN(3) == 0 {
 		cfg.MailboxEvents, cfg.MailboxBytes = 2+rng.IntN(6), 1000+rng.IntN(4000)
 	}
-	if rng.IntN(3) == 0 && queuesAreTrue {
+	if rng.IntN(3) == 0 {
 		cfg.MaxQueuedBytes = 8_000 + rng.IntN(30_000)
 	}
 	if rng.IntN(3) == 0 {
@@ -211,9 +211,6 @@ func (w *world) excuse(l *life, session bool) {
 		}
 	}
 }
-
-// queuesAreTrue is to be set when a full queue costs no peer its connection.
-const queuesAreTrue = true
 
 // place is who has connected by a nonce.
 type place struct {
@@ -354,30 +351,10 @@ type class struct {
 func (w *world) step(wild bool) bool {
 	w.steps++
 	time.Sleep(time.Microsecond + time.Duration(w.rng.IntN(40_000)))
-	var due []*poller
-	for _, p := range w.kernel.loops {
-		if p.due() {
-			due = append(due, p)
-		}
-	}
-	var ready, up, down []*conn
-	for _, c := range w.kernel.conns {
-		if _, ok := c.ready(); ok {
-			ready = append(ready, c)
-		}
-		if c.sends() {
-			up = append(up, c)
-		}
-		if c.receives() {
-			down = append(down, c)
-		}
-	}
-	var readers []*client
-	for _, c := range w.clients {
-		if c.readable() {
-			readers = append(readers, c)
-		}
-	}
+	due := those(w.kernel.loops, (*poller).due)
+	ready := those(w.kernel.conns, func(c *conn) bool { _, ok := c.ready(); return ok })
+	up, down := those(w.kernel.conns, (*conn).sends), those(w.kernel.conns, (*conn).receives)
+	readers := those(w.clients, (*client).readable)
 	accepts := 0
 	if len(w.kernel.backlog) > 0 && w.kernel.open() < w.kernel.limit {
 		accepts = 1
@@ -434,6 +411,16 @@ func (w *world) step(wild bool) bool {
 		w.kernel.forget()
 	}
 	return true
+}
+
+// those are the members of a list that are so.
+func those[T any](list []T, so func(T) bool) (some []T) {
+	for _, x := range list {
+		if so(x) {
+			some = append(some, x)
+		}
+	}
+	return some
 }
 
 // pass lets time pass. What is under way goes on meanwhile, as it would: honest
@@ -493,7 +480,7 @@ func (w *world) goOn() {
 		}
 		for _, s := range c.seats {
 			if s.state == seatIn {
-				c.flushEarly(s)
+				s.answerLate()
 			}
 		}
 	}
