@@ -2,6 +2,8 @@
 // given back when a burst is over.
 package fifo
 
+import "slices"
+
 // Queue holds values in order. Its zero value is empty and holds no memory.
 type Queue[T any] struct {
 	items []T
@@ -57,10 +59,7 @@ func (q *Queue[T]) PushFront(v T) {
 		q.items[q.head] = v
 		return
 	}
-	var zero T
-	q.items = append(q.items, zero)
-	copy(q.items[1:], q.items)
-	q.items[0] = v
+	q.items = slices.Insert(q.items, 0, v)
 }
 
 // Clear forgets all values, and the memory too if it has space for more than keep.
