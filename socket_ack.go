@@ -1,7 +1,6 @@
 package sockeye
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -221,7 +220,6 @@ func (s *Socket) endCalls() {
 		s.extras.calls = 0
 	}
 	s.mu.Unlock()
-	slices.SortFunc(calls, func(a, b *pendingAck) int { return cmp.Compare(a.id, b.id) }) // as they were asked
 	for _, p := range calls {
 		p.finish(Args{}, ErrDisconnected)
 	}

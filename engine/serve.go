@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"bytes"
+
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/http1"
 )
@@ -73,12 +75,7 @@ func (e *Engine) serveSession(c *netpoll.Conn, r *http1.Request, q query, websoc
 // validHeaderValue tells whether b may stand in a header: an Origin is
 // reflected in the answer.
 func validHeaderValue(b []byte) bool {
-	for _, x := range b {
-		if x < 0x20 && x != '\t' || x == 0x7f {
-			return false
-		}
-	}
-	return true
+	return !bytes.ContainsFunc(b, func(c rune) bool { return c < 0x20 && c != '\t' || c == 0x7f })
 }
 
 // respond answers a request with a whole body.

@@ -139,7 +139,7 @@ func (p *Peer) take() (b []byte) {
 	return b
 }
 
-// change changes or reads the peer, for which a lent connection may wait.
+// change changes the peer, for which a lent connection may wait.
 func (p *Peer) change(f func()) {
 	p.net.mu.Lock()
 	defer p.net.mu.Unlock()
@@ -149,7 +149,7 @@ func (p *Peer) change(f func()) {
 	}
 }
 
-func (p *Peer) is(f func() bool) bool {
+func look[T any](p *Peer, f func() T) T {
 	p.net.mu.Lock()
 	defer p.net.mu.Unlock()
 	return f()
@@ -173,10 +173,7 @@ func (p *Peer) Read() (b []byte) {
 }
 
 // Unread is how many bytes of the peer the server has not read.
-func (p *Peer) Unread() (n int) {
-	p.change(func() { n = len(p.in) })
-	return n
-}
+func (p *Peer) Unread() int { return look(p, func() int { return len(p.in) }) }
 
 // SetWindow limits what the server may have sent and Read has not taken;
 // beyond, its writes block. Negative: no limit.
@@ -189,28 +186,25 @@ func (p *Peer) Close() { p.change(func() { p.ended = true }) }
 func (p *Peer) Reset() { p.change(func() { p.reset = true }) }
 
 // Ended tells whether the server has ended its side, or closed.
-func (p *Peer) Ended() bool { return p.is(func() bool { return p.shut || p.closed }) }
+func (p *Peer) Ended() bool { return look(p, func() bool { return p.shut || p.closed }) }
 
 // Closed tells whether the server has closed the descriptor.
-func (p *Peer) Closed() bool { return p.is(func() bool { return p.closed }) }
+func (p *Peer) Closed() bool { return look(p, func() bool { return p.closed }) }
 
 // WasReset tells whether the server has closed the descriptor by a reset, so
 // that what it has sent is not taken for all.
-func (p *Peer) WasReset() bool { return p.is(func() bool { return p.wasReset }) }
+func (p *Peer) WasReset() bool { return look(p, func() bool { return p.wasReset }) }
 
 // Lent tells whether the server has made a net.Conn of the connection and not
 // taken it back.
-func (p *Peer) Lent() bool { return p.is(func() bool { return p.lent }) }
+func (p *Peer) Lent() bool { return look(p, func() bool { return p.lent }) }
 
 // Watched tells whether a loop waits for something of the connection: it is neither
 // lent nor on its way back.
-func (p *Peer) Watched() bool { return p.is(func() bool { return p.watch != 0 }) }
+func (p *Peer) Watched() bool { return look(p, func() bool { return p.watch != 0 }) }
 
 // Writes is how many writes of the server have reached the peer.
-func (p *Peer) Writes() (n int) {
-	p.change(func() { n = p.writes })
-	return n
-}
+func (p *Peer) Writes() int { return look(p, func() int { return p.writes }) }
 
 // Now is the time on the net's clock.
 func (n *Net) Now() time.Duration { return time.Duration(n.now.Load()) }
@@ -373,14 +367,19 @@ func (s *system) peer(fd int) *Peer {
 	return s.net.peers[fd]
 }
 
-func (s *system) Read(fd int, b []byte) (int, error) {
+// with calls f for the peer with that descriptor, if the server has it.
+func (s *system) with(fd int, f func(p *Peer) error) error {
 	s.net.mu.Lock()
 	defer s.net.mu.Unlock()
-	p := s.peer(fd)
-	if p == nil {
-		return 0, syscall.EBADF
+	if p := s.peer(fd); p != nil {
+		return f(p)
 	}
-	return p.serverRead(b)
+	return syscall.EBADF
+}
+
+func (s *system) Read(fd int, b []byte) (n int, err error) {
+	err = s.with(fd, func(p *Peer) (err error) { n, err = p.serverRead(b); return err })
+	return n, err
 }
 
 func (p *Peer) serverRead(b []byte) (int, error) {
@@ -397,14 +396,9 @@ func (p *Peer) serverRead(b []byte) (int, error) {
 	return 0, syscall.EAGAIN
 }
 
-func (s *system) Write(fd int, b []byte) (int, error) {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	p := s.peer(fd)
-	if p == nil {
-		return 0, syscall.EBADF
-	}
-	return p.serverWrite(b)
+func (s *system) Write(fd int, b []byte) (n int, err error) {
+	err = s.with(fd, func(p *Peer) (err error) { n, err = p.serverWrite(b); return err })
+	return n, err
 }
 
 func (p *Peer) serverWrite(b []byte) (int, error) {
@@ -424,80 +418,51 @@ func (p *Peer) serverWrite(b []byte) (int, error) {
 }
 
 func (s *system) Writev(fd int, bs [][]byte) (n int, err error) {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	p := s.peer(fd)
-	if p == nil {
-		return 0, syscall.EBADF
-	}
-	writes := p.writes
-	defer func() { p.writes = min(p.writes, writes+1) }()
-	for _, b := range bs {
-		k, err := p.serverWrite(b)
-		n += max(k, 0)
-		if err != nil || k < len(b) {
-			if n > 0 {
-				return n, nil
+	err = s.with(fd, func(p *Peer) error {
+		writes := p.writes
+		defer func() { p.writes = min(p.writes, writes+1) }()
+		for _, b := range bs {
+			k, err := p.serverWrite(b)
+			if n += k; err != nil && n == 0 {
+				return err
 			}
-			return n, err
+			if k < len(b) {
+				break
+			}
 		}
-	}
-	return n, nil
+		return nil
+	})
+	return n, err
 }
 
 func (s *system) Watch(fd int, _, to netpoll.Interest) error {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	p := s.peer(fd)
-	if p == nil {
-		return syscall.EBADF
-	}
-	p.watch = to
-	p.loop = slices.Index(s.net.loops, s)
-	return nil
+	return s.with(fd, func(p *Peer) error { p.watch, p.loop = to, slices.Index(s.net.loops, s); return nil })
 }
 
-func (s *system) Unsent(fd int) int {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	if p := s.peer(fd); p != nil && p.window >= 0 {
-		return len(p.out)
-	}
-	return 0 // without a window, the peer's kernel takes everything
+func (s *system) Unsent(fd int) (n int) {
+	_ = s.with(fd, func(p *Peer) error {
+		if p.window >= 0 { // without one, the peer's kernel takes everything
+			n = len(p.out)
+		}
+		return nil
+	})
+	return n
 }
 
-func (s *system) Unread(fd int) int {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	if p := s.peer(fd); p != nil {
-		return len(p.in)
-	}
-	return 0
+func (s *system) Unread(fd int) (n int) {
+	_ = s.with(fd, func(p *Peer) error { n = len(p.in); return nil })
+	return n
 }
 
 func (s *system) Shutdown(fd int) error {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	p := s.peer(fd)
-	if p == nil {
-		return syscall.EBADF
-	}
-	p.shut = true
-	return nil
+	return s.with(fd, func(p *Peer) error { p.shut = true; return nil })
 }
 
 func (s *system) Close(fd int) error { return s.close(fd, false) }
 func (s *system) Reset(fd int) error { return s.close(fd, true) }
 
 func (s *system) close(fd int, reset bool) error {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	p := s.peer(fd)
-	if p == nil {
-		return syscall.EBADF
-	}
-	p.closed, p.wasReset = true, reset
-	return nil
+	return s.with(fd, func(p *Peer) error { p.closed, p.wasReset = true, reset; return nil })
 }
 
 func (s *system) AppendRemoteAddr(dst []byte, fd int) ([]byte, bool) {
