@@ -43,9 +43,6 @@ func filled(t *testing.T) (c Config) {
 			f.Set(reflect.ValueOf([]string{"websocket"}))
 		}
 	}
-	if c.TLS == nil {
-		c.TLS = &tls.Config{}
-	}
 	c.AllowOrigin = func(string, *Request) bool { return true }
 	c.AllowRequest = func(*Request) error { return nil }
 	c.Middleware = func(next http.Handler) http.Handler { return next }
