@@ -25,6 +25,8 @@ type Request struct {
 
 	sidLen, addrLen uint16 // their bytes in data
 	truncated       bool
+	secure          bool // it came by TLS
+	fleeting        bool // ctx is not to be kept
 }
 
 // newRequest copies r.
@@ -48,6 +50,7 @@ func newRequestWithin(c *netpoll.Conn, r *http1.Request, sid []byte, headBytes i
 	buf.B, truncated = r.AppendCompactWithin(buf.B, headBytes, keptFirst)
 	return Request{
 		at: time.Now().UnixNano(), data: string(buf.B), sidLen: uint16(len(sid)), addrLen: uint16(addrLen), truncated: truncated,
+		secure: c.Secure(),
 	}
 }
 
@@ -91,7 +94,9 @@ func (r *Request) RemoteAddr() string { return r.data[r.sidLen : r.sidLen+r.addr
 // Time is when the request arrived.
 func (r *Request) Time() time.Time { return time.Unix(0, r.at) }
 
-// Context has what Config.Middleware has put into the request's context.
+// Context has what Config.Middleware has put into the request's context. Where the
+// engine is mounted in an http.Server it has, while Middleware and AllowRequest decide,
+// what net/http's has.
 func (r *Request) Context() context.Context {
 	if r.ctx == nil {
 		return context.Background()
@@ -149,9 +154,12 @@ func (r *Request) Address() string {
 	return r.RemoteAddr()
 }
 
-// Secure tells whether a proxy in front says that it has ended TLS
-// (X-Forwarded-Proto).
+// Secure tells whether the request came by TLS, or a proxy in front says that it has
+// ended TLS (X-Forwarded-Proto).
 func (r *Request) Secure() bool {
+	if r.secure {
+		return true
+	}
 	proto, _, _ := strings.Cut(r.Header("X-Forwarded-Proto"), ",")
 	return strings.EqualFold(strings.TrimSpace(proto), "https")
 }

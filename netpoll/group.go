@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,8 @@ type Group struct {
 	log       *ratelog.Log // what peers bring about
 	handler   Handler
 	loops     []*Loop
-	lender    *lender    // lends connections to net/http; nil without Config.Fallback
+	lender    *lender // lends connections to net/http; nil without Config.Fallback
+	bridge    bridge
 	addresses *addresses // nil without Config.PerAddress
 	memory    Memory
 	running   sync.WaitGroup
@@ -52,7 +54,10 @@ type Group struct {
 	// Guarded by mu.
 	mu        sync.Mutex
 	listeners map[*listener]struct{}
-	err       error // why the group has ended by itself
+	foreign   map[net.Listener]struct{} // those that Serve accepts from itself
+	lenders   map[*http.Server]*lender  // of the http.Servers in which the group is mounted
+	cut       bool                      // the lenders have ended
+	err       error                     // why the group has ended by itself
 
 	// Any goroutine (atomic).
 	table table
@@ -61,12 +66,13 @@ type Group struct {
 	closed atomic.Bool
 	full   atomic.Bool   // a listener waits for a connection to end
 	next   atomic.Uint32 // the loop for the next connection
+	lent   atomic.Int32  // connections at net/http
 
 	undrained atomic.Int32 // loops that have still to hear of Close
 }
 
-// Stats are counters of a group since its start; Open, Lent and MemoryBytes are
-// present values.
+// Stats are counters of a group since its start; Open, Lent, Bridged and MemoryBytes
+// are present values.
 type Stats struct {
 	Accepted         uint64 // connections
 	Open             int    // connections
@@ -83,11 +89,13 @@ type Stats struct {
 	RefusedByAddress uint64 // connections and handshakes refused by Config.PerAddress
 	MemoryBytes      int64  // charged to Config.MaxMemory
 	Shed             uint64 // holders ended because Config.MaxMemory was spent
+	Mounted          uint64 // connections that have come by Place.Adopt, of net/http; Accepted has them, too
+	Bridged          int    // connections that are no descriptors of the kernel's on a loop, but net.Conns with goroutines
 }
 
 type counters struct {
 	accepted, acceptErrors, timeouts, badRequests, badFrames, slow, panics atomic.Uint64
-	refusedFallback, yields, floods, refusedByAddress, shed                atomic.Uint64
+	refusedFallback, yields, floods, refusedByAddress, shed, mounted       atomic.Uint64
 	open                                                                   atomic.Int64
 }
 
@@ -108,7 +116,7 @@ func New(cfg Config, h Handler) (*Group, error) {
 	}
 	g := newGroup(cfg, h)
 	start := time.Now()
-	pollers := make([]*poller, g.cfg.Loops)
+	pollers := make([]turner, g.cfg.Loops)
 	for i := range pollers {
 		p, err := openPoller(start)
 		if err != nil {
@@ -138,6 +146,7 @@ func newGroup(cfg Config, h Handler) *Group {
 	}
 	g.log = ratelog.New(g.cfg.Logger)
 	g.memory.g, g.memory.max = g, g.cfg.MaxMemory
+	g.bridge.g, g.table.far = g, &g.bridge
 	return g
 }
 
@@ -147,13 +156,13 @@ func (g *Group) begin() {
 		g.addresses = &addresses{limits: g.cfg.PerAddress}
 	}
 	if g.cfg.Fallback != nil {
-		g.lender = newLender(g)
+		g.lender = newLender(g).start()
 	}
 }
 
 // run is a loop's goroutine. A callback that ends it by runtime.Goexit, as t.Fatal
 // does, costs its connection; the loop goes on with another goroutine.
-func (g *Group) run(l *Loop, p *poller) {
+func (g *Group) run(l *Loop, p turner) {
 	returned := false
 	defer func() {
 		if !returned {
@@ -243,17 +252,14 @@ func (g *Group) Config() *Config { return &g.cfg }
 // Stats reads the counters.
 func (g *Group) Stats() Stats {
 	s := &g.stats
-	stats := Stats{
+	return Stats{
 		Accepted: s.accepted.Load(), Open: int(s.open.Load()), AcceptErrors: s.acceptErrors.Load(),
 		Timeouts: s.timeouts.Load(), BadRequests: s.badRequests.Load(), BadFrames: s.badFrames.Load(),
 		SlowConsumers: s.slow.Load(), CallbackPanics: s.panics.Load(),
 		RefusedFallback: s.refusedFallback.Load(), Yields: s.yields.Load(), Floods: s.floods.Load(),
 		RefusedByAddress: s.refusedByAddress.Load(), MemoryBytes: g.memory.Used(), Shed: s.shed.Load(),
+		Lent: int(g.lent.Load()), Mounted: s.mounted.Load(), Bridged: int(g.bridge.n.Load()),
 	}
-	if g.lender != nil {
-		stats.Lent = int(g.lender.slots.Load())
-	}
-	return stats
 }
 
 // Listen opens a listener ("tcp", "tcp4", "tcp6" or "unix") and serves it. It
@@ -263,19 +269,40 @@ func (g *Group) Listen(network, address string) (net.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: %w", err)
 	}
+	if !g.kernels(ln) {
+		if g.enterForeign(ln) != nil {
+			return nil, errGroupClosed
+		}
+		go func() {
+			if err := g.acceptForeign(ln); err != ErrClosed { //nolint:errorlint // it is not wrapped
+				g.cfg.Logger.Error("netpoll: listener", "addr", ln.Addr().String(), "err", err)
+			}
+		}()
+		return ln.Addr(), nil
+	}
 	lis, err := newListener(g, ln)
 	if err != nil {
 		_ = ln.Close()
 		return nil, fmt.Errorf("netpoll: listen %s %s: %w", network, address, err)
 	}
+	if !g.startListener(lis) {
+		return nil, errGroupClosed
+	}
+	return ln.Addr(), nil
+}
+
+var errGroupClosed = errors.New("netpoll: the group is closed")
+
+// startListener has loop 0 accept; it is false, and lis closed, if the group is.
+func (g *Group) startListener(lis *listener) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed.Load() || !g.loops[0].PostNow(startListenerOnLoop, lis, nil, 0) {
 		lis.close()
-		return nil, errors.New("netpoll: the group is closed")
+		return false
 	}
 	g.listeners[lis] = struct{}{}
-	return ln.Addr(), nil
+	return true
 }
 
 // StopListening closes the listeners; connections live on, and so do those that
@@ -289,6 +316,10 @@ func (g *Group) StopListening() {
 		}
 	}
 	clear(g.listeners)
+	for ln := range g.foreign {
+		_ = ln.Close()
+	}
+	clear(g.foreign)
 }
 
 // Close stops listening, has every connection send what is queued for it and
@@ -312,8 +343,8 @@ func (g *Group) Close(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	if g.lender != nil {
-		g.lender.server.SetKeepAlivesEnabled(false)
+	for _, ln := range g.allLenders(false) {
+		ln.server.SetKeepAlivesEnabled(false)
 	}
 	g.undrained.Store(int32(len(g.loops)))
 	for _, l := range g.loops {
@@ -322,9 +353,10 @@ func (g *Group) Close(ctx context.Context) error {
 		}
 	}
 	err := g.waitForConns(ctx)
-	if g.lender != nil {
-		g.lender.end()
+	for _, ln := range g.allLenders(true) {
+		ln.end()
 	}
+	defer g.bridge.cut()
 	for _, l := range g.loops {
 		l.PostNow(stopOnLoop, l, nil, 0)
 	}
@@ -353,7 +385,7 @@ func (g *Group) manual() bool { return g.cfg.Systems != nil }
 func (g *Group) waitForConns(ctx context.Context) error {
 	t := time.NewTicker(time.Millisecond)
 	defer t.Stop()
-	for g.stats.open.Load() > 0 || g.undrained.Load() > 0 && !g.manual() {
+	for g.stats.open.Load() > 0 || g.bridge.ending.Load() > 0 || g.undrained.Load() > 0 && !g.manual() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -405,6 +437,7 @@ func (l *Loop) ended(c *Conn) {
 	if len(l.addresses) > 0 {
 		l.leaveAddress(c)
 	}
+	c.setMounted(nil)
 	l.group.connEnded()
 }
 
