@@ -40,6 +40,8 @@ type Server struct {
 	// Immutable after New.
 	cfg     Config
 	engine  *engine.Engine
+	claims  engine.Mux // the engine and Config.Engines
+	files   *bundle    // nil without Config.Client
 	group   *netpoll.Group
 	pool    lend.Pool
 	trimmer *trimmer // nil for none
@@ -85,7 +87,8 @@ func New(cfg Config) (*Server, error) {
 	if files != nil {
 		files.cors = srv.engine.AddCORS
 	}
-	if srv.group, err = engine.Start(net, append([]*engine.Engine{srv.engine}, cfg.Engines...)...); err != nil {
+	srv.files, srv.claims = files, append(engine.Mux{srv.engine}, cfg.Engines...)
+	if srv.group, err = engine.Start(net, srv.claims...); err != nil {
 		return nil, fmt.Errorf("sockeye: %w", err)
 	}
 	if cfg.Seams != nil && cfg.Seams.Pool != nil {

@@ -366,6 +366,9 @@ func (ln *lender) serveHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
+	if r.TLS == nil {
+		r.TLS = h.tls()
+	}
 	ln.handler().ServeHTTP(w, r)
 	completed = true
 }

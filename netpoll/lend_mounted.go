@@ -2,6 +2,7 @@ package netpoll
 
 import (
 	"context"
+	"crypto/tls"
 	"maps"
 	"net"
 	"net/http"
@@ -154,4 +155,15 @@ func (h *lentConn) unwrap(in []byte) (net.Conn, []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.Conn, append(in, h.in...)
+}
+
+// tls is what net/http would know of the connection's TLS.
+func (h *lentConn) tls() *tls.ConnectionState {
+	if c, ok := h.Conn.(*bridgeConn); ok {
+		if c, ok := c.d.conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
+			state := c.ConnectionState()
+			return &state
+		}
+	}
+	return nil
 }
