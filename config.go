@@ -301,6 +301,12 @@ type Config struct {
 	// there are served under Path, as /socket.io/socket.io.js.
 	Client fs.FS
 
+	// ContextValues are the keys of those values of a mounted request's context (see
+	// Server.Handler) that are still there when its handshake has been decided on: they
+	// are copied. The context itself ends with the request, and routers use again what
+	// they have put in. Default: none.
+	ContextValues []any
+
 	// Engines are further Engine.IO endpoints on the same listeners, each on its own
 	// path.
 	Engines []*Engine

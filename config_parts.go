@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/sockeye-io/sockeye/engine"
@@ -130,6 +131,11 @@ func (c *Config) validate() error {
 		}
 		if r.MaxDisconnection > 0 && r.MaxDisconnection < time.Millisecond {
 			fault("Recovery.MaxDisconnection", "is %d nanoseconds; has a unit been forgotten? Write %d * time.Second", r.MaxDisconnection, r.MaxDisconnection)
+		}
+	}
+	for i, key := range c.ContextValues {
+		if t := reflect.TypeOf(key); t == nil || !t.Comparable() {
+			fault("ContextValues", "has %v at %d, which no context can have as a key", key, i)
 		}
 	}
 	for i, e := range c.Engines {

@@ -54,6 +54,7 @@ func filled(t *testing.T) (c Config) {
 	c.TLS = &tls.Config{}
 	c.PerAddress = AddressLimits{Conns: 1}
 	c.Fallback, c.Client = http.NotFoundHandler(), fstest.MapFS{}
+	c.ContextValues = []any{"key"}
 	c.Engines, c.Logger, c.Seams = []*engine.Engine{nil}, slog.Default(), &seam.Seams{}
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {

@@ -55,7 +55,7 @@ func (srv *Server) Health() Health {
 		not("it is shutting down")
 	case srv.retired.Load():
 		not("it is about to shut down")
-	case err == nil && srv.group.Listening() == 0:
+	case err == nil && srv.group.Listening() == 0 && !srv.mounted.Load():
 		not("it does not listen")
 	}
 	if m.Near() {

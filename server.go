@@ -41,6 +41,8 @@ type Server struct {
 	// Immutable after New.
 	cfg     Config
 	engine  *engine.Engine
+	claims  engine.Mux // the engine and Config.Engines
+	files   *bundle    // nil without Config.Client
 	group   *netpoll.Group
 	pool    lend.Pool
 	trimmer *trimmer // nil for none
@@ -65,6 +67,7 @@ type Server struct {
 	stats       counters
 	tally       tally.Table // columns of stats.go
 	retired     atomic.Bool // Retire has been called
+	mounted     atomic.Bool // Handler has been called
 }
 
 // New makes a server. Register handlers, then let it listen. Its error has all
@@ -88,7 +91,8 @@ func New(cfg Config) (*Server, error) {
 	if files != nil {
 		files.cors = srv.engine.AddCORS
 	}
-	if srv.group, err = engine.Start(net, append([]*engine.Engine{srv.engine}, cfg.Engines...)...); err != nil {
+	srv.files, srv.claims = files, append(engine.Mux{srv.engine}, cfg.Engines...)
+	if srv.group, err = engine.Start(net, srv.claims...); err != nil {
 		return nil, fmt.Errorf("sockeye: %w", err)
 	}
 	if cfg.Seams != nil && cfg.Seams.Pool != nil {
@@ -188,20 +192,26 @@ func (srv *Server) ListenAndServe(address string) error {
 	return srv.wait()
 }
 
-// Serve serves a listener of the kernel's, a *net.TCPListener or *net.UnixListener, until
-// Shutdown or Close, which close it. Its error is ErrServerClosed then, or why the
-// server cannot go on. It may be called several times, and beside Listen. See
-// SystemdListeners.
+// Serve serves a listener until Shutdown or Close, which close it. Its error is
+// ErrServerClosed then, or the listener's, or why the server cannot go on. It may be
+// called several times, and beside Listen. A *net.TCPListener or *net.UnixListener is
+// served by the event loops, as Listen's is; connections of any other (a multiplexer,
+// memory, TLS of another kind) are bridged, each with a goroutine. See SystemdListeners.
 func (srv *Server) Serve(ln net.Listener) error {
-	serve := srv.group.Serve
-	if srv.cfg.TLS != nil {
-		serve = srv.group.ServeTLS
-	}
-	if err := serve(ln); err != nil {
-		if err = srv.listenError(err); errors.Is(err, ErrServerClosed) {
+	ended, err := srv.group.Serve(ln, srv.cfg.TLS != nil)
+	if err != nil {
+		if err = srv.listenError(fmt.Errorf("serve %T: %w", ln, err)); errors.Is(err, ErrServerClosed) {
 			_ = ln.Close() // as net/http does: nobody would answer
 		}
 		return err
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, netpoll.ErrClosed) {
+			return fmt.Errorf("sockeye: %w", err)
+		}
+	case <-srv.closed:
+	case <-srv.group.Done():
 	}
 	return srv.wait()
 }

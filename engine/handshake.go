@@ -64,6 +64,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 		if req == nil {
 			req = new(Request)
 			*req = e.newRequest(c, r)
+			req.arrival(c)
 			if req.gone() {
 				e.abandon(c)
 				return
@@ -81,8 +82,11 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 		return
 	}
 	if req != nil {
-		s.request.at, s.request.ctx = req.at, req.ctx
+		s.request.at, s.request.ctx, s.request.fleeting = req.at, req.ctx, req.fleeting
+	} else {
+		s.request.arrival(c)
 	}
+	s.request.settleContext()
 	s.setLegacy(q)
 	if !r.UpgradeWebSocket && s.poll == nil {
 		s.poll = new(polling)

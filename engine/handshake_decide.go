@@ -37,10 +37,17 @@ func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
 		return
 	}
 	d := &decision{e: e, c: c, req: &req, r: r.Clone()}
+	arrival := req.arrival(c)
+	if arrival != nil {
+		arrival.Hold()
+	}
 	loop := c.Loop()
 	go func() {
 		defer func() { <-e.deciding }()
 		defer loop.Post(decidedOnLoop, d, nil, 0) // whatever the user's function does
+		if arrival != nil {
+			defer arrival.Release()
+		}
 		d.ask()
 	}()
 }
@@ -92,7 +99,7 @@ func (d *decision) ask() {
 		completed = true
 		return
 	}
-	ctx := context.WithValue(context.Background(), decisionKey{}, d)
+	ctx := context.WithValue(d.req.Context(), decisionKey{}, d)
 	d.answer.header = http.Header{}
 	e.gate.ServeHTTP(&d.answer, d.req.HTTP().WithContext(ctx))
 	completed = true
@@ -106,7 +113,7 @@ func (e *Engine) admit(w http.ResponseWriter, r *http.Request) {
 	}
 	d.admitted = true
 	ctx := r.Context()
-	d.req.ctx = &ctx
+	d.req.ctx, d.req.fleeting = &ctx, false
 	if e.cfg.AllowRequest != nil {
 		if d.err = e.cfg.AllowRequest(d.req); d.err != nil {
 			w.WriteHeader(errForbidden.status) // for the middleware to see: what is answered is d.err

@@ -26,6 +26,7 @@ type Request struct {
 	clientLen       uint8  // 0: the address is the connection's
 	truncated       bool
 	secure          bool
+	fleeting        bool // ctx is not to be kept
 }
 
 // newRequest copies r.
@@ -104,7 +105,9 @@ func (r *Request) RemoteAddr() string { return r.data[r.sidLen : r.sidLen+r.addr
 // Time is when the request arrived.
 func (r *Request) Time() time.Time { return time.Unix(0, r.at) }
 
-// Context has what Config.Middleware has put into the request's context.
+// Context has what Config.Middleware has put into the request's context. Where the
+// engine is mounted in an http.Server it has, while Middleware and AllowRequest decide,
+// what net/http's has.
 func (r *Request) Context() context.Context {
 	if r.ctx == nil {
 		return context.Background()

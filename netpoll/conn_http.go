@@ -50,7 +50,7 @@ func (c *Conn) consumeRequest(b []byte) int {
 	if string(r.Method) == "HEAD" {
 		c.flags |= connHead
 	}
-	if !l.h.Claims(r.Path) {
+	if m := c.mounted(); !l.h.Claims(r.Path) || m != nil && !m.passes(l.h, r) {
 		return c.consumeUnclaimed(r, b, n)
 	}
 	if r.Minor == 0 { // HTTP/1.0 is answered and closed

@@ -12,8 +12,9 @@ func (c *Conn) MoveTo(to *Loop, r *http1.Request) {
 	c.flags |= connMoving
 	// process still holds the unread input; the handover follows at the end of
 	// the batch, when every list of this loop has been emptied.
-	l.moves = append(l.moves, move{c, to, &moved{r.Clone(), l.addresses[c], l.takeProxied(c), c.is(connAtHead)}})
+	l.moves = append(l.moves, move{c, to, &moved{r.Clone(), l.addresses[c], l.takeProxied(c), c.mounted(), c.is(connAtHead)}})
 	delete(l.addresses, c)
+	c.setMounted(nil)
 }
 
 // leave takes the connection out of its loop.
@@ -47,6 +48,7 @@ type moved struct {
 	r    *http1.Request
 	from *address // with Config.PerAddress
 	p    proxied  // with Config.ProxyProtocol
+	by   *mounted // nil for a connection of an own listener
 	head bool     // its body is not here
 }
 
@@ -75,6 +77,9 @@ func adoptMovedOnLoop(a, b any) {
 	l.setProxied(c, m.p)
 	if !l.adopt(c) {
 		return
+	}
+	if m.by != nil {
+		c.setMounted(m.by)
 	}
 	if c.out != nil {
 		c.markDirty()

@@ -79,9 +79,11 @@ func (c *Conn) RemoteIs(networks []netip.Prefix) bool {
 	return ok && Among(networks, from.Addr())
 }
 
-// Secure tells whether the peer speaks TLS: with this side, or with a proxy that has
-// told so.
-func (c *Conn) Secure() bool { return c.layers&layerTLS != 0 || c.SecureInFront() }
+// Secure tells whether the peer speaks TLS: with this side, with what a bridged connection
+// comes from, or with a proxy that has told so.
+func (c *Conn) Secure() bool {
+	return c.layers&layerTLS != 0 || c.SecureInFront() || c.cameByTLS()
+}
 
 // SecureInFront tells whether a proxy has told that the peer speaks TLS with it.
 func (c *Conn) SecureInFront() bool { return c.loop.proxied[c].tls }

@@ -61,6 +61,7 @@ func (c *Conn) Upgrade(r *http1.Request, extra []byte) error {
 	}
 	c.flags = c.flags&^connKeepAlive | connWS
 	c.enter(phaseOpen)
+	c.setMounted(nil)
 	c.readOn() // what a client has sent that did not wait for the answer
 	return nil
 }

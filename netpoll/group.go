@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,7 @@ type Group struct {
 	loops     []*Loop
 	secure    *tlsServer // nil without Config.TLS
 	lender    *lender    // lends connections to net/http; nil without Config.Fallback
+	bridge    bridge
 	addresses *addresses // nil without Config.PerAddress
 	memory    Memory
 	running   sync.WaitGroup
@@ -53,7 +55,10 @@ type Group struct {
 	// Guarded by mu.
 	mu        sync.Mutex
 	listeners map[*listener]struct{}
-	err       error // why the group has ended by itself
+	foreign   map[net.Listener]struct{} // those that Serve accepts from itself
+	lenders   map[*http.Server]*lender  // of the http.Servers in which the group is mounted
+	cut       bool                      // the lenders have ended
+	err       error                     // why the group has ended by itself
 
 	// Any goroutine (atomic).
 	table table
@@ -62,12 +67,13 @@ type Group struct {
 	closed atomic.Bool
 	full   atomic.Bool   // a listener waits for a connection to end
 	next   atomic.Uint32 // the loop for the next connection
+	lent   atomic.Int32  // connections at net/http
 
 	undrained atomic.Int32 // loops that have still to hear of Close
 }
 
-// Stats are counters of a group since its start; Open, Lent and MemoryBytes are
-// present values.
+// Stats are counters of a group since its start; Open, Lent, Bridged and MemoryBytes
+// are present values.
 type Stats struct {
 	Accepted         uint64 // connections
 	Open             int    // connections
@@ -94,6 +100,8 @@ type Stats struct {
 	TLSKept          uint64      // of these, those that keep a tls.Conn: TLS 1.2, Config.PlainTLS
 	TLSFaults        uint64      // connections ended because their peer broke TLS, or no handshake could be agreed on
 	TLSWaits         uint64      // handshakes for which no place was free when they came
+	Mounted          uint64      // connections that have come by Place.Adopt, of net/http; Accepted has them, too
+	Bridged          int         // connections that are no descriptors of the kernel's on a loop, but net.Conns with goroutines
 }
 
 type counters struct {
@@ -101,6 +109,7 @@ type counters struct {
 	refusedFallback, yields, floods, refusedByAddress, shed                atomic.Uint64
 	badProxyHeaders                                                        atomic.Uint64
 	tls, keptTLS, badTLS, waitingTLS                                       atomic.Uint64
+	mounted                                                                atomic.Uint64
 	open                                                                   atomic.Int64
 }
 
@@ -121,7 +130,7 @@ func New(cfg Config, h Handler) (*Group, error) {
 	}
 	g := newGroup(cfg, h)
 	start := time.Now()
-	pollers := make([]*poller, g.cfg.Loops)
+	pollers := make([]turner, g.cfg.Loops)
 	for i := range pollers {
 		p, err := openPoller(start)
 		if err != nil {
@@ -151,6 +160,7 @@ func newGroup(cfg Config, h Handler) *Group {
 	}
 	g.log = ratelog.New(g.cfg.Logger)
 	g.memory.g, g.memory.max = g, g.cfg.MaxMemory
+	g.bridge.g, g.table.far = g, &g.bridge
 	return g
 }
 
@@ -163,13 +173,13 @@ func (g *Group) begin() {
 		g.secure = newTLSServer(&g.cfg)
 	}
 	if g.cfg.Fallback != nil {
-		g.lender = newLender(g)
+		g.lender = newLender(g).start()
 	}
 }
 
 // run is a loop's goroutine. A callback that ends it by runtime.Goexit, as t.Fatal
 // does, costs its connection; the loop goes on with another goroutine.
-func (g *Group) run(l *Loop, p *poller) {
+func (g *Group) run(l *Loop, p turner) {
 	returned := false
 	defer func() {
 		if !returned {
@@ -266,6 +276,7 @@ func (g *Group) Stats() Stats {
 		RefusedFallback: s.refusedFallback.Load(), Yields: s.yields.Load(), Floods: s.floods.Load(),
 		RefusedByAddress: s.refusedByAddress.Load(), MemoryBytes: g.memory.Used(), Shed: s.shed.Load(),
 		BadProxyHeaders: s.badProxyHeaders.Load(),
+		Lent: int(g.lent.Load()), Mounted: s.mounted.Load(), Bridged: int(g.bridge.n.Load()),
 		TLSHandshakes:   s.tls.Load(), TLSKept: s.keptTLS.Load(), TLSFaults: s.badTLS.Load(), TLSWaits: s.waitingTLS.Load(),
 	}
 	stats.ConnLimit, stats.MemoryLimit = g.cfg.MaxConns, g.memory.max
@@ -274,9 +285,6 @@ func (g *Group) Stats() Stats {
 		stats.Loops = append(stats.Loops, s)
 		stats.BytesIn += s.BytesIn
 		stats.BytesOut += s.BytesOut
-	}
-	if g.lender != nil {
-		stats.Lent = int(g.lender.slots.Load())
 	}
 	return stats
 }
@@ -289,9 +297,6 @@ func (g *Group) Listen(network, address string) (net.Addr, error) {
 
 // ListenTLS is Listen for peers that speak TLS, by Config.TLS.
 func (g *Group) ListenTLS(network, address string) (net.Addr, error) {
-	if g.secure == nil {
-		return nil, errors.New("netpoll: ListenTLS needs Config.TLS")
-	}
 	return g.listen(network, address, true)
 }
 
@@ -300,53 +305,11 @@ func (g *Group) listen(network, address string, secure bool) (net.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: %w", err)
 	}
-	if err := g.serve(ln, secure); err != nil {
+	if _, err := g.Serve(ln, secure); err != nil {
 		_ = ln.Close()
 		return nil, fmt.Errorf("netpoll: listen %s %s: %w", network, address, err)
 	}
 	return ln.Addr(), nil
-}
-
-// errNoSocket: only a *net.TCPListener and a *net.UnixListener are.
-var errNoSocket = errors.New("not a socket of the kernel's")
-
-// Serve serves a listener of the kernel's, a *net.TCPListener or *net.UnixListener, which
-// is the group's from then on: closed with it. On error it is left as it was. Of peers
-// that are already in its backlog none is lost.
-func (g *Group) Serve(ln net.Listener) error {
-	if err := g.serve(ln, false); err != nil {
-		return fmt.Errorf("netpoll: serve %T: %w", ln, err)
-	}
-	return nil
-}
-
-// ServeTLS is Serve for peers that speak TLS, by Config.TLS.
-func (g *Group) ServeTLS(ln net.Listener) error {
-	if g.secure == nil {
-		return errors.New("netpoll: ServeTLS needs Config.TLS")
-	}
-	if err := g.serve(ln, true); err != nil {
-		return fmt.Errorf("netpoll: serve %T: %w", ln, err)
-	}
-	return nil
-}
-
-var errGroupClosed = errors.New("the group is closed")
-
-func (g *Group) serve(ln net.Listener, secure bool) error {
-	lis, err := newListener(g, ln)
-	if err != nil {
-		return err
-	}
-	lis.secure = secure
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed.Load() || !g.loops[0].PostNow(startListenerOnLoop, lis, nil, 0) {
-		lis.forget()
-		return errGroupClosed
-	}
-	g.listeners[lis] = struct{}{}
-	return nil
 }
 
 // StopListening closes the listeners; connections live on, and so do those that
@@ -360,6 +323,10 @@ func (g *Group) StopListening() {
 		}
 	}
 	clear(g.listeners)
+	for ln := range g.foreign {
+		_ = ln.Close()
+	}
+	clear(g.foreign)
 }
 
 // Close stops listening, has every connection send what is queued for it and
@@ -383,8 +350,8 @@ func (g *Group) Close(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	if g.lender != nil {
-		g.lender.server.SetKeepAlivesEnabled(false)
+	for _, ln := range g.allLenders(false) {
+		ln.server.SetKeepAlivesEnabled(false)
 	}
 	g.undrained.Store(int32(len(g.loops)))
 	for _, l := range g.loops {
@@ -393,9 +360,10 @@ func (g *Group) Close(ctx context.Context) error {
 		}
 	}
 	err := g.waitForConns(ctx)
-	if g.lender != nil {
-		g.lender.end()
+	for _, ln := range g.allLenders(true) {
+		ln.end()
 	}
+	defer g.bridge.cut()
 	for _, l := range g.loops {
 		l.PostNow(stopOnLoop, l, nil, 0)
 	}
@@ -424,7 +392,7 @@ func (g *Group) manual() bool { return g.cfg.Systems != nil }
 func (g *Group) waitForConns(ctx context.Context) error {
 	t := time.NewTicker(time.Millisecond)
 	defer t.Stop()
-	for g.stats.open.Load() > 0 || g.undrained.Load() > 0 && !g.manual() {
+	for g.stats.open.Load() > 0 || g.bridge.ending.Load() > 0 || g.undrained.Load() > 0 && !g.manual() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -477,6 +445,7 @@ func (l *Loop) ended(c *Conn) {
 		l.leaveAddress(c)
 	}
 	l.takeProxied(c)
+	c.setMounted(nil)
 	l.group.connEnded()
 }
 

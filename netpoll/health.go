@@ -147,5 +147,5 @@ func (g *Group) Listening() int {
 	if g.manual() && !g.closed.Load() {
 		return len(g.listeners) + 1 // Adopt is its listener
 	}
-	return len(g.listeners)
+	return len(g.listeners) + len(g.foreign)
 }

@@ -58,7 +58,8 @@ type gathering struct {
 func (c *Conn) consumeUnclaimed(r *http1.Request, b []byte, n int) int {
 	l := c.loop
 	g := l.group
-	if g.lender == nil {
+	ln := c.lenderOf()
+	if ln == nil {
 		c.refuseUnclaimed(&http1.Error{Status: http.StatusNotFound, Reason: "nothing is served here"}, r)
 		return c.skipped(r, n, len(b))
 	}
@@ -77,12 +78,12 @@ func (c *Conn) consumeUnclaimed(r *http1.Request, b []byte, n int) int {
 			return 0
 		}
 	}
-	if !g.lender.take() {
+	if !ln.take() {
 		g.stats.refusedFallback.Add(1)
 		c.refuseUnclaimed(&http1.Error{Status: http.StatusServiceUnavailable, Reason: "too many requests are under way"}, r)
 		return c.skipped(r, n, len(b))
 	}
-	c.lend(r, b, n)
+	c.lend(ln, r, b, n)
 	return len(b)
 }
 
@@ -169,9 +170,9 @@ func (c *Conn) gather(r *http1.Request, b []byte, n int) (whole bool, err *http1
 
 // lend takes the connection off the loop. b is the request, as far as it is here,
 // and what follows it; its head is b[:n].
-func (c *Conn) lend(r *http1.Request, b []byte, n int) {
+func (c *Conn) lend(ln *lender, r *http1.Request, b []byte, n int) {
 	l := c.loop
-	h := &lentConn{c: c, g: l.group, in: append([]byte(nil), b...), charged: lentBytes + len(b)}
+	h := &lentConn{c: c, g: l.group, ln: ln, mounted: c.mounted(), in: append([]byte(nil), b...), charged: lentBytes + len(b)}
 	h.remote = l.proxied[c].remoteAddr()
 	h.cond.L = &h.mu
 	h.g.memory.Add(len(b))
@@ -180,8 +181,8 @@ func (c *Conn) lend(r *http1.Request, b []byte, n int) {
 	c.enter(phaseLent)
 	c.settle()
 	c.leave()
+	c.setMounted(nil)
 	c.flags |= connMoving
-	ln := l.group.lender
 	ln.lent <- h // take has reserved its place
 	if ln.cutting.Load() {
 		ln.cutUnaccepted() // end may have looked before
@@ -193,19 +194,18 @@ type lender struct {
 	// Immutable after newLender.
 	g      *Group
 	server *http.Server
+	user   *http.Server // whose handlers it has; nil for Config.Fallback
 	lent   chan *lentConn
-	max    int32
 	done   chan struct{} // closed when the group has ended
 
 	// Any goroutine (atomic).
-	slots   atomic.Int32 // connections lent at present
-	cutting atomic.Bool  // what is served is not waited for any more
+	cutting atomic.Bool // what is served is not waited for any more
 
 	waiting
 }
 
 func newLender(g *Group) *lender {
-	ln := &lender{g: g, max: int32(g.cfg.MaxFallback), lent: make(chan *lentConn, g.cfg.MaxFallback), done: make(chan struct{})}
+	ln := &lender{g: g, lent: make(chan *lentConn, g.cfg.MaxFallback), done: make(chan struct{})}
 	ln.server = &http.Server{
 		Handler:   http.HandlerFunc(ln.serveHTTP),
 		ConnState: func(c net.Conn, s http.ConnState) { c.(*lentConn).changed(s) },
@@ -214,6 +214,10 @@ func newLender(g *Group) *lender {
 		},
 		ErrorLog: slog.NewLogLogger(g.cfg.Logger.Handler(), slog.LevelWarn),
 	}
+	return ln
+}
+
+func (ln *lender) start() *lender {
 	go func() { _ = ln.server.Serve(ln) }()
 	return ln
 }
@@ -222,8 +226,8 @@ type lentKey struct{}
 
 // take takes a slot, if there is one.
 func (ln *lender) take() bool {
-	if ln.slots.Add(1) > ln.max || ln.g.memory.Near() {
-		ln.slots.Add(-1)
+	if ln.g.lent.Add(1) > int32(ln.g.cfg.MaxFallback) || ln.g.memory.Near() {
+		ln.g.lent.Add(-1)
 		return false
 	}
 	ln.g.memory.Add(lentBytes)
@@ -232,12 +236,12 @@ func (ln *lender) take() bool {
 
 // give gives it back, and what its connection has brought along.
 func (ln *lender) give(h *lentConn) {
-	ln.slots.Add(-1)
+	ln.g.lent.Add(-1)
 	ln.g.memory.Add(-h.charged)
 }
 
 // crowded tells whether slots are too few for connections to wait in.
-func (ln *lender) crowded() bool { return ln.slots.Load() > ln.max/2 }
+func (ln *lender) crowded() bool { return ln.g.lent.Load() > int32(ln.g.cfg.MaxFallback)/2 }
 
 // Accept is for http.Server.
 func (ln *lender) Accept() (net.Conn, error) {
@@ -354,6 +358,9 @@ func (ln *lender) serveHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		h.failed.Store(true)
+		if ln.user != nil {
+			return // its server's own way
+		}
 		v := recover()
 		if v != nil && v != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
 			ln.g.stats.panics.Add(1)
@@ -363,8 +370,12 @@ func (ln *lender) serveHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	r.TLS = h.c.TLS()
-	ln.g.cfg.Fallback.ServeHTTP(w, r)
+	if r.TLS == nil {
+		if r.TLS = h.c.TLS(); r.TLS == nil {
+			r.TLS = h.tls()
+		}
+	}
+	ln.handler().ServeHTTP(w, r)
 	completed = true
 }
 
@@ -379,6 +390,7 @@ func returnLentOnLoop(a, _ any) {
 		return
 	}
 	c.enter(phaseIdle)
+	c.setMounted(h.mounted)
 	if len(h.in) > 0 {
 		c.process(h.in)
 	}

@@ -74,6 +74,7 @@ const (
 	lentEnding    // as well, but the connection is to be closed
 	lentGone      // the peer has closed it, and has been answered
 	lentHijacked
+	lentReclaimed // hijacked, for Place.Adopt
 	lentClosed
 )
 
@@ -84,21 +85,24 @@ type lentConn struct {
 	net.Conn // the kernel's
 	c        *Conn
 	g        *Group
+	ln       *lender
+	mounted  *mounted // nil for a connection of an own listener
 	charged  int      // to the group's memory, until the slot is given back
 	remote   net.Addr // the peer's address as a proxy has told it; nil: the kernel's holds
 
 	// Guarded by mu.
-	mu       sync.Mutex
-	cond     sync.Cond // signalled when state or expired changes
-	state    lentState
-	expired  bool          // the read deadline has been set to a time that is over
-	deadline time.Time     // for reading, as net/http or its user has set it
-	set      time.Time     // the one that Conn has at present
-	writeBy  bool          // a deadline for writing has been set
-	armed    time.Time     // when the last one of ours was set
-	in       []byte        // read, and not given yet
-	frame    frame         // the request that is given
-	waited   time.Duration // for the peer, in this request's content
+	mu        sync.Mutex
+	cond      sync.Cond // signalled when state or expired changes
+	state     lentState
+	expired   bool          // the read deadline has been set to a time that is over
+	deadline  time.Time     // for reading, as net/http or its user has set it
+	set       time.Time     // the one that Conn has at present
+	writeBy   bool          // a deadline for writing has been set
+	armed     time.Time     // when the last one of ours was set
+	in        []byte        // read, and not given yet
+	frame     frame         // the request that is given
+	waited    time.Duration // for the peer, in this request's content
+	reclaimed bool          // it is going to be hijacked for Place.Adopt
 
 	// Any goroutine (atomic).
 	failed atomic.Bool // the answer is not whole
@@ -121,12 +125,17 @@ func (h *lentConn) changed(s http.ConnState) {
 	case http.StateHijacked:
 		h.mu.Lock()
 		closed := h.state == lentClosed // by http.Server.Close: it has been given back
-		if !closed {
+		reclaimed := h.reclaimed
+		switch {
+		case closed:
+		case reclaimed:
+			h.state = lentReclaimed
+		default:
 			h.state = lentHijacked
 		}
 		h.mu.Unlock()
-		if !closed {
-			h.g.lender.give(h)
+		if !closed && !reclaimed {
+			h.ln.give(h)
 			h.post(hijackedLentOnLoop)
 		}
 	}
@@ -230,10 +239,10 @@ func (h *lentConn) await() (int, error) {
 // readNext waits, not long, for a request that net/http is to serve; otherwise the
 // connection goes back to the loop.
 func (h *lentConn) readNext(p []byte) (int, error) {
-	if len(h.in) == 0 && !h.g.lender.crowded() && !h.g.closed.Load() {
-		h.g.lender.waits(h)
+	if len(h.in) == 0 && !h.ln.crowded() && !h.g.closed.Load() {
+		h.ln.waits(h)
 		n, err := h.readKernel(p, h.deadline)
-		if h.g.lender.waitsNoMore(h) {
+		if h.ln.waitsNoMore(h) {
 			h.set = longAgo
 		}
 		if h.state != lentIdle {
@@ -249,7 +258,7 @@ func (h *lentConn) readNext(p []byte) (int, error) {
 	if len(h.in) > 0 {
 		lim := http1.HeadLimits{LineBytes: h.g.cfg.MaxRequestLineBytes, HeadBytes: h.g.cfg.MaxHeadBytes, Fields: h.g.cfg.MaxHeaderFields}
 		n, err := r.ParseHead(h.in, lim)
-		if err == nil && n > 0 && r.ContentLength >= 0 && int64(len(h.in)-n) >= r.ContentLength && !h.g.handler.Claims(r.Path) {
+		if err == nil && n > 0 && r.ContentLength >= 0 && int64(len(h.in)-n) >= r.ContentLength && h.serves(&r) {
 			h.frame.begin(&r, n)
 			h.state, h.waited = lentServing, 0
 			return h.readRequest(p)
@@ -331,6 +340,9 @@ func (h *lentConn) armWrite(anew bool) (own bool) {
 
 // unsent is what the kernel has taken and the peer not acknowledged.
 func (h *lentConn) unsent() (n int) {
+	if c, ok := h.Conn.(*bridgeConn); ok {
+		return h.sys().Unsent(c.d.fd)
+	}
 	if sc, ok := h.Conn.(syscall.Conn); ok {
 		if rc, err := sc.SyscallConn(); err == nil {
 			_ = rc.Control(func(fd uintptr) { n = h.sys().Unsent(int(fd)) })
@@ -407,13 +419,18 @@ func (h *lentConn) Close() error {
 		return net.ErrClosed
 	case lentHijacked:
 		return h.Conn.Close()
+	case lentReclaimed: // not adopted
+		err := h.Conn.Close()
+		h.ln.give(h)
+		h.post(endLentOnLoop)
+		return err
 	case lentGone, lentIdle: // the kernel sends what is left
 		err := h.Conn.Close()
-		h.g.lender.give(h)
+		h.ln.give(h)
 		h.post(endLentOnLoop)
 		return err
 	}
-	if was == lentServing && h.g.lender.cutting.Load() {
+	if was == lentServing && h.ln.cutting.Load() {
 		h.failed.Store(true)
 	}
 	fd, err := h.sys().TakeBack(kernelConn(h.Conn))
@@ -423,7 +440,7 @@ func (h *lentConn) Close() error {
 		h.in = append(h.in, rest...)
 		h.mu.Unlock()
 	}
-	h.g.lender.give(h)
+	h.ln.give(h)
 	switch {
 	case err != nil:
 		h.post(endLentOnLoop)
@@ -438,12 +455,13 @@ func (h *lentConn) Close() error {
 }
 
 // post has the loop go on with the connection, which is the loop's again.
-func (h *lentConn) post(run func(a, b any)) {
+func (h *lentConn) post(run func(a, b any)) bool {
 	if h.g.loops[h.c.home.Load()].PostNow(run, h, nil, 0) {
-		return
+		return true
 	}
 	if h.c.fd >= 0 { // the group has ended
 		_ = h.sys().Close(int(h.c.fd))
 	}
 	h.g.connEnded()
+	return false
 }

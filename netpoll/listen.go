@@ -34,11 +34,7 @@ type listener struct {
 	timer   Timer
 }
 
-const (
-	acceptBatch      = 64 // connections taken before the other sockets' turn
-	minAcceptBackoff = 10 * time.Millisecond
-	maxAcceptBackoff = time.Second
-)
+const acceptBatch = 64 // connections taken before the other sockets' turn
 
 // listen is net.Listen without multipath TCP, Go's default, whose connections
 // do not inherit the options of the listener.
@@ -86,7 +82,10 @@ func (u *unixListener) Close() error {
 	return u.UnixListener.Close()
 }
 
-var errNoStream = errors.New("not a stream socket")
+var (
+	errNoStream = errors.New("not a stream socket")
+	errNoSocket = errors.New("not a socket of the kernel's")
+)
 
 func newListener(g *Group, ln net.Listener) (*listener, error) {
 	// What only has such a listener in it may do more with its connections than that.
@@ -228,9 +227,6 @@ func (lis *listener) accept() (more bool) {
 	return true
 }
 
-// warnEvery is how often a listener tells that it does not accept.
-const warnEvery = int64(10 * time.Second)
-
 // pause stops accepting for a while.
 func (lis *listener) pause(why string) {
 	l := lis.g.loops[0]
@@ -268,14 +264,4 @@ func (g *Group) dealOut(fd int, tcp, secure bool) {
 		_ = unix.Close(fd)
 		g.connEnded()
 	}
-}
-
-// nextLoop is the loop whose turn it is. Any goroutine.
-func (g *Group) nextLoop() *Loop {
-	return g.loops[(g.next.Add(1)-1)%uint32(len(g.loops))] // unsigned: an int of 32 bits would turn negative
-}
-
-func adoptOnLoop(a, _ any) {
-	c := a.(*Conn)
-	c.loop.adoptNew(c)
 }

@@ -48,6 +48,8 @@ type Loop struct {
 	proxied    map[*Conn]proxied     // with Config.ProxyProtocol only
 	inflated   map[*Conn]*inflateJob // messages that wait for Conn.Resume
 	tls        tlsLoop               // handshakes and ciphers
+	mounted    map[*Conn]*mounted    // connections that came by Place.Adopt and speak HTTP
+	bridged    readyList             // bridged connections that have something to tell
 	date       []byte                // a Date field
 	dateAt     int64                 // the second that it is for
 	reading    bool                  // the loop was late: sockets are read before deadlines end
@@ -89,9 +91,10 @@ const (
 
 func newLoop(g *Group, index int, sys System) *Loop {
 	l := &Loop{
-		index: index, group: g, cfg: &g.cfg, sys: sys, h: g.handler,
+		index: index, group: g, cfg: &g.cfg, h: g.handler,
 		read: make([]byte, readBytes), write: make([]byte, 0, writeBytes),
 	}
+	l.sys = &bridgeSystem{System: sys, l: l, b: &g.bridge}
 	l.space.L = &l.mu
 	l.fireTimer = l.expireTimer
 	l.tickClock()

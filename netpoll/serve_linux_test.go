@@ -23,7 +23,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	early := dial(t, tcp.Addr().String())
-	if err := g.Serve(tcp); err != nil {
+	if _, err := g.Serve(tcp, false); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []net.Conn{early, dial(t, tcp.Addr().String())} {
@@ -37,15 +37,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer below.Close()
-	for _, ln := range []net.Listener{
-		tls.NewListener(below, &tls.Config{}),
-		struct{ *net.TCPListener }{below.(*net.TCPListener)}, // its Accept could be another
-	} {
-		if err := g.Serve(ln); err == nil || !strings.Contains(err.Error(), "not a socket of the kernel's") {
-			t.Errorf("%T: %v", ln, err)
-		}
-	}
-	if err := g.ServeTLS(below); err == nil {
+	if _, err := g.Serve(below, true); err == nil {
 		t.Error("TLS without Config.TLS")
 	}
 	packets, err := net.Listen("unixpacket", "@sockeye-"+t.Name())
@@ -53,11 +45,11 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer packets.Close()
-	if err := g.Serve(packets); err == nil || !strings.Contains(err.Error(), "not a stream socket") {
+	if _, err := g.Serve(packets, false); err == nil || !strings.Contains(err.Error(), "not a stream socket") {
 		t.Error(err)
 	}
 	_ = g.Close(t.Context())
-	if err := g.Serve(below); err == nil || !strings.Contains(err.Error(), "the group is closed") {
+	if _, err := g.Serve(below, false); err == nil || !strings.Contains(err.Error(), "the group is closed") {
 		t.Error(err)
 	}
 	if _, err := below.(*net.TCPListener).SyscallConn(); err != nil {
@@ -77,11 +69,7 @@ func TestServeTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		serve := g.Serve
-		if secure {
-			serve = g.ServeTLS
-		}
-		if err := serve(ln); err != nil {
+		if _, err := g.Serve(ln, secure); err != nil {
 			t.Fatal(err)
 		}
 		var d net.Dialer
@@ -153,7 +141,7 @@ func TestServedOptions(t *testing.T) {
 		}
 		seen := make(chan int, 1)
 		g, _ := listen(t, netpoll.Config{}, &mine{})
-		if err := g.Serve(ln); err != nil {
+		if _, err := g.Serve(ln, false); err != nil {
 			t.Fatal(err)
 		}
 		c := dial(t, ln.Addr().String())

@@ -5,29 +5,38 @@ package netpoll
 import (
 	"errors"
 	"net"
+	"runtime"
+	"syscall"
 	"time"
 )
 
-// On other systems New fails. All but that works there, with the System of
-// package netpolltest.
-var errNoQueue = errors.New("not supported: loops need epoll or kqueue")
+// On other systems every connection is bridged, and listeners are package net's.
 
-type poller struct{ System }
+func openPoller(start time.Time) (turner, error) { return openPlain(start), nil }
 
-func openPoller(time.Time) (*poller, error) { return nil, errNoQueue }
-func (*poller) poll(*Loop) error            { return errNoQueue }
-func (*poller) close()                      {}
-
-func defaultLoops() int    { return 1 }
+func defaultLoops() int    { return runtime.GOMAXPROCS(0) }
 func defaultMaxConns() int { return 1 << 30 }
 
 // SystemdListeners finds none: there is no systemd.
 func SystemdListeners() ([]net.Listener, []string, error) { return nil, nil, nil }
 
+func (*Group) tune(int, bool)                {}
+func (*Group) tuneRaw(syscall.RawConn, bool) {}
+
+func isKernels(net.Listener) bool { return false }
+
 // listener never comes to be.
 type listener struct{ secure bool }
 
-func listen(_, _ string, _ bool) (net.Listener, error)    { return nil, errNoQueue }
+var errNoQueue = errors.New("netpoll: no queue of the kernel's")
+
+func listen(network, address string, reuse bool) (net.Listener, error) {
+	if reuse {
+		return nil, errors.New("ReusePort is not supported here")
+	}
+	return net.Listen(network, address)
+}
+
 func newListener(*Group, net.Listener) (*listener, error) { return nil, errNoQueue }
 func (*listener) close()                                  {}
 func (*listener) forget()                                 {}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sockeye-io/sockeye/internal/bridging"
 )
 
 // poller is the real System: a queue of the kernel's events under descriptors of
@@ -25,7 +27,7 @@ import (
 //	run(handle func(fd int, writable, hangup bool) (stop bool)) error
 //	close()
 type poller struct {
-	// Immutable after openPoller.
+	// Immutable after openQueue.
 	events queue
 	wake   waker
 	start  time.Time
@@ -35,7 +37,14 @@ type poller struct {
 	scratch scratch
 }
 
-func openPoller(start time.Time) (*poller, error) {
+func openPoller(start time.Time) (turner, error) {
+	if bridging.All.Load() {
+		return openPlain(start), nil
+	}
+	return openQueue(start)
+}
+
+func openQueue(start time.Time) (*poller, error) {
 	s := &poller{start: start}
 	if err := s.events.open(); err != nil {
 		return nil, err
@@ -49,7 +58,7 @@ func openPoller(start time.Time) (*poller, error) {
 	return s, nil
 }
 
-// close ends what openPoller has begun. Nobody may use the poller any more.
+// close ends what openQueue has begun. Nobody may use the poller any more.
 func (s *poller) close() {
 	s.alarm.Stop()
 	s.wake.close()

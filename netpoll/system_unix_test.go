@@ -19,7 +19,7 @@ import (
 
 func newTestPoller(t *testing.T) *poller {
 	t.Helper()
-	s, err := openPoller(time.Now())
+	s, err := openQueue(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func activated() {
 		panic(err)
 	}
 	for _, ln := range all {
-		if err := g.Serve(ln); err != nil {
+		if _, err := g.Serve(ln, false); err != nil {
 			fmt.Println("serve:", err)
 		}
 	}

@@ -1,0 +1,133 @@
+package sockeye
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+
+	"github.com/sockeye-io/sockeye/netpoll"
+)
+
+// What cannot be hijacked is served through a pair of connections in memory: the group
+// has the near end, and the handler's goroutine reads the answer from the far end, for
+// as long as the request takes.
+
+// nearEnd is the group's end.
+type nearEnd struct {
+	net.Conn
+	remote net.Addr
+	secure bool
+	cut    atomic.Bool // what has been sent is not all
+}
+
+func (c *nearEnd) RemoteAddr() net.Addr { return c.remote }
+
+// Secure and Reset are for the bridge.
+func (c *nearEnd) Secure() bool { return c.secure }
+func (c *nearEnd) Reset()       { c.cut.Store(true) }
+
+// textAddr is an address that is no IP address.
+type textAddr string
+
+func (textAddr) Network() string  { return "tcp" }
+func (a textAddr) String() string { return string(a) }
+
+func remoteAddr(r *http.Request) net.Addr {
+	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		return net.TCPAddrFromAddrPort(a)
+	}
+	return textAddr(r.RemoteAddr)
+}
+
+// extendedConnect tells whether the request opens a WebSocket over HTTP/2 (RFC 8441).
+func (q *mountRequest) extendedConnect() bool {
+	return q.r.Method == http.MethodConnect && q.r.ProtoMajor >= 2 && q.r.Header.Get(":protocol") == "websocket"
+}
+
+// websocketKey is for a WebSocket over HTTP/2, which has none.
+func websocketKey() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it does not fail
+	return base64.StdEncoding.EncodeToString(b[:])
+}
+
+// bridge serves the request through a pair.
+func (q *mountRequest) bridge() {
+	r := q.r
+	if r.ProtoMajor == 1 && strings.Contains(strings.ToLower(r.Header.Get("Upgrade")), "websocket") {
+		q.srv.log.Warn("mount", "sockeye: a WebSocket is refused: the http.ResponseWriter has no Hijack", "type", fmt.Sprintf("%T", q.w))
+		http.Error(q.w, fmt.Sprintf(mountHidden, q.w), http.StatusNotImplemented)
+		return
+	}
+	place := q.place(context.Background())
+	if place == nil {
+		return
+	}
+	near, far := net.Pipe()
+	end := &nearEnd{Conn: near, remote: remoteAddr(r), secure: r.TLS != nil}
+	defer far.Close()
+	defer context.AfterFunc(r.Context(), func() { _ = far.Close() })()
+	ctx := q.context()
+	err := place.Adopt(end, netpoll.Adoption{In: q.append(nil, true), Context: ctx, Keep: len(ctx.keys) > 0})
+	ctx.end()
+	if err != nil {
+		q.refuse(mountClosed, http.StatusServiceUnavailable)
+		return
+	}
+	br := bufio.NewReader(far)
+	resp, err := http.ReadResponse(br, r)
+	switch {
+	case r.Context().Err() != nil:
+		return // nobody waits for it
+	case err != nil:
+		q.refuse("the connection was closed", http.StatusServiceUnavailable)
+		return
+	}
+	h := q.w.Header()
+	for name, values := range resp.Header {
+		if name != "Connection" && name != "Upgrade" && name != "Sec-Websocket-Accept" {
+			h[name] = values
+		}
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		q.tunnel(br, far)
+		return
+	}
+	q.w.WriteHeader(resp.StatusCode)
+	if _, err := io.Copy(q.w, resp.Body); err != nil || end.cut.Load() {
+		panic(http.ErrAbortHandler) // no cut looks like a whole answer
+	}
+}
+
+// tunnel carries a WebSocket over the request's own stream.
+func (q *mountRequest) tunnel(from io.Reader, far net.Conn) {
+	q.w.WriteHeader(http.StatusOK)
+	if q.rc.Flush() != nil {
+		return
+	}
+	go func() {
+		_, _ = io.Copy(far, q.r.Body)
+		_ = far.Close() // the peer has ended its side
+	}()
+	b := make([]byte, 4<<10)
+	for {
+		n, err := from.Read(b)
+		if n > 0 {
+			if _, werr := q.w.Write(b[:n]); werr != nil {
+				return
+			}
+			_ = q.rc.Flush()
+		}
+		if err != nil {
+			return
+		}
+	}
+}
