@@ -68,6 +68,7 @@ type Server struct {
 	tally       tally.Table // columns of stats.go
 	retired     atomic.Bool // Retire has been called
 	mounted     atomic.Bool // Handler has been called
+	certificate atomic.Pointer[certificateFiles]
 }
 
 // New makes a server. Register handlers, then let it listen. Its error has all
@@ -79,6 +80,9 @@ func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	srv := &Server{cfg: cfg, log: ratelog.New(cfg.Logger), namespaces: map[string]*Namespace{}, closed: make(chan struct{})}
 	eng, net := cfg.engine(), cfg.net()
+	if net.TLS == nil {
+		net.TLS = srv.tlsOfFiles()
+	}
 	var files *bundle
 	if cfg.Client != nil {
 		files = newBundle(cfg.Client, cfg.Path, cfg.Fallback, cfg.Logger)

@@ -276,8 +276,8 @@ func (g *Group) Stats() Stats {
 		RefusedFallback: s.refusedFallback.Load(), Yields: s.yields.Load(), Floods: s.floods.Load(),
 		RefusedByAddress: s.refusedByAddress.Load(), MemoryBytes: g.memory.Used(), Shed: s.shed.Load(),
 		BadProxyHeaders: s.badProxyHeaders.Load(),
-		Lent: int(g.lent.Load()), Mounted: s.mounted.Load(), Bridged: int(g.bridge.n.Load()),
-		TLSHandshakes:   s.tls.Load(), TLSKept: s.keptTLS.Load(), TLSFaults: s.badTLS.Load(), TLSWaits: s.waitingTLS.Load(),
+		Lent:            int(g.lent.Load()), Mounted: s.mounted.Load(), Bridged: int(g.bridge.n.Load()),
+		TLSHandshakes: s.tls.Load(), TLSKept: s.keptTLS.Load(), TLSFaults: s.badTLS.Load(), TLSWaits: s.waitingTLS.Load(),
 	}
 	stats.ConnLimit, stats.MemoryLimit = g.cfg.MaxConns, g.memory.max
 	for _, l := range g.loops {

@@ -8,30 +8,53 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 )
 
 // Certificate is one of localhost's, made once a process.
-var Certificate = sync.OnceValue(func() tls.Certificate {
+var Certificate = sync.OnceValue(func() tls.Certificate { return NewCertificate("localhost") })
+
+// NewCertificate makes one of that name's.
+func NewCertificate(name string) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		panic(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-})
+}
+
+// WriteFiles writes a certificate and its key as PEM into a folder, files of that time.
+func WriteFiles(dir string, c tls.Certificate, at time.Time) (certFile, keyFile string, err error) {
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		return "", "", err
+	}
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for name, b := range map[string]*pem.Block{
+		certFile: {Type: "CERTIFICATE", Bytes: c.Certificate[0]}, keyFile: {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := errors.Join(os.WriteFile(name, pem.EncodeToMemory(b), 0o600), os.Chtimes(name, at, at)); err != nil {
+			return "", "", err
+		}
+	}
+	return certFile, keyFile, nil
+}
 
 // ServerConfig is a server's with that certificate.
 func ServerConfig() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{Certificate()}} }
