@@ -169,6 +169,9 @@ func (c *Conn) endOfTLS(err error) {
 		return
 	case errors.As(err, &fault):
 		c.loop.group.stats.badTLS.Add(1)
+		if c.flush(); c.phase >= phaseClosing {
+			return
+		}
 		c.tls().alert = fault.Alert
 	}
 	c.abort(err)

@@ -53,6 +53,6 @@
 //
 // # What it does not do
 //
-// No TLS, HTTP/2 or compression of HTTP: terminate TLS in front. WebSocket
-// messages are compressed with Config.Deflate, each by itself.
+// No HTTP/2 and no compression of HTTP. WebSocket messages are compressed with
+// Config.Deflate, each by itself.
 package netpoll

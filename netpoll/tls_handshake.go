@@ -26,7 +26,9 @@ import (
 //	--------  --------------------------------------  -------------------------------------
 //	waiting   a ClientHello is here, a place is free  working
 //	          no place is free                        waiting, in line; who has been parked
-//	                                                  for handshakePatience is cut for it
+//	                                                  for handshakePatience is cut for it, and
+//	                                                  the last to come is the next: in a flood
+//	                                                  who comes now gets in before he gives up
 //	working   Read finds nothing                      parked; what was written goes out
 //	          the handshake is over                   open, or cut with crypto/tls's alert
 //	parked    a record is here                        working
@@ -77,7 +79,7 @@ type tlsHandshake struct {
 // tlsLoop is what a loop knows of handshakes. Loop-owned.
 type tlsLoop struct {
 	places int                // taken
-	line   fifo.Queue[*Conn]  // for a place
+	line   []*Conn            // for a place; the last is the next
 	parked fifo.Queue[parked] // in order; some are parked no more
 	timer  Timer              // looks at who is parked, while somebody stands in line
 	warm   []*Conn            // have ciphers
@@ -184,9 +186,10 @@ func (c *Conn) dropTLS() {
 // startHandshake takes a place for a handshake, or stands in line.
 func (c *Conn) startHandshake() {
 	l := c.loop
-	if l.tls.places >= l.places() && !l.makePlace() {
+	if l.tls.places >= l.places() {
+		l.makePlace()
 		l.group.stats.waitingTLS.Add(1)
-		l.tls.line.Push(c)
+		l.tls.line = append(l.tls.line, c)
 		l.Arm(&l.tls.timer, (*tlsLine)(l), lineEvery)
 		return
 	}
@@ -207,21 +210,20 @@ func (c *Conn) startHandshake() {
 	hs.settleDriven()
 }
 
-// makePlace cuts who has been parked for the longest time, if that is long.
-func (l *Loop) makePlace() bool {
+// makePlace cuts who has been parked for the longest time, if that is long: its
+// goroutine then gives the place back.
+func (l *Loop) makePlace() {
 	for l.tls.parked.Len() > 0 {
 		p := *l.tls.parked.Front()
 		if !p.stale() && l.now-p.at < int64(handshakePatience) {
-			return false
+			return
 		}
-		l.tls.parked.Drop()
-		if !p.stale() {
+		if l.tls.parked.Drop(); !p.stale() {
 			l.group.stats.timeouts.Add(1)
-			p.hs.c.abort(ErrTimeout) // its goroutine gives the place back
-			return false
+			p.hs.c.abort(ErrTimeout)
+			return
 		}
 	}
-	return false
 }
 
 // tlsLine is the loop, for the timer of who stands in line.
@@ -230,18 +232,22 @@ type tlsLine Loop
 // Expire is for the loop's timers only.
 func (x *tlsLine) Expire(*Timer) {
 	l := (*Loop)(x)
-	for range l.tls.line.Len() {
+	l.tls.line = slices.DeleteFunc(l.tls.line, func(c *Conn) bool { return c.loop != l || c.phase != phaseSecure })
+	for range l.tls.line {
 		l.makePlace()
 	}
-	if l.serveLine(); l.tls.line.Len() > 0 {
+	if l.serveLine(); len(l.tls.line) > 0 {
 		l.Arm(&l.tls.timer, x, lineEvery)
 	}
 }
 
 // serveLine gives free places to who stands in line.
 func (l *Loop) serveLine() {
-	for l.tls.places < l.places() && l.tls.line.Len() > 0 {
-		if c := l.tls.line.Pop(); c.loop == l && c.phase == phaseSecure {
+	for l.tls.places < l.places() && len(l.tls.line) > 0 {
+		last := len(l.tls.line) - 1
+		c := l.tls.line[last]
+		l.tls.line[last] = nil
+		if l.tls.line = l.tls.line[:last]; c.loop == l && c.phase == phaseSecure {
 			c.startHandshake()
 		}
 	}
