@@ -623,6 +623,7 @@ func TestMountPanic(t *testing.T) {
 	if n, err := k.br.Read(make([]byte, 1)); err == nil {
 		t.Errorf("%d bytes came", n)
 	}
+	_ = k.conn.Close()
 	eventually(t, func() bool { return strings.Contains(told.String(), "on purpose") && srv.Stats().Net.Open == 0 })
 }
 
@@ -678,10 +679,14 @@ func TestServe(t *testing.T) {
 		dial    func(addr net.Addr) (net.Conn, error)
 		bridged bool
 	}{
-		{"tcp", func() net.Listener { ln, _ := net.Listen("tcp", "127.0.0.1:0"); return ln },
-			func(a net.Addr) (net.Conn, error) { return net.Dial("tcp", a.String()) }, false},
-		{"unix", func() net.Listener { ln, _ := net.Listen("unix", t.TempDir()+"/s"); return ln },
-			func(a net.Addr) (net.Conn, error) { return net.Dial("unix", a.String()) }, false},
+		{
+			"tcp", func() net.Listener { ln, _ := net.Listen("tcp", "127.0.0.1:0"); return ln },
+			func(a net.Addr) (net.Conn, error) { return net.Dial("tcp", a.String()) }, false,
+		},
+		{
+			"unix", func() net.Listener { ln, _ := net.Listen("unix", t.TempDir()+"/s"); return ln },
+			func(a net.Addr) (net.Conn, error) { return net.Dial("unix", a.String()) }, false,
+		},
 		{"tls", func() net.Listener {
 			ln, _ := net.Listen("tcp", "127.0.0.1:0")
 			return tls.NewListener(ln, &tls.Config{Certificates: cert.TLS.Certificates})
