@@ -306,7 +306,9 @@ func TestBridgeEnd(t *testing.T) {
 		t.Run(fmt.Sprint("reads ", reads), func(t *testing.T) {
 			served := make(chan struct{}, 1)
 			g, give := bridge(t, netpoll.Config{}, &mine{request: func(c *netpoll.Conn, _ *http1.Request) {
-				c.CloseAfterResponse()
+				if !reads {
+					c.CloseAfterResponse()
+				}
 				respond(c, string(answer))
 				served <- struct{}{}
 			}})
@@ -320,6 +322,7 @@ func TestBridgeEnd(t *testing.T) {
 			got := make(chan int, 1)
 			if reads {
 				go func() {
+					eventually(t, "its loop has closed it", func() bool { return g.Stats().Open == 0 })
 					b, _ := io.ReadAll(far)
 					got <- len(b)
 				}()
