@@ -62,7 +62,9 @@ func (m mountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !q.readBody() {
 		return
 	}
-	if r.ProtoMajor >= 2 || !q.hijack() {
+	// Without an http.Server nobody would serve other paths on a connection that has moved.
+	user, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
+	if r.ProtoMajor >= 2 || user == nil && !q.websocket() || !q.hijack(user) {
 		q.bridge()
 	}
 }
@@ -149,25 +151,28 @@ func (q *mountRequest) place(ctx context.Context) *netpoll.Place {
 	return place
 }
 
+// websocket tells whether the request opens a WebSocket, of HTTP/1.1.
+func (q *mountRequest) websocket() bool {
+	return q.r.ProtoMajor == 1 && strings.Contains(strings.ToLower(q.r.Header.Get("Upgrade")), "websocket")
+}
+
 // hijack moves the connection; it is false if it cannot be had.
-func (q *mountRequest) hijack() bool {
+func (q *mountRequest) hijack(user *http.Server) bool {
 	place := q.place(q.r.Context())
 	if place == nil {
 		return true
 	}
+	in, ctx := q.append(nil, false), q.context() // fasthttp may use the request again then
+	defer ctx.end()
 	conn, brw, err := q.rc.Hijack()
 	if err != nil {
 		place.GiveUp()
 		return false
 	}
-	in := q.append(nil, false)
 	if n := brw.Reader.Buffered(); n > 0 {
 		rest, _ := brw.Reader.Peek(n)
 		in = append(in, rest...)
 	}
-	user, _ := q.r.Context().Value(http.ServerContextKey).(*http.Server)
-	ctx := q.context()
-	defer ctx.end()
 	_ = place.Adopt(conn, netpoll.Adoption{In: in, Server: user, Context: ctx, Keep: len(ctx.keys) > 0}) // closed, if it cannot be
 	return true
 }

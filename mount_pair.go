@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/netpoll"
@@ -62,7 +61,7 @@ func websocketKey() string {
 // bridge serves the request through a pair.
 func (q *mountRequest) bridge() {
 	r := q.r
-	if r.ProtoMajor == 1 && strings.Contains(strings.ToLower(r.Header.Get("Upgrade")), "websocket") {
+	if q.websocket() {
 		q.srv.log.Warn("mount", "sockeye: a WebSocket is refused: the http.ResponseWriter has no Hijack", "type", fmt.Sprintf("%T", q.w))
 		http.Error(q.w, fmt.Sprintf(mountHidden, q.w), http.StatusNotImplemented)
 		return

@@ -623,6 +623,7 @@ func TestMountPanic(t *testing.T) {
 	if n, err := k.br.Read(make([]byte, 1)); err == nil {
 		t.Errorf("%d bytes came", n)
 	}
+	_ = k.conn.Close()
 	eventually(t, func() bool { return strings.Contains(told.String(), "on purpose") && srv.Stats().Net.Open == 0 })
 }
 

@@ -122,6 +122,9 @@ func stressWakeUps(t *testing.T, loops int, d time.Duration) {
 // TestNoGoroutinePerConnection: 5,000 idle WebSockets and 1,000 waiting polls
 // do not add goroutines.
 func TestNoGoroutinePerConnection(t *testing.T) {
+	if os.Getenv("SOCKEYE_BRIDGE") != "" {
+		t.Skip("the bridge has goroutines")
+	}
 	webSockets, polls := 5_000, 1_000
 	if testing.Short() {
 		webSockets, polls = 500, 100

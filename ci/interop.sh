@@ -10,6 +10,8 @@ step "interop: JavaScript, Python, Autobahn"
 gotest -race -count=1 -timeout 15m -skip '^TestHTTP11$' ./interop
 step "interop: the words of docs/troubleshooting.md"
 gotest -race -count=1 -timeout 5m ./interop/troubles
+step "interop: mounted in net/http, chi, gin, Echo and Fiber"
+gotest -C examples/mount -race -count=1 -timeout 5m ./...
 if [ -f interop/browser/go.mod ]; then
 	step "interop: browser"
 	gotest -C interop/browser -count=1 -timeout 10m ./...

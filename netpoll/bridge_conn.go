@@ -213,6 +213,8 @@ func (d *bridged) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	switch {
+	case d.outErr != nil: // as of a socket that cannot be written to any more
+		return -1, errnoOf(d.outErr)
 	case d.inErr == nil:
 		return -1, syscall.EAGAIN
 	case isEnd(d.inErr):
