@@ -695,3 +695,8 @@ func TestIdleOutlivesProxies(t *testing.T) {
 		t.Error("still open")
 	}
 }
+
+// startOf is start for any handler.
+func startOf(cfg netpoll.Config, h netpoll.Handler) *netpolltest.Net {
+	return netpolltest.New(cfg, h, 1)
+}
