@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/bits"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -95,13 +94,6 @@ func BenchmarkEmitRecovery(b *testing.B) {
 			})
 		}
 	}
-}
-
-// cpuTime is that of this process.
-func cpuTime() time.Duration {
-	var r syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // awayWith makes a server without members, whose history has others events for others

@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -31,13 +30,6 @@ func serve(b testing.TB, cfg sockeye.Config) (addr string, srv *sockeye.Server) 
 		_ = srv.Shutdown(ctx)
 	})
 	return a.String(), srv
-}
-
-// cpu is the CPU time of this process, server and clients together.
-func cpu() time.Duration {
-	var r syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // BenchmarkBroadcast sends 100 bytes to a room and waits until all have it. An
