@@ -271,7 +271,7 @@ func TestMountEachHandshake(t *testing.T) {
 		if user, _ := r.Context().Value(http.ServerContextKey).(*http.Server); user != s.Config {
 			t.Error("another http.Server")
 		}
-		if r.Context().Value("conn") != "context" {
+		if r.Context().Value(connKey{}) != "context" {
 			t.Error("ConnContext was not asked")
 		}
 		rc := http.NewResponseController(w)
@@ -291,7 +291,7 @@ func TestMountEachHandshake(t *testing.T) {
 	})
 	s = site(t, mux, func(s *httptest.Server) {
 		s.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
-			return context.WithValue(ctx, "conn", "context") //nolint:staticcheck // a test's
+			return context.WithValue(ctx, connKey{}, "context")
 		}
 		s.Config.ConnState = func(net.Conn, http.ConnState) { states.Add(1) }
 		s.Start()
@@ -731,3 +731,6 @@ func TestServe(t *testing.T) {
 		})
 	}
 }
+
+// connKey finds what ConnContext has put in.
+type connKey struct{}

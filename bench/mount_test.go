@@ -14,6 +14,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // hidden are connections that are nothing but net.Conns.
@@ -66,13 +67,13 @@ func openWebSocket(c net.Conn, br *bufio.Reader) error {
 		err = fmt.Errorf("%s", resp.Status)
 	}
 	if err == nil {
-		_, err = ws.ReadFrame(br)
+		_, err = wiretest.ReadFrame(br)
 	}
 	if err == nil {
 		err = ws.WriteFrame(c, ws.MaskFrame(ws.NewTextFrame([]byte("40"))))
 	}
 	if err == nil {
-		_, err = ws.ReadFrame(br)
+		_, err = wiretest.ReadFrame(br)
 	}
 	return err
 }
@@ -103,7 +104,7 @@ func BenchmarkMountedEcho(b *testing.B) {
 				if _, err := c.Write(frame); err != nil {
 					b.Fatal(err)
 				}
-				if _, err := ws.ReadFrame(br); err != nil {
+				if _, err := wiretest.ReadFrame(br); err != nil {
 					b.Fatal(err)
 				}
 			}
