@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -55,11 +57,7 @@ func newBundle(files fs.FS, prefix string, next http.Handler, log *slog.Logger) 
 
 // paths are those that the bundle serves.
 func (b *bundle) paths() []string {
-	all := make([]string, 0, len(b.files))
-	for p := range b.files {
-		all = append(all, p)
-	}
-	return all
+	return slices.Collect(maps.Keys(b.files))
 }
 
 func (b *bundle) ServeHTTP(w http.ResponseWriter, r *http.Request) {

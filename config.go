@@ -1,9 +1,11 @@
 package sockeye
 
 import (
+	"crypto/tls"
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/sockeye-io/sockeye/internal/seam"
@@ -90,13 +92,21 @@ type Config struct {
 	// when it is listed. Their pages may also read the answers (CORS). A request of
 	// another origin is answered 403, on either transport; one without an Origin, which
 	// is no browser's, is served. Host is compared as it comes: a proxy in front has to
-	// pass it on, or the origin has to be listed; X-Forwarded-Host is not believed.
+	// pass it on, or the origin has to be listed; of TrustedProxies X-Forwarded-Host and
+	// -Proto count.
 	Origins []string
 
 	// AllowOrigin, if not nil, is asked about origins that are neither this host's nor
 	// in Origins. It is called for each request of such an origin, on an event loop, and
 	// must not block; r is a copy.
 	AllowOrigin func(origin string, r *Request) bool
+
+	// TrustedProxies are the networks of the proxies in front that are believed: what they
+	// say in X-Forwarded-For, -Proto and -Host, or in Forwarded if none of these is there,
+	// is where a request comes from, for Request.Address and Secure, Origins and
+	// PerAddress. UnixPeers stands for all peers of Unix sockets. List none that passes on
+	// what clients have put into these fields. Default: nobody is believed.
+	TrustedProxies []netip.Prefix
 
 	// Credentials lets pages of other origins send cookies and authorization with
 	// polling requests. A WebSocket carries cookies whether it is set or not. It does
@@ -244,6 +254,38 @@ type Config struct {
 	Inline bool
 
 	// Network.
+
+	// TLS, if not nil, has Listen, ListenAndServe and Serve speak TLS: https and wss. What
+	// crypto/tls supports of it works, session tickets, client certificates, GetCertificate
+	// and GetConfigForClient among it, but for HTTP/2, which is not offered. It may not
+	// be changed afterwards, but by its own methods. See docs/security.md.
+	TLS *tls.Config
+
+	// PlainTLS leaves every record to crypto/tls, not only the handshake: some 6 KiB a
+	// connection instead of a quarter of one. It is so in any case where GODEBUG has
+	// fips140=only.
+	PlainTLS bool
+
+	// MaxTLSHandshakes bounds the TLS handshakes under way; further ones stand in line,
+	// and a peer that has kept its place idle for a second makes room for them. Default
+	// 1,024.
+	MaxTLSHandshakes int
+
+	// TLSHandshakeTimeout bounds the time from accept to the end of the TLS handshake.
+	// Default 10 s. Negative: none.
+	TLSHandshakeTimeout time.Duration
+
+	// ProxyProtocol are the networks of the proxies whose connections begin with a header
+	// of the PROXY protocol, version 1 or 2; UnixPeers stands for all peers of Unix
+	// sockets. The address in it is then the peer's, for PerAddress, RemoteAddr and logs. A
+	// connection of theirs without one is closed, one of another network with one is
+	// answered 400. Default: none.
+	ProxyProtocol []netip.Prefix
+
+	// ReusePort lets several processes listen on one TCP port (SO_REUSEPORT), if all of
+	// them set it: Linux deals the connections out, other systems may not. A session is
+	// still one process's: see docs/operations.md.
+	ReusePort bool
 
 	// Fallback serves the requests for other paths, through net/http's own server, to
 	// which the connection is lent for as long as such requests come. Nil: 404.

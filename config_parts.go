@@ -50,7 +50,7 @@ func (c *Config) engine() engine.Config {
 		Path: c.Path, NoTrailingSlash: c.NoTrailingSlash, Transports: c.Transports, NoUpgrades: c.NoUpgrades, AllowEIO3: c.AllowEIO3,
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout, UpgradeTimeout: c.UpgradeTimeout, CloseTimeout: c.PollCloseTimeout,
 		SlowTimeout: c.SlowTimeout, MaxQueuedBytes: c.MaxQueuedBytes, MaxPayload: c.MaxPayload, HTTPCompressionThreshold: c.HTTPCompressionThreshold,
-		Origins: c.Origins, AllowOrigin: c.AllowOrigin, Credentials: c.Credentials,
+		Origins: c.Origins, TrustedProxies: c.TrustedProxies, AllowOrigin: c.AllowOrigin, Credentials: c.Credentials,
 		AllowRequest: publicly(c.AllowRequest), Middleware: c.Middleware, OnRefused: c.OnRefused, Headers: c.Headers, Cookie: c.Cookie, GenerateID: c.GenerateID,
 		MaxDeciding: c.MaxDeciding, MaxSessions: c.MaxSessions, MaxPendingSessions: c.MaxPendingSessions, MaxKeptHeadBytes: c.MaxKeptHeadBytes,
 		Logger: c.Logger,
@@ -60,12 +60,14 @@ func (c *Config) engine() engine.Config {
 // net is the part that is the loops' and connections'.
 func (c *Config) net() netpoll.Config {
 	n := netpoll.Config{
+		ProxyProtocol: c.ProxyProtocol, TrustedProxies: c.TrustedProxies, ReusePort: c.ReusePort,
 		Loops: c.Loops, MaxConns: c.MaxConns, MaxMemory: c.MaxMemory, PerAddress: c.PerAddress, MaxMessagesPerSecond: c.MaxMessagesPerSecond,
 		MaxQueuedBytes: c.MaxQueuedBytes, SlowTimeout: c.SlowTimeout, MaxUnsentBytes: c.MaxUnsentBytes,
 		MaxPostedJobs: c.MaxPostedJobs, MaxPostedBytes: c.MaxPostedBytes,
 		MaxRequestLineBytes: c.MaxRequestLineBytes, MaxHeadBytes: c.MaxHeadBytes, MaxHeaderFields: c.MaxHeaderFields,
 		HeadTimeout: c.HeadTimeout, BodyTimeout: c.BodyTimeout, MinRate: c.MinRate, WriteTimeout: c.WriteTimeout,
 		IdleTimeout: c.IdleTimeout, CloseTimeout: c.CloseTimeout,
+		TLS: c.TLS, PlainTLS: c.PlainTLS, MaxTLSHandshakes: c.MaxTLSHandshakes, TLSHandshakeTimeout: c.TLSHandshakeTimeout,
 		Fallback: c.Fallback, MaxFallback: c.MaxFallback, Deflate: c.Deflate, Logger: c.Logger,
 	}
 	if c.driven() {

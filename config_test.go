@@ -1,8 +1,10 @@
 package sockeye
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -35,6 +37,8 @@ func filled(t *testing.T) (c Config) {
 			f.SetBool(true)
 		case int, int64, time.Duration:
 			f.SetInt(int64(1000 + i)) // each another
+		case []netip.Prefix:
+			f.Set(reflect.ValueOf([]netip.Prefix{UnixPeers}))
 		case []string:
 			f.Set(reflect.ValueOf([]string{"websocket"}))
 		}
@@ -47,6 +51,7 @@ func filled(t *testing.T) (c Config) {
 	c.GenerateID = func(*Request) string { return "" }
 	c.Cookie, c.Recovery, c.Deflate = &http.Cookie{}, &Recovery{}, &DeflateConfig{}
 	c.Codec, c.Parser = arguments.JSON{}, struct{ Parser }{}
+	c.TLS = &tls.Config{}
 	c.PerAddress = AddressLimits{Conns: 1}
 	c.Fallback, c.Client = http.NotFoundHandler(), fstest.MapFS{}
 	c.ContextValues = []any{"key"}

@@ -35,6 +35,12 @@
 // What one goroutine emits reaches each socket in that order, by whatever
 // method, across an upgrade from polling to WebSocket too.
 //
+// # Addresses
+//
+// Who is connected is the peer, until Config.ProxyProtocol or Config.TrustedProxies say
+// which proxies may tell of another: then Request.Address and Request.Secure, origins and
+// PerAddress follow what they tell. Nobody else is believed.
+//
 // # Memory
 //
 // Every queue has a limit. While Config.MaxQueuedBytes wait for a peer, who

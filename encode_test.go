@@ -58,3 +58,17 @@ func TestBinaryAtAnyDepth(t *testing.T) {
 		t.Error("what is nested 600 deep was sent")
 	}
 }
+
+// TestCyclicValues are refused, with binary in them or without.
+func TestCyclicValues(t *testing.T) {
+	_, srv := serve(t, sockeye.Config{}, nil)
+	cycle := map[string]any{"b": []byte("x")}
+	cycle["self"], cycle["again"] = cycle, []any{cycle, cycle}
+	list := []any{nil}
+	list[0] = list
+	for _, v := range []any{cycle, list} {
+		if err := srv.Emit("x", v); err == nil || strings.Contains(err.Error(), "connected") {
+			t.Errorf("Emit of a cycle: %v", err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package sockeye
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ type Event struct {
 
 	name   []byte
 	socket *Socket
+	ctx    context.Context //nolint:containedctx // of one call; nil for the socket's
 	id     uint64
 	hasID  bool
 	acked  bool
@@ -23,6 +25,21 @@ var events = sync.Pool{New: func() any { return new(Event) }}
 
 // Name is the event's name.
 func (e *Event) Name() string { return string(e.name) }
+
+// Socket is the socket that the event has come from.
+func (e *Event) Socket() *Socket { return e.socket }
+
+// Context is the socket's, with what UseEvents' middlewares have made of it.
+func (e *Event) Context() context.Context {
+	if e.ctx != nil {
+		return e.ctx
+	}
+	return e.socket.Context()
+}
+
+// HasHandler tells whether the event has a handler at present. The name of one that has
+// none is whatever a peer has sent: it is not to be a label of metrics.
+func (e *Event) HasHandler() bool { return e.socket.hasHandler(e.name) }
 
 // HasAck tells whether the peer asks for an acknowledgement.
 func (e *Event) HasAck() bool { return e.hasID }

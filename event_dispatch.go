@@ -29,10 +29,10 @@ func (s *Socket) handleEvent(p sio.Packet, data []byte, attachments [][]byte) {
 	}
 	if err != nil {
 		srv.tellViolation(s.engineSession(), err)
-		s.engineSession().Close(ForcedClose)
+		s.engineSession().CloseFor(ForcedClose, CauseViolation, err.Error())
 		return
 	}
-	srv.stats.events.Add(1)
+	s.count(tallyEventsIn)
 	e := events.Get().(*Event)
 	e.Args, e.name, e.socket, e.id, e.hasID = newArgs(srv, list[1:], attachments), name, s, p.ID, p.HasID
 	seen, err := s.dispatch(e)
@@ -48,18 +48,22 @@ func (s *Socket) handleEvent(p sio.Packet, data []byte, attachments [][]byte) {
 // dispatch asks middlewares and calls an event's handler. seen tells whether any
 // of them was given e itself.
 func (s *Socket) dispatch(e *Event) (seen bool, err error) {
-	watchers, filters := s.ns.onAny.get(), s.ns.filters.get()
-	seen = len(watchers)+len(filters) > 0
+	watchers, middlewares := s.ns.onAny.get(), s.ns.eventMiddlewares.get()
 	for _, f := range watchers {
 		_ = s.guard(e.Name(), func() error { (*f)(s, e); return nil })
 	}
-	for _, f := range filters {
-		if err := (&handler{raw: *f}).call(s, e); err != nil {
-			return seen, err
-		}
+	if len(middlewares) > 0 {
+		return true, s.throughMiddlewares(e, middlewares)
 	}
+	seen, err = s.reach(e)
+	return seen || len(watchers) > 0, err
+}
+
+// reach calls an event's handler, or what is called for events that have none. seen
+// tells whether any of them was given e itself.
+func (s *Socket) reach(e *Event) (seen bool, err error) {
 	if h := s.findHandler(e.name); h != nil {
-		return seen || h.raw != nil, h.call(s, e)
+		return h.raw != nil, h.call(s, e)
 	}
 	s.ns.srv.stats.unhandled.Add(1)
 	if s.ns.srv.log.Debugs() {
@@ -71,7 +75,7 @@ func (s *Socket) dispatch(e *Event) (seen bool, err error) {
 			return true, err
 		}
 	}
-	return seen || len(unhandled) > 0, nil
+	return len(unhandled) > 0, nil
 }
 
 // failed answers and reports an error of a handler, or of an event middleware.

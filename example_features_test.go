@@ -160,11 +160,11 @@ func Example_middleware() {
 		s.SetData(auth.Name)
 		return nil
 	})
-	srv.UseEvents(func(s *sockeye.Socket, e *sockeye.Event) error {
-		if e.Name() == "shutdown" && s.Data() != "root" {
+	srv.UseEvents(func(ctx context.Context, e *sockeye.Event, next func(context.Context) error) error {
+		if e.Name() == "shutdown" && e.Socket().Data() != "root" {
 			return &sockeye.AckError{Message: "only root may"}
 		}
-		return nil
+		return next(ctx)
 	})
 	srv.On("shutdown", func() string { return "bye" })
 	url := listen(srv)

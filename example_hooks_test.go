@@ -1,6 +1,7 @@
 package sockeye_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -108,21 +109,29 @@ func ExampleNamespace_OnAny() {
 	// out here [1]
 }
 
-// UseEvents decides which events are handled; its error answers the others.
+// UseEvents decides which events are handled, and sees how that ends; its error answers
+// the peer.
 func ExampleNamespace_UseEvents() {
 	srv, url := server(sockeye.Config{})
 	defer srv.Close()
-	srv.UseEvents(func(_ *sockeye.Socket, e *sockeye.Event) error {
+	srv.UseEvents(func(ctx context.Context, e *sockeye.Event, next func(context.Context) error) error {
+		err := next(ctx) // the handler, and how long it takes
+		fmt.Println(e.Name(), err)
+		return err
+	})
+	srv.UseEvents(func(ctx context.Context, e *sockeye.Event, next func(context.Context) error) error {
 		if e.Name() == "format disk" {
 			return &sockeye.AckError{Message: "no"}
 		}
-		return nil
+		return next(ctx)
 	})
 	srv.On("format disk", func() string { return "done" })
 	answer, _ := dial(url, client.Config{}).Call(ctx, "format disk")
 	values, _ := answer.Values()
 	fmt.Println(values...)
-	// Output: map[error:no]
+	// Output:
+	// format disk no
+	// map[error:no]
 }
 
 // OnRoom tells of rooms: the first socket makes one, the last one ends it.

@@ -187,7 +187,7 @@ func (h *handler) release(fr *frame) {
 
 func (h *handler) decode(s *Socket, e *Event, fr *frame) error {
 	if h.context {
-		fr.in = append(fr.in, reflect.ValueOf(s.Context()))
+		fr.in = append(fr.in, reflect.ValueOf(e.Context()))
 	}
 	if h.socket {
 		fr.in = append(fr.in, reflect.ValueOf(s))

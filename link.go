@@ -52,13 +52,16 @@ func (h *sessionHandler) OnUpgrade(s *engine.Session) {
 	}
 }
 
-// OnClose is for the engine.
-func (h *sessionHandler) OnClose(s *engine.Session, reason engine.CloseReason) {
+// OnClose is for the engine, which calls OnClosed.
+func (h *sessionHandler) OnClose(*engine.Session, engine.CloseReason) {}
+
+// OnClosed is for the engine.
+func (h *sessionHandler) OnClosed(s *engine.Session, how *Disconnect) {
 	l := linkOf(s)
 	l.stopTimer()
 	l.dropPartial()
 	for l.sockets != nil {
-		l.remove(l.sockets, reason, ended)
+		l.remove(l.sockets, how, ended)
 	}
 	s.Loop().Rank(l, 0)
 }
@@ -103,7 +106,7 @@ const shedBytes = 16 << 10
 func (l *link) Shed() {
 	if l.weigh() >= shedBytes {
 		l.srv.tell(l.session, "MaxMemory", "sockeye: a session is ended, MaxMemory is spent and it holds most")
-		l.session.CloseNow(engine.ForcedClose)
+		l.session.CloseNowFor(engine.ForcedClose, CauseMemory, "MaxMemory is spent, and what this session's handlers have not seen is most")
 	} else {
 		l.session.Loop().Rank(l, 0) // or it were the largest again, for ever
 	}
@@ -160,16 +163,21 @@ func (l *link) disconnect(s *Socket) {
 		e = ended
 	}
 	l.end(s.ns.name) // first: what the peer has sent is read on when the socket is removed
-	l.remove(s, ServerNamespaceDisconnect, e)
+	l.remove(s, l.session.Describe(ServerNamespaceDisconnect, CauseServer, "Disconnect or CloseSession was called"), e)
 }
 
 // remove ends a socket; its handlers see that as their last mail. It tells whether
 // e had an effect.
-func (l *link) remove(s *Socket, reason Reason, e lifeEvent) bool {
+func (l *link) remove(s *Socket, how *Disconnect, e lifeEvent) bool {
+	reason := how.Reason
 	l.session.Loop().Check()
 	from, ok := s.life.change(e)
 	if !ok {
 		return false
+	}
+	if from.answered() || from == dismissing && e == left { // accept was called
+		l.srv.stats.countDisconnect(how)
+		s.tellDisconnect(how)
 	}
 	var rooms []string
 	who := s.who()
@@ -181,7 +189,7 @@ func (l *link) remove(s *Socket, reason Reason, e lifeEvent) bool {
 	if who.pid != "" && recoverable(reason) && (from == connected || who.saved != nil) {
 		s.remember(rooms)
 	}
-	s.endContext()
+	s.endContext(how)
 	s.endCalls()
 	s.dropHeld()
 	s.wake()

@@ -43,7 +43,7 @@ func (t *connectTimer) Expire(*netpoll.Timer) {
 	l.stopTimer()
 	l.srv.stats.connectTimeouts.Add(1)
 	l.srv.tell(l.session, "ConnectTimeout", "sockeye: a session is ended, it has joined no namespace within ConnectTimeout")
-	l.session.CloseNow(ForcedServerClose)
+	l.session.CloseNowFor(ForcedServerClose, CauseNotJoined, "the peer has joined no namespace within ConnectTimeout")
 }
 
 // handleConnect begins a connection to a namespace; the mailbox's goroutine
@@ -74,14 +74,14 @@ func (l *link) handleConnect(p sio.Packet) error {
 	if sockets >= srv.cfg.MaxNamespaces {
 		return errTooManySpaces
 	}
-	refusal := errAuthTooLarge
+	refusal, why := errAuthTooLarge, refusedAuth
 	var ns *Namespace
 	if auths <= srv.cfg.MaxAuthBytes {
-		refusal, auth = errInvalidNamespace, bytes.Clone(auth)
+		refusal, why, auth = errInvalidNamespace, refusedNamespace, bytes.Clone(auth)
 		ns = srv.enter(name, auth)
 	}
 	if ns == nil {
-		srv.stats.refused.Add(1)
+		srv.stats.refused[why].Add(1)
 		srv.tell(l.session, refusal.Message, "sockeye: a connect is refused", slog.Any("why", refusal), slog.String("namespace", string(name)))
 		l.sendConnectError(string(name), refusal)
 		return nil
@@ -145,6 +145,7 @@ func verdictOnLoop(a, b any) {
 // accept tells the peer that it is in, after what it has missed and before what has
 // been sent to it since.
 func (l *link) accept(s *Socket) {
+	l.srv.stats.connects.Add(1)
 	l.stopTimer()
 	l.session.Establish()
 	var answer any
@@ -193,10 +194,10 @@ func (l *link) refuse(s *Socket, err error) {
 		return
 	}
 	l.end(s.ns.name) // first, as in disconnect
-	if !l.remove(s, ServerNamespaceDisconnect, refused) {
+	if !l.remove(s, l.session.Describe(ServerNamespaceDisconnect, CauseRefused, "a middleware or OnConnect has refused it"), refused) {
 		return
 	}
-	l.srv.stats.refused.Add(1)
+	l.srv.stats.refused[refusedByApplication].Add(1)
 	s.tell("refused", "sockeye: a connect is refused", slog.Any("why", err))
 	l.sendConnectError(s.ns.name, refusal)
 }

@@ -2,6 +2,7 @@ package sockeye_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	sockeye "github.com/sockeye-io/sockeye"
@@ -55,4 +56,28 @@ func TestSocketIOv4(t *testing.T) {
 	w.Write(`41/a,`)
 	w.Write(`2`)
 	w.Expect(`3`)
+}
+
+// TestAuthIsBounded: a session keeps no more of auth objects than it may.
+func TestAuthIsBounded(t *testing.T) {
+	addr, srv := serve(t, sockeye.Config{MaxAuthBytes: 10_000}, func(srv *sockeye.Server) { srv.Of("/b"); srv.Of("/c") })
+	auth := `{"x":"` + strings.Repeat("x", 4_000) + `"}`
+	w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+	w.Expect("0{*")
+	before := srv.Stats().Net.MemoryBytes
+	for _, ns := range []string{"", "/b,"} {
+		w.Write("40" + ns + auth)
+		w.Expect("40" + ns + "{*")
+	}
+	if charged := srv.Stats().Net.MemoryBytes - before; charged < 8_000 {
+		t.Errorf("%d bytes are charged", charged)
+	}
+	w.Write("40/c," + auth)
+	w.Expect(`44/c,{"message":"Auth too large"}`)
+	w.Write("41/b,")
+	w.Write("40/c," + auth)
+	w.Expect("40/c,{*")
+	w.Write("41/c,")
+	w.Write("41")
+	eventually(t, func() bool { return srv.Stats().Net.MemoryBytes == before })
 }

@@ -54,7 +54,7 @@ func (l *link) handlePacket(data []byte) error {
 			return errUnexpected
 		}
 		if s != nil {
-			l.remove(s, ClientNamespaceDisconnect, ended)
+			l.remove(s, l.session.Describe(ClientNamespaceDisconnect, CausePeerLeft, "the peer has left the namespace"), ended)
 		}
 	case sio.Event:
 		switch {
@@ -176,6 +176,7 @@ func (l *link) handleAck(s *Socket, p sio.Packet, payload *netpoll.Buffer, attac
 		call = s.takeAck(p.ID)
 	}
 	if call != nil {
+		s.count(tallyAcksIn)
 		l.session.Loop().Stop(&call.timer)
 		if !call.now {
 			s.push(mail{kind: mailAck, payload: payload, attachments: attachments, call: call})

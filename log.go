@@ -12,7 +12,7 @@ import (
 // violated ends the session of a peer that broke the protocol. Loop-owned.
 func (l *link) violated(err error) {
 	l.srv.tellViolation(l.session, err)
-	l.session.CloseNow(ForcedClose)
+	l.session.CloseNowFor(ForcedClose, CauseViolation, err.Error())
 }
 
 // tellViolation counts, and tells the log, that a peer broke the protocol.
@@ -36,4 +36,11 @@ func (srv *Server) tell(s *engine.Session, reason, message string, attrs ...slog
 // tell tells the log at Debug what a socket's peer has brought about.
 func (s *Socket) tell(reason, message string, attrs ...slog.Attr) {
 	s.ns.srv.tell(s.engineSession(), reason, message, append(attrs, slog.String("namespace", s.ns.name), slog.String("socket", s.ID()))...)
+}
+
+// tellDisconnect tells the log how a socket was disconnected.
+func (s *Socket) tellDisconnect(how *Disconnect) {
+	if s.ns.srv.log.Debugs() {
+		s.tell("disconnect, "+string(how.Cause), "sockeye: a socket is disconnected", slog.String("reason", string(how.Reason)), slog.String("cause", string(how.Cause)), slog.String("how", how.String()))
+	}
 }

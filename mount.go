@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -30,27 +29,9 @@ import (
 // has ended, HTTP/2, an http.ResponseWriter without Hijack, which has long-polling only.
 // See docs/mount.md. Shutdown of the http.Server does not know of the connections that
 // have moved: call the server's own, too.
-func (srv *Server) Handler() http.Handler { return mountHandler{srv} }
-
-// Serve serves a listener until Shutdown or Close, and closes it. Its error is
-// ErrServerClosed then, or the listener's, or why the server cannot go on. A TCP or Unix
-// listener of package net is served by the event loops, as Listen's is; connections of
-// any other (TLS, a multiplexer, memory) are bridged, each with a goroutine.
-func (srv *Server) Serve(ln net.Listener) error {
-	err := srv.group.Serve(ln)
-	if !errors.Is(err, netpoll.ErrClosed) {
-		return fmt.Errorf("sockeye: %w", err)
-	}
-	if err := srv.group.Err(); err != nil {
-		return fmt.Errorf("sockeye: %w", err)
-	}
-	srv.mu.RLock()
-	closing := srv.closing
-	srv.mu.RUnlock()
-	if closing {
-		<-srv.closed
-	}
-	return ErrServerClosed
+func (srv *Server) Handler() http.Handler {
+	srv.mounted.Store(true)
+	return mountHandler{srv}
 }
 
 type mountHandler struct{ srv *Server }

@@ -43,7 +43,9 @@ func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace 
 
 // deliver gives a broadcast to one member, on its loop.
 func (ns *Namespace) deliver(m *broadcast.Member, msg *engine.Message, volatile bool) {
-	if s := m.Owner.(*Socket); s.deliver(msg, volatile) {
+	s := m.Owner.(*Socket)
+	s.count(tallyDeliveries)
+	if s.deliver(msg, volatile) {
 		s.unsent.Add(units(msg))
 	}
 }
@@ -103,6 +105,14 @@ func (ns *Namespace) Socket(id string) *Socket {
 
 // Len is the number of connected sockets.
 func (ns *Namespace) Len() int { return ns.rooms.Len() }
+
+// RoomCount is the number of rooms that somebody is in; a socket's own is left out. It
+// looks at each room's name.
+func (ns *Namespace) RoomCount() int { return ns.rooms.Count() }
+
+// Dynamic tells whether the namespace is the child of a ParentNamespace: one that peers
+// may make.
+func (ns *Namespace) Dynamic() bool { return ns.parent != nil }
 
 // OnRoom adds what is called when a room begins or ends to exist, and when a socket
 // joins or leaves one, in that order, soon after; a socket's own room is left out. It

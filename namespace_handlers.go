@@ -1,6 +1,7 @@
 package sockeye
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"reflect"
@@ -25,10 +26,11 @@ type handlers struct {
 	onUpgrade       hooks[func(s *Socket)]
 	onUnhandled     hooks[func(s *Socket, e *Event) error]
 	middlewares     hooks[func(s *Socket) error]
-	filters         hooks[func(s *Socket, e *Event) error]
 	onAny           hooks[func(s *Socket, e *Event)]
 	onAnyOutgoing   hooks[func(s *Socket, event string, args []any)]
-	events          callback[map[string]*handler]
+
+	eventMiddlewares hooks[eventMiddleware]
+	events           callback[map[string]*handler]
 
 	// Guarded by mu: who registers.
 	mu sync.Mutex
@@ -129,12 +131,52 @@ func (h *handlers) OnAnyOutgoing(f func(s *Socket, event string, args []any)) (r
 	return h.onAnyOutgoing.add(&h.mu, "OnAnyOutgoing", f)
 }
 
-// UseEvents adds a middleware for events: it is called before an event's
-// handler, in the order of registration, and an error keeps the event from it.
-// The peer's acknowledgement, if it asked for one, gets the error as a handler's
-// would be.
-func (h *handlers) UseEvents(middleware func(s *Socket, e *Event) error) (remove func()) {
-	return h.filters.add(&h.mu, "UseEvents", middleware)
+// UseEvents adds a middleware for events: it is called in place of an event's handler,
+// and next calls that, or the next middleware, in the order of registration. So it sees
+// how long a handler takes, and how it ends:
+//
+//	srv.UseEvents(func(ctx context.Context, e *sockeye.Event, next func(context.Context) error) error {
+//		begin := time.Now()
+//		err := next(ctx)
+//		log.Println(e.Name(), time.Since(begin), err)
+//		return err
+//	})
+//
+// ctx is the socket's, with the values of the handshake's; what is given to next is the
+// handler's (its context parameter, [Event.Context]). next returns the error of the
+// handler, a *PanicError if it has panicked (which has been reported by then), an
+// *ArgumentError if the arguments did not fit; nil if the event has no handler, after
+// OnUnhandled's functions. A handler's results have answered the peer's acknowledgement
+// when next returns.
+//
+// What the middleware returns counts in place of the handler's error: it answers the
+// acknowledgement, if that is open, and is told to OnError, both as a handler's would
+// be. With nil, the acknowledgement stays the handler's affair if that has succeeded, and
+// is answered with {"error": "internal error"} if it has failed or was not called, and
+// the middleware has not answered itself (Event.Ack, AckLater).
+//
+//   - Without a call of next the event is kept from its handler (Stats.FilteredEvents). A
+//     handler that was registered by Once is not used up.
+//   - next calls the handler once: the second time it returns an error, and so it does
+//     when the middleware has returned.
+//   - A middleware that panics, before next or after it, is reported as a handler is; to
+//     those around it the panic is the error of next. One that ends its goroutine
+//     (runtime.Goexit) ends all of them, and the acknowledgement is answered as after a
+//     panic.
+//   - next may be called on another goroutine (but not with Config.Inline, where the
+//     handler is to be on the loop): a middleware that returns before next does is
+//     waited for.
+//   - The peer may go meanwhile: ctx ends, and next still calls the handler. When
+//     Disconnect or CloseSession has been called next calls nothing, and returns
+//     ErrDisconnected.
+//   - OnAny's functions are called before, whatever middlewares do. Those of OnUnhandled
+//     are called by next.
+//   - With Config.Inline a middleware is on the loop, and must not block.
+//
+// Where there is a middleware, a socket that sends events has a context, and an event
+// takes some allocations; without one it takes none.
+func (h *handlers) UseEvents(middleware func(ctx context.Context, e *Event, next func(ctx context.Context) error) error) (remove func()) {
+	return h.eventMiddlewares.add(&h.mu, "UseEvents", middleware)
 }
 
 // On registers the handler of an event. A handler is a function:
@@ -147,7 +189,8 @@ func (h *handlers) UseEvents(middleware func(s *Socket, e *Event) error) (remove
 // Each argument is decoded by the Codec into its parameter's type: []byte and
 // io.Reader take binary, any has it as []byte. A missing argument is an error, unless
 // its parameter is a pointer, which is nil then; further ones are dropped, and a
-// variadic parameter takes the rest. The context is the socket's. Results
+// variadic parameter takes the rest. The context is the socket's, or what UseEvents'
+// middlewares have made of it. Results
 // answer the peer's acknowledgement; an *AckError answers it with
 // {"error": message}, and any other error, or a panic, with {"error": "internal error"},
 // and is told to OnError. Both may be left out. The last form gets the

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/internal/fifo"
 )
 
 // What a history is made of: events in blocks, the log of each name, and what sockets
@@ -14,7 +15,7 @@ import (
 type log struct {
 	in      map[string]*log // where it is, by name
 	name    string
-	offsets deque[uint64]
+	offsets fifo.Queue[uint64]
 }
 
 // pastEvent is an event as it was sent: an exact copy, which nobody changes.
@@ -52,44 +53,10 @@ const (
 	savedBytes = 512     // of a savedSocket
 )
 
-// deque is a queue in a ring.
-type deque[T any] struct {
-	list    []T // its length is 0 or a power of two
-	head, n int
-}
-
-func (d *deque[T]) len() int   { return d.n }
-func (d *deque[T]) at(i int) T { return d.list[(d.head+i)&(len(d.list)-1)] }
-
-func (d *deque[T]) push(v T) {
-	if d.n == len(d.list) {
-		d.resize(max(1, 2*d.n))
-	}
-	d.list[(d.head+d.n)&(len(d.list)-1)] = v
-	d.n++
-}
-
-func (d *deque[T]) pop() {
-	var none T
-	d.list[d.head] = none
-	d.head = (d.head + 1) & (len(d.list) - 1)
-	if d.n--; len(d.list) > 32 && d.n < len(d.list)/4 {
-		d.resize(len(d.list) / 2)
-	}
-}
-
-func (d *deque[T]) resize(size int) {
-	list := make([]T, size)
-	for i := range d.n {
-		list[i] = d.at(i)
-	}
-	d.list, d.head = list, 0
-}
-
 // pastEvents is a queue of events, in blocks: one costs no memory of its own, and
 // none is moved when there are more.
 type pastEvents struct {
-	blocks deque[*eventBlock]
+	blocks fifo.Queue[*eventBlock]
 	from   int // the first, in the first block
 	n      int
 	spare  *eventBlock // nil for none
@@ -111,7 +78,7 @@ func (q *pastEvents) len() int { return q.n }
 // place tells where an event is.
 func (q *pastEvents) place(i int) (b *eventBlock, at int) {
 	i += q.from
-	return q.blocks.at(i / blockEvents), i % blockEvents
+	return q.blocks.All()[i/blockEvents], i % blockEvents
 }
 
 // at is valid until the event is dropped.
@@ -122,11 +89,11 @@ func (q *pastEvents) at(i int) *pastEvent {
 
 // push adds one that is to be filled in.
 func (q *pastEvents) push() *pastEvent {
-	if q.from+q.n == q.blocks.len()*blockEvents {
+	if q.from+q.n == q.blocks.Len()*blockEvents {
 		if q.spare == nil {
 			q.spare = new(eventBlock)
 		}
-		q.blocks.push(q.spare)
+		q.blocks.Push(q.spare)
 		q.spare = nil
 	}
 	q.n++
@@ -142,7 +109,7 @@ func (q *pastEvents) pop() {
 			b.dropped = 0
 			q.spare = b
 		}
-		q.blocks.pop()
+		q.blocks.Drop()
 		q.from = 0
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
-	"sort"
 	"sync"
 	"time"
 
@@ -222,6 +221,7 @@ func (s *Socket) emitRecorded(event string, args []any, em emission) error {
 	} else {
 		h.record(msg, &broadcast.Options{Member: &s.member})
 	}
+	s.count(tallyEventsOut)
 	s.post(msg, em)
 	return nil
 }
@@ -287,10 +287,10 @@ func (h *history) record(msg *engine.Message, o *broadcast.Options) {
 			}
 		}
 	}
-	e.log.offsets.push(offset)
+	e.log.offsets.Push(offset)
 	for _, l := range more.logs {
 		e.takes += 16
-		l.offsets.push(offset)
+		l.offsets.Push(offset)
 	}
 	if more.parts != nil || more.logs != nil || more.except != nil || more.exceptID != "" {
 		e.more = new(pastMore)
@@ -319,7 +319,7 @@ func (h *history) directLog(e *pastEvent, m *broadcast.Member) *log {
 		return h.logOf(e, h.direct, m.ID)
 	}
 	l := s.identity.direct
-	if l == nil || l.offsets.len() == 0 { // it may have been dropped
+	if l == nil || l.offsets.Len() == 0 { // it may have been dropped
 		l = h.logOf(e, h.direct, m.ID)
 		s.identity.direct = l
 	}
@@ -438,7 +438,7 @@ func (h *history) drop() {
 }
 
 func (l *log) drop() {
-	if l.offsets.pop(); l.offsets.len() == 0 && l.in != nil {
+	if l.offsets.Drop(); l.offsets.Len() == 0 && l.in != nil {
 		delete(l.in, l.name)
 	}
 }
@@ -491,9 +491,9 @@ func (h *history) own(s *savedSocket, from uint64, f func(offset uint64) (more b
 		if l == nil {
 			return
 		}
-		i := sort.Search(l.offsets.len(), func(i int) bool { return l.offsets.at(i) >= from })
-		for ; i < l.offsets.len(); i++ {
-			offset := l.offsets.at(i)
+		offsets := l.offsets.All()
+		i, _ := slices.BinarySearch(offsets, from)
+		for _, offset := range offsets[i:] {
 			if s.mayHave(h.events.at(int(offset-h.first))) && !f(offset) {
 				return
 			}
@@ -509,21 +509,10 @@ func (h *history) own(s *savedSocket, from uint64, f func(offset uint64) (more b
 
 // mayHave tells whether s is not excepted from an event that was sent to it.
 func (s *savedSocket) mayHave(e *pastEvent) bool {
-	if e.more == nil {
-		return true
-	}
-	if e.more.exceptID == s.id {
-		return false
-	}
-	for _, name := range e.more.except {
-		if name == s.id {
-			return false
-		}
-		if since, in := s.rights.joined[name]; in && since <= e.offset {
-			return false
-		}
-	}
-	return true
+	return e.more == nil || e.more.exceptID != s.id && !slices.ContainsFunc(e.more.except, func(name string) bool {
+		since, in := s.rights.joined[name]
+		return name == s.id || in && since <= e.offset
+	})
 }
 
 // restore finds the socket that a CONNECT packet's auth object asks for: the pid
@@ -600,7 +589,7 @@ func (h *history) enter(s *Socket) {
 	who.rights = who.saved.rights
 	s.ns.rooms.JoinNow(&s.member, who.saved.rooms...)
 	if !h.collect(who.saved) { // MaxBytes have been sent while middlewares were asked
-		s.engineSession().Close(ForcedClose)
+		s.engineSession().CloseFor(ForcedClose, CauseMemory, "Recovery.MaxBytes are spent: what the peer has missed is no longer kept")
 	}
 }
 

@@ -30,24 +30,22 @@ func (h *handlers) Register(v any) (remove func()) {
 		panic("sockeye: Register: the value is nil")
 	}
 	var removes []func()
-	keep := func(remove func()) { removes = append(removes, remove) }
 	value := reflect.ValueOf(v)
 	var names map[string]string
 	if n, ok := v.(EventNames); ok {
 		names = n.EventNames()
 	}
 	for i := range t.NumMethod() {
-		name := t.Method(i).Name
-		m := value.Method(i).Interface()
+		name, m := t.Method(i).Name, value.Method(i)
 		event, named := names[name]
+		life := lifeHooks(h)[name]
 		switch suffix, isOn := strings.CutPrefix(name, "On"); {
 		case named:
-			keep(h.On(event, m))
-		case h.registerLife(name, m, keep):
+			removes = append(removes, h.On(event, m.Interface()))
+		case life != nil:
+			removes = append(removes, registerLife(name, life, m))
 		case isOn && suffix != "":
-			keep(h.On(lowerFirst(suffix), m))
-		default:
-			continue
+			removes = append(removes, h.On(lowerFirst(suffix), m.Interface()))
 		}
 	}
 	if len(removes) == 0 {
@@ -60,43 +58,21 @@ func (h *handlers) Register(v any) (remove func()) {
 	}
 }
 
-// registerLife registers a method that is no event's handler.
-func (h *handlers) registerLife(name string, m any, keep func(remove func())) bool {
-	ok := true
-	switch name {
-	case "OnConnect":
-		ok = give(m, h.OnConnect, keep)
-	case "OnConnection":
-		ok = give(m, h.OnConnection, keep)
-	case "OnDisconnecting":
-		ok = give(m, h.OnDisconnecting, keep)
-	case "OnDisconnect":
-		ok = give(m, h.OnDisconnect, keep)
-	case "OnUpgrade":
-		ok = give(m, h.OnUpgrade, keep)
-	case "OnUnhandled":
-		ok = give(m, h.OnUnhandled, keep)
-	case "OnAny":
-		ok = give(m, h.OnAny, keep)
-	case "Use":
-		ok = give(m, h.Use, keep)
-	case "UseEvents":
-		ok = give(m, h.UseEvents, keep)
-	default:
-		return false
+// lifeHooks are what registers the methods that are no event's handlers.
+func lifeHooks(h *handlers) map[string]any {
+	return map[string]any{
+		"OnConnect": h.OnConnect, "OnConnection": h.OnConnection, "OnDisconnecting": h.OnDisconnecting, "OnDisconnect": h.OnDisconnect,
+		"OnUpgrade": h.OnUpgrade, "OnUnhandled": h.OnUnhandled, "OnAny": h.OnAny, "Use": h.Use, "UseEvents": h.UseEvents,
 	}
-	if !ok {
-		panic(fmt.Sprintf("sockeye: Register: %s is a %T; see Namespace.%s for what it must be", name, m, name))
-	}
-	return true
 }
 
-func give[T any](m any, to func(T) (remove func()), keep func(remove func())) bool {
-	f, ok := m.(T)
-	if ok {
-		keep(to(f))
+// registerLife gives m to one of them.
+func registerLife(name string, life any, m reflect.Value) (remove func()) {
+	register := reflect.ValueOf(life)
+	if m.Type() != register.Type().In(0) {
+		panic(fmt.Sprintf("sockeye: Register: %s is a %s; see Namespace.%s for what it must be", name, m.Type(), name))
 	}
-	return ok
+	return register.Call([]reflect.Value{m})[0].Interface().(func())
 }
 
 func lowerFirst(s string) string {

@@ -103,6 +103,7 @@ func (ns *Namespace) broadcast(op Operator, event string, args []any) error {
 func (op Operator) send(ns *Namespace, msg *engine.Message) error {
 	msg.NoCompress = op.noCompress
 	ns.srv.deflate(msg)
+	ns.srv.tally.Add(-1, tallyBroadcasts, 1) // no loop's
 	err := ns.adapter.Broadcast(msg, op.o)
 	msg.Release()
 	return ns.closedErr(err)

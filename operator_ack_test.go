@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,4 +86,89 @@ func TestCallOfAllBesideABusyHandler(t *testing.T) {
 	if err := within(t, done); !errors.Is(err, sockeye.ErrAckTimeout) {
 		t.Errorf("Call: %v", err)
 	}
+}
+
+func TestBroadcastWithAck(t *testing.T) {
+	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
+		srv.On("join", func(s *sockeye.Socket) error { return s.Join("r") })
+	})
+	a, b := wiretest.Connect(t, addr), wiretest.Connect(t, addr)
+	wiretest.Connect(t, addr) // is in no room
+	for _, w := range []*wiretest.WS{a, b} {
+		w.Write(`420["join"]`)
+		w.Expect(`430[]`)
+	}
+	type result struct {
+		answers []sockeye.Answer
+		err     error
+	}
+	results := make(chan result, 1)
+	ask := func(ctx context.Context) {
+		go func() {
+			answers, err := srv.To("r").Call(ctx, "ask", "?")
+			results <- result{answers, err}
+		}()
+	}
+	ask(context.Background())
+	for i, w := range []*wiretest.WS{a, b} {
+		id := ackID(t, w.Expect(`42*`))
+		w.Write(`43` + id + fmt.Sprintf(`["answer %d"]`, i))
+	}
+	r := within(t, results)
+	var texts []string
+	for _, x := range r.answers {
+		var s string
+		if err := x.Args.Decode(&s); err != nil || srv.Socket(x.SocketID) == nil {
+			t.Error(err, x.SocketID)
+		}
+		texts = append(texts, s)
+	}
+	if slices.Sort(texts); r.err != nil || !slices.Equal(texts, []string{"answer 0", "answer 1"}) {
+		t.Errorf("%q, %v", texts, r.err)
+	}
+
+	// Some answer, in time.
+	ctx, cancel := context.WithCancel(context.Background())
+	ask(ctx)
+	a.Write(`43` + ackID(t, a.Expect(`42*`)) + `[1]`)
+	late := ackID(t, b.Expect(`42*`))
+	a.Write(`420["join"]`) // handled after the answer
+	a.Expect(`430[]`)
+	cancel()
+	if r = within(t, results); len(r.answers) != 1 || !errors.Is(r.err, sockeye.ErrAckTimeout) {
+		t.Errorf("%d answers, %v", len(r.answers), r.err)
+	}
+	b.Write(`43` + late + `[2]`) // ignored
+
+	// One goes.
+	ask(context.Background())
+	a.Write(`43` + ackID(t, a.Expect(`42*`)) + `[1]`)
+	b.Expect(`42*`)
+	b.Conn.Close()
+	if r = within(t, results); len(r.answers) != 1 || !errors.Is(r.err, sockeye.ErrAckTimeout) {
+		t.Errorf("%d answers, %v", len(r.answers), r.err)
+	}
+
+	// Nobody is there; and with a function.
+	if answers, err := srv.To("nobody").Call(context.Background(), "ask"); len(answers) != 0 || err != nil {
+		t.Errorf("%v, %v", answers, err)
+	}
+	done := make(chan error, 1)
+	srv.To(srv.Sockets()[0].ID()).Timeout(time.Millisecond).EmitWithAck(func(answers []sockeye.Answer, err error) { done <- err }, "ask")
+	if err := within(t, done); !errors.Is(err, sockeye.ErrAckTimeout) {
+		t.Error(err)
+	}
+	if _, err := srv.All().Call(context.Background(), "connect"); !errors.Is(err, sockeye.ErrReservedEvent) {
+		t.Error(err)
+	}
+}
+
+// ackID is the id in an event packet.
+func ackID(t *testing.T, packet string) string {
+	t.Helper()
+	id, _, ok := strings.Cut(packet[2:], "[")
+	if !ok || id == "" {
+		t.Fatalf("no id in %q", packet)
+	}
+	return id
 }

@@ -160,8 +160,8 @@ func BenchmarkRecoveryReturn(b *testing.B) {
 // back, looks at what others have in the history: it is not there.
 func TestRecoveryLooksAtNothingElse(t *testing.T) {
 	h, saved, first := awayWith(t, 10_000)
-	blocks := h.events.blocks.list                 // from the first block on: none has been dropped
-	for i := 1; i < h.events.blocks.len()-1; i++ { // the first is what is dropped next
+	blocks := h.events.blocks.All()                // from the first block on
+	for i := 1; i < h.events.blocks.Len()-1; i++ { // the first is what is dropped next
 		if from := uint64(i*blockEvents) + h.first; from > first+10 || from+uint64(blockEvents) <= first {
 			blocks[i] = nil
 		}

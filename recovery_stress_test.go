@@ -354,8 +354,8 @@ func (w *cutWorld) leave() {
 	if len(h.saved) != 0 || h.order.Len() != 0 {
 		w.t.Errorf("%d sockets are remembered for ever", len(h.saved))
 	}
-	if h.bytes != 0 || h.charged != 0 || h.events.len() != 0 || len(h.logs)+len(h.direct)+h.toAll.offsets.len() != 0 {
-		w.t.Errorf("%d bytes of history are left, %d charged, %d events, %d+%d+%d in logs", h.bytes, h.charged, h.events.len(), len(h.logs), len(h.direct), h.toAll.offsets.len())
+	if h.bytes != 0 || h.charged != 0 || h.events.len() != 0 || len(h.logs)+len(h.direct)+h.toAll.offsets.Len() != 0 {
+		w.t.Errorf("%d bytes of history are left, %d charged, %d events, %d+%d+%d in logs", h.bytes, h.charged, h.events.len(), len(h.logs), len(h.direct), h.toAll.offsets.Len())
 	}
 	h.mu.Unlock()
 	w.eventually("no memory is charged", func() bool { return w.srv.Stats().Net.MemoryBytes == 0 })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -362,18 +363,18 @@ func TestReferenceMessagingMany(t *testing.T) {
 func TestReferenceSocketMiddleware(t *testing.T) {
 	srv, connect := inMemory(t, sockeye.Config{})
 	var seen notes
-	srv.UseEvents(func(s *sockeye.Socket, e *sockeye.Event) error {
+	srv.UseEvents(func(ctx context.Context, e *sockeye.Event, next func(context.Context) error) error {
 		var arg string
 		_ = e.Decode(&arg)
 		seen.add("first %s %s", e.Name(), arg)
-		return nil
+		return next(ctx)
 	})
-	srv.UseEvents(func(s *sockeye.Socket, e *sockeye.Event) error {
+	srv.UseEvents(func(ctx context.Context, e *sockeye.Event, next func(context.Context) error) error {
 		seen.add("second")
 		if e.Name() == "bad" {
 			return errors.New("authentication error")
 		}
-		return nil
+		return next(ctx)
 	})
 	srv.On("join", func(arg string) string { seen.add("handler"); return "joined " + arg })
 	srv.On("bad", func() { t.Error("called") })
@@ -553,3 +554,67 @@ func TestReferenceLargePackets(t *testing.T) {
 		t.Error("binary differs")
 	}
 }
+
+// TestReferenceHandshake: the cases of engine.io/test/server.js about what a
+// handshake's answer says, by option.
+func TestReferenceHandshake(t *testing.T) {
+	cookie := func(c http.Cookie) sockeye.Config { return sockeye.Config{Cookie: &c, GenerateID: fixedID} }
+	const polling, websocket = "transport=polling", "transport=websocket"
+	for _, c := range []struct {
+		name   string
+		cfg    sockeye.Config
+		query  string
+		header []string
+		status int
+		want   string // "Name: value" lines of the answer, "-Name" for none, anything else in the body
+	}{
+		{"no cookie", sockeye.Config{}, polling, nil, 200, "-Set-Cookie"},
+		{"cookie", cookie(http.Cookie{Name: "io", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}), polling, nil, 200, "Set-Cookie: io=fixed; Path=/; HttpOnly; SameSite=Lax"},
+		{"cookie without path", cookie(http.Cookie{Name: "woot"}), polling, nil, 200, "Set-Cookie: woot=fixed"},
+		{"cookie with path", cookie(http.Cookie{Name: "io", Path: "/custom"}), polling, nil, 200, "Set-Cookie: io=fixed; Path=/custom"},
+		{"cookie, strict", cookie(http.Cookie{Name: "io", SameSite: http.SameSiteStrictMode}), polling, nil, 200, "Set-Cookie: io=fixed; SameSite=Strict"},
+		{"own ID", sockeye.Config{GenerateID: fixedID}, polling, nil, 200, `"sid":"fixed"`},
+		{"no ID", sockeye.Config{GenerateID: func(*sockeye.Request) string { return "" }}, polling, nil, 400, `{"code":3,"message":"Bad request"}`},
+		{"timeouts", sockeye.Config{PingInterval: 300e6, PingTimeout: 200e6}, polling, nil, 200, `"pingInterval":300,"pingTimeout":200`},
+		{"limit", sockeye.Config{MaxPayload: 77}, polling, nil, 200, `"maxPayload":77`},
+		{"upgrades", sockeye.Config{}, polling, nil, 200, `"upgrades":["websocket"]`},
+		{"polling only", sockeye.Config{Transports: []string{"polling"}}, polling, nil, 200, `"upgrades":[]`},
+		{"no upgrades", sockeye.Config{NoUpgrades: true}, polling, nil, 200, `"upgrades":[]`},
+		{"websocket only", sockeye.Config{Transports: []string{"websocket"}}, polling, nil, 400, `{"code":0,"message":"Transport unknown"}`},
+		{"constructor", sockeye.Config{}, "transport=constructor", nil, 400, `"code":0`},
+		{"__proto__", sockeye.Config{}, "transport=__proto__", nil, 400, `"code":0`},
+		{"no upgrade header", sockeye.Config{}, websocket, nil, 400, `"code":3`},
+		{"unknown session", sockeye.Config{}, polling + "&sid=nope", nil, 400, `{"code":1,"message":"Session ID unknown"}`},
+		{"any data in the query", sockeye.Config{}, polling + "&a=b&__proto__=x&%F0%9F%91%8B=%20", nil, 200, `0{`},
+		{"cache", sockeye.Config{}, polling, nil, 200, "Cache-Control: no-store"},
+		{"no CORS", sockeye.Config{}, polling, []string{"Origin", "https://a.example"}, 403, "-Access-Control-Allow-Origin"},
+		{"CORS", sockeye.Config{Origins: []string{"https://a.example"}, Credentials: true}, polling, []string{"Origin", "https://a.example"}, 200, "Access-Control-Allow-Origin: https://a.example\nAccess-Control-Allow-Credentials: true\nVary: Origin"},
+		{"CORS, other origin", sockeye.Config{Origins: []string{"https://a.example"}}, polling, []string{"Origin", "https://b.example"}, 403, "-Access-Control-Allow-Origin\nVary: Origin"},
+		{"CORS, any origin", sockeye.Config{Origins: []string{"*"}}, polling, []string{"Origin", "https://b.example"}, 200, "Access-Control-Allow-Origin: *"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			addr, _ := serve(t, c.cfg, nil)
+			resp, body := fetch(t, "http://"+addr+"/socket.io/?EIO=4&"+c.query, c.header...)
+			if resp.StatusCode != c.status {
+				t.Errorf("%d %q", resp.StatusCode, body)
+			}
+			for want := range strings.SplitSeq(c.want, "\n") {
+				name, value, isHeader := strings.Cut(want, ": ")
+				switch {
+				case strings.HasPrefix(want, "-"):
+					if got := resp.Header.Get(want[1:]); got != "" {
+						t.Errorf("%s: %q", want[1:], got)
+					}
+				case isHeader:
+					if got := resp.Header.Get(name); got != value {
+						t.Errorf("%s: %q, want %q", name, got, value)
+					}
+				case !strings.Contains(body, want):
+					t.Errorf("%q has no %q", body, want)
+				}
+			}
+		})
+	}
+}
+
+func fixedID(*sockeye.Request) string { return "fixed" }

@@ -159,3 +159,27 @@ func TestRoomHooksAddUp(t *testing.T) {
 	s.Leave("a")
 	seen.expect(t, "second leave-room", "second delete-room")
 }
+
+func TestRoomEvents(t *testing.T) {
+	var seen notes
+	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
+		srv.OnRoom(func(e broadcast.RoomEvent) { seen.add("%s %s %v", e.Kind, e.Room, e.ID != "") })
+	})
+	a, b := wiretest.Connect(t, addr), wiretest.Connect(t, addr)
+	sockets := srv.Sockets()
+	_ = sockets[0].Join("r", "r")
+	_ = sockets[1].Join("r")
+	seen.expect(t, "create-room r false", "join-room r true", "join-room r true")
+	sockets[0].Leave("r")
+	sockets[0].Leave("r")
+	seen.expect(t, "leave-room r true")
+	a.Conn.Close()
+	b.Conn.Close()
+	seen.expect(t, "leave-room r true", "delete-room r false")
+	wiretest.Connect(t, addr)
+	eventually(t, func() bool { return srv.Len() == 1 })
+	_ = srv.Sockets()[0].Join("again")
+	seen.expect(t, "create-room again false", "join-room again true")
+	srv.CloseRoom("again")
+	seen.expect(t, "leave-room again true", "delete-room again false")
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/internal/lend"
 	"github.com/sockeye-io/sockeye/internal/ratelog"
+	"github.com/sockeye-io/sockeye/internal/tally"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -64,6 +65,10 @@ type Server struct {
 	onNamespace hooks[func(ns *Namespace)]
 	active      atomic.Int64 // sockets whose handlers have something to do
 	stats       counters
+	tally       tally.Table // columns of stats.go
+	retired     atomic.Bool // Retire has been called
+	mounted     atomic.Bool // Handler has been called
+	certificate atomic.Pointer[certificateFiles]
 }
 
 // New makes a server. Register handlers, then let it listen. Its error has all
@@ -75,6 +80,9 @@ func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	srv := &Server{cfg: cfg, log: ratelog.New(cfg.Logger), namespaces: map[string]*Namespace{}, closed: make(chan struct{})}
 	eng, net := cfg.engine(), cfg.net()
+	if net.TLS == nil {
+		net.TLS = srv.tlsOfFiles()
+	}
 	var files *bundle
 	if cfg.Client != nil {
 		files = newBundle(cfg.Client, cfg.Path, cfg.Fallback, cfg.Logger)
@@ -132,6 +140,9 @@ func (srv *Server) Of(name string) *Namespace {
 	return ns
 }
 
+// Namespaces are those that exist at present, in no order.
+func (srv *Server) Namespaces() []*Namespace { return srv.all() }
+
 // OnNamespace adds what is called for each namespace that is made later. It
 // must not block: a child is made on an event loop. What it returns takes it away.
 func (srv *Server) OnNamespace(f func(ns *Namespace)) (remove func()) {
@@ -152,24 +163,27 @@ func (srv *Server) Path() string { return srv.engine.Config().Path }
 // chose for port 0. It may be called several times. After Shutdown or Close its error
 // is ErrServerClosed.
 func (srv *Server) Listen(network, address string) (net.Addr, error) {
-	addr, err := srv.group.Listen(network, address)
-	if err == nil {
-		return addr, nil
+	listen := srv.group.Listen
+	if srv.cfg.TLS != nil {
+		listen = srv.group.ListenTLS
 	}
+	addr, err := listen(network, address)
+	if err != nil {
+		return nil, srv.listenError(err)
+	}
+	return addr, nil
+}
+
+func (srv *Server) listenError(err error) error {
 	srv.mu.RLock()
 	defer srv.mu.RUnlock()
 	if srv.closing {
-		return nil, ErrServerClosed
+		return ErrServerClosed
 	}
-	return nil, fmt.Errorf("sockeye: %w", err)
+	return fmt.Errorf("sockeye: %w", err)
 }
 
-type counters struct {
-	events, panics, handlerErrors, decodeErrors, protocolErrors, unhandled, ignored,
-	dropped, paused, refused, emitTimeouts, connectTimeouts atomic.Uint64
-}
-
-// ErrServerClosed is what Listen, ListenAndServe and broadcasts return after Shutdown or
+// ErrServerClosed is what Listen, ListenAndServe, Serve and broadcasts return after Shutdown or
 // Close.
 var ErrServerClosed = errors.New("sockeye: server closed")
 
@@ -179,6 +193,35 @@ func (srv *Server) ListenAndServe(address string) error {
 	if _, err := srv.Listen("tcp", address); err != nil {
 		return err
 	}
+	return srv.wait()
+}
+
+// Serve serves a listener until Shutdown or Close, which close it. Its error is
+// ErrServerClosed then, or the listener's, or why the server cannot go on. It may be
+// called several times, and beside Listen. A *net.TCPListener or *net.UnixListener is
+// served by the event loops, as Listen's is; connections of any other (a multiplexer,
+// memory, TLS of another kind) are bridged, each with a goroutine. See SystemdListeners.
+func (srv *Server) Serve(ln net.Listener) error {
+	ended, err := srv.group.Serve(ln, srv.cfg.TLS != nil)
+	if err != nil {
+		if err = srv.listenError(fmt.Errorf("serve %T: %w", ln, err)); errors.Is(err, ErrServerClosed) {
+			_ = ln.Close() // as net/http does: nobody would answer
+		}
+		return err
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, netpoll.ErrClosed) {
+			return fmt.Errorf("sockeye: %w", err)
+		}
+	case <-srv.closed:
+	case <-srv.group.Done():
+	}
+	return srv.wait()
+}
+
+// wait returns when the server has ended.
+func (srv *Server) wait() error {
 	select {
 	case <-srv.closed:
 	case <-srv.group.Done():
@@ -265,40 +308,6 @@ func (srv *Server) all() []*Namespace {
 	srv.mu.RLock()
 	defer srv.mu.RUnlock()
 	return slices.Collect(maps.Values(srv.namespaces))
-}
-
-// Stats are counters of a server; see also the parts' own.
-type Stats struct {
-	Net    NetStats
-	Engine EngineStats
-
-	EventsIn          uint64 // events given to handlers
-	HandlerPanics     uint64
-	HandlerErrors     uint64 // errors that handlers have returned, DecodeErrors included
-	DecodeErrors      uint64 // events whose arguments did not fit their handler
-	ProtocolErrors    uint64 // sessions ended because the peer broke the protocol
-	UnhandledEvents   uint64 // events without a handler
-	IgnoredPackets    uint64 // for a namespace that this side has taken the peer out of, and answers that nobody waits for
-	EmitTimeouts      uint64 // emits that ended with ErrQueueFull
-	VolatileDropped   uint64 // volatile messages that were dropped
-	Workers           int    // goroutines that run handlers, now
-	ActiveSockets     int    // sockets whose handlers have something to do, now
-	PausedForMailbox  uint64 // times that a session was not read because a mailbox was full
-	RefusedNamespaces uint64 // connects that were answered with an error
-	ConnectTimeouts   uint64 // sessions ended because they joined no namespace within ConnectTimeout
-}
-
-// Stats reads the counters.
-func (srv *Server) Stats() Stats {
-	c := &srv.stats
-	s := Stats{
-		Net: srv.group.Stats(), Engine: srv.engine.Stats(), EventsIn: c.events.Load(), HandlerPanics: c.panics.Load(), HandlerErrors: c.handlerErrors.Load(),
-		DecodeErrors: c.decodeErrors.Load(), ProtocolErrors: c.protocolErrors.Load(), UnhandledEvents: c.unhandled.Load(),
-		VolatileDropped: c.dropped.Load(), Workers: srv.pool.Running(), ActiveSockets: int(srv.active.Load()), PausedForMailbox: c.paused.Load(),
-		RefusedNamespaces: c.refused.Load(), IgnoredPackets: c.ignored.Load(), EmitTimeouts: c.emitTimeouts.Load(),
-		ConnectTimeouts: c.connectTimeouts.Load(),
-	}
-	return s
 }
 
 // OnError adds what is told of events that did not reach their handler, and of

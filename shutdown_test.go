@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/wiretest"
@@ -81,4 +82,58 @@ func TestShutdownSaysOnce(t *testing.T) {
 	if err := srv.Shutdown(ctx); !errors.Is(err, context.Canceled) || err.Error() != context.Canceled.Error() {
 		t.Errorf("Shutdown: %v", err)
 	}
+}
+
+// TestCloseKeepsItsContext whatever handlers and loops do.
+func TestCloseKeepsItsContext(t *testing.T) {
+	soon := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	for _, c := range []struct {
+		name   string
+		config sockeye.Config
+	}{
+		{"handlers", sockeye.Config{}},
+		{"loops", sockeye.Config{Inline: true, Loops: 1, MaxPostedJobs: 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in, out := make(chan struct{}), make(chan struct{})
+			addr, srv := serve(t, c.config, func(srv *sockeye.Server) {
+				srv.On("block", func() { close(in); <-out })
+			})
+			defer close(out)
+			w := wiretest.Connect(t, addr)
+			w.Write(`42["block"]`)
+			within(t, in)
+			for range 2 { // the second is after the first, and has its error
+				begun := time.Now()
+				if err := srv.Shutdown(soon()); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > 5*time.Second {
+					t.Errorf("Close: %v after %v", err, time.Since(begun))
+				}
+			}
+		})
+	}
+	t.Run("in a handler", func(t *testing.T) {
+		for _, inline := range []bool{false, true} {
+			closed := make(chan error, 2)
+			addr, srv := serve(t, sockeye.Config{Inline: inline}, func(srv *sockeye.Server) {
+				srv.On("close", func() {
+					closed <- srv.Shutdown(context.Background())
+					closed <- srv.Shutdown(context.Background())
+				})
+			})
+			w := wiretest.Connect(t, addr)
+			w.Write(`42["close"]`)
+			for range 2 {
+				if err := within(t, closed); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := srv.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

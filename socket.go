@@ -228,5 +228,5 @@ func disconnectOnLoop(a, b any) {
 		x.life.change(dismissal)
 		l.disconnect(x)
 	}
-	s.engineSession().CloseNow(ForcedServerClose)
+	s.engineSession().CloseNowFor(ForcedServerClose, CauseServer, "CloseSession was called")
 }

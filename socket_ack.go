@@ -1,7 +1,6 @@
 package sockeye
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -153,6 +152,7 @@ func (s *Socket) emitAsking(p *pendingAck, em emission, event string, args []any
 		s.takeAck(p.id)
 		return err
 	}
+	s.count(tallyEventsOut)
 	s.post(msg, em)
 	s.engineSession().Loop().Post(startAckOnLoop, s, p, 0)
 	return nil
@@ -220,7 +220,6 @@ func (s *Socket) endCalls() {
 		s.extras.calls = 0
 	}
 	s.mu.Unlock()
-	slices.SortFunc(calls, func(a, b *pendingAck) int { return cmp.Compare(a.id, b.id) }) // as they were asked
 	for _, p := range calls {
 		p.finish(Args{}, ErrDisconnected)
 	}

@@ -15,8 +15,9 @@ type socketExtras struct {
 	room     chan struct{} // closed when there is room for more to be emitted
 	rooms    []string      // to be joined on entering; when it has gone, those that it was in
 	session  *session
-	ctx      context.Context    // the socket's own life
-	cancel   context.CancelFunc // ends ctx
+	ctx      context.Context         // the socket's own life
+	cancel   context.CancelCauseFunc // ends ctx
+	how      *Disconnect             // once it has gone
 }
 
 // extra returns the extras; mu is held.
@@ -97,32 +98,53 @@ func (s *Socket) WithSession(f func(m map[string]any)) {
 	f(own.values)
 }
 
-// Context is done when the socket has been disconnected. It has the values of the
-// context of the request that opened the session; see Config.Middleware.
+// Context is done when the socket has been disconnected; context.Cause tells how, by a
+// *Disconnect. It has the values of the context of the request that opened the session;
+// see Config.Middleware.
 func (s *Socket) Context() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.extra()
 	if x.ctx == nil {
-		x.ctx, x.cancel = context.WithCancel(context.WithoutCancel(s.Request().Context()))
+		x.ctx, x.cancel = context.WithCancelCause(context.WithoutCancel(s.Request().Context()))
 		if s.life.state().over() {
-			x.cancel()
+			x.cancel(x.cause())
 		}
 	}
 	return x.ctx
 }
 
-// endContext ends what Context has given out; the socket has gone.
-func (s *Socket) endContext() {
-	s.mu.Lock()
-	var cancel context.CancelFunc
-	if s.extras != nil {
-		cancel = s.extras.cancel
+// cause is what ends the context; mu is held.
+func (x *socketExtras) cause() error {
+	if x.how == nil { // remove is about to tell
+		return ErrDisconnected
 	}
+	return x.how
+}
+
+// endContext keeps how the socket was disconnected, and ends what Context has given
+// out; the socket has gone.
+func (s *Socket) endContext(how *Disconnect) {
+	s.mu.Lock()
+	x := s.extra()
+	x.how = how
+	cancel := x.cancel
 	s.mu.Unlock()
 	if cancel != nil {
-		cancel()
+		cancel(how)
 	}
+}
+
+// DisconnectDetail tells how the socket was disconnected: who has ended it, why, and what
+// the connection was like. It is nil while the socket is connected, and there when
+// OnDisconnecting's and OnDisconnect's functions are called. It must not be changed.
+func (s *Socket) DisconnectDetail() *Disconnect {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.extras == nil {
+		return nil
+	}
+	return s.extras.how
 }
 
 // On registers a handler for this socket alone, in place of which the namespace's is
@@ -144,6 +166,16 @@ func (s *Socket) own() *handlers {
 		x.handlers = new(handlers)
 	}
 	return x.handlers
+}
+
+// hasHandler tells whether findHandler would find one, and uses none up.
+func (s *Socket) hasHandler(event []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.extras != nil && s.extras.handlers != nil && s.extras.handlers.events.get()[string(event)] != nil {
+		return true
+	}
+	return s.ns.events.get()[string(event)] != nil
 }
 
 // findHandler finds the handler of an event: the socket's, or the namespace's.

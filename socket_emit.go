@@ -55,6 +55,7 @@ func (s *Socket) emit(event string, args []any, em emission) error {
 	if err != nil {
 		return err
 	}
+	s.count(tallyEventsOut)
 	s.post(msg, em)
 	return nil
 }
@@ -71,6 +72,7 @@ func (s *Socket) ack(id uint64, args []any) error {
 	if err != nil {
 		return err
 	}
+	s.count(tallyAcksOut)
 	s.post(msg, emission{})
 	return nil
 }
@@ -293,8 +295,9 @@ const flushEvery = 10 * time.Millisecond
 
 // waitForSpace waits until the socket's queue has space, for a bounded time.
 func (s *Socket) waitForSpace(em emission) error {
-	if em.ctx != nil && em.ctx.Err() != nil {
-		return em.ctx.Err()
+	ctx := em.context()
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if em.volatile || !s.full() || netpoll.OnLoop() {
 		return nil
@@ -310,10 +313,6 @@ func (s *Socket) waitForSpace(em emission) error {
 		}
 		return ErrQueueFull
 	}
-	var done <-chan struct{}
-	if em.ctx != nil {
-		done = em.ctx.Done()
-	}
 	limit := s.ns.srv.cfg.EmitTimeout
 	if em.timeout > 0 {
 		limit = em.timeout
@@ -328,8 +327,8 @@ func (s *Socket) waitForSpace(em emission) error {
 			return ErrDisconnected
 		case !s.full():
 			return nil
-		case em.ctx != nil && em.ctx.Err() != nil:
-			return em.ctx.Err()
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case late:
 			s.ns.srv.stats.emitTimeouts.Add(1)
 			s.tell("slow", "sockeye: an emit has ended, its peer reads too slowly", slog.Int("queued", s.QueuedBytes()))
@@ -339,7 +338,7 @@ func (s *Socket) waitForSpace(em emission) error {
 		case <-room:
 		case <-deadline.C:
 			late = true
-		case <-done:
+		case <-ctx.Done():
 		}
 	}
 }

@@ -13,14 +13,14 @@ type Handshake struct {
 	Query   url.Values      // of that request
 	URL     string          // its path and query
 	Time    time.Time       // when that request arrived
-	Address string          // the peer's address, without the port
-	Secure  bool            // X-Forwarded-Proto says https: whoever sends it, a proxy or a peer
+	Address string          // the client's address, without the port: see Request.Address
+	Secure  bool            // the client speaks TLS: see Request.Secure
 	XDomain bool            // it had an Origin header
 	Auth    json.RawMessage // what the peer gave for its auth option, or nil
 }
 
-// Handshake tells how the socket's session began. Behind a proxy, Address is
-// the proxy's; see Headers for what it says.
+// Handshake tells how the socket's session began. Behind a proxy, Address is the
+// proxy's, unless Config.TrustedProxies or Config.ProxyProtocol lists it.
 func (s *Socket) Handshake() Handshake {
 	r := s.engineSession().Request()
 	h := Handshake{

@@ -267,7 +267,7 @@ func (s *Socket) handle(m *mail) {
 			m.call.finish(Args{}, ErrDisconnected)
 		case err != nil:
 			s.ns.srv.tellViolation(s.engineSession(), err)
-			s.engineSession().Close(ForcedClose)
+			s.engineSession().CloseFor(ForcedClose, CauseViolation, err.Error())
 			m.call.finish(Args{}, ErrDisconnected)
 		default:
 			m.call.finish(newArgs(s.ns.srv, args, m.attachments), nil)

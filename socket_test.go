@@ -637,3 +637,228 @@ func TestClose(t *testing.T) {
 		t.Error("a closed server listens")
 	}
 }
+
+// disconnect calls Disconnect, or CloseSession.
+func disconnect(who interface {
+	Disconnect()
+	CloseSession()
+}, closeSession bool,
+) {
+	if closeSession {
+		who.CloseSession()
+	} else {
+		who.Disconnect()
+	}
+}
+
+// TestDisconnectBeforeTheAnswer: whenever this side ends a socket whose CONNECT has
+// not been answered, the peer is answered first, as by the reference.
+func TestDisconnectBeforeTheAnswer(t *testing.T) {
+	var lives sync.Map // socket ID: what has happened
+	note := func(s *sockeye.Socket, what string) {
+		before, _ := lives.Load(s.ID())
+		text, _ := before.(string)
+		lives.Store(s.ID(), text+" "+what)
+	}
+	ids := make(chan string, 100)
+	setup := func(srv *sockeye.Server) {
+		watch := func(ns *sockeye.Namespace) {
+			ns.OnConnection(func(s *sockeye.Socket) { note(s, "connection") })
+			ns.OnDisconnect(func(s *sockeye.Socket, _ sockeye.Reason) { note(s, "disconnect"); ids <- s.ID() })
+		}
+		for _, closes := range []bool{false, true} {
+			ns := srv.Of(fmt.Sprintf("/handler-%v", closes))
+			watch(ns)
+			ns.OnConnect(func(s *sockeye.Socket) error {
+				note(s, "connect")
+				err := s.Emit("before")
+				disconnect(s, closes)
+				disconnect(s, !closes)
+				if again := s.Emit("after"); !errors.Is(again, sockeye.ErrDisconnected) {
+					t.Errorf("Emit after Disconnect: %v", again)
+				}
+				return err
+			})
+			ns = srv.Of(fmt.Sprintf("/another-%v", closes))
+			watch(ns)
+			ns.OnConnect(func(s *sockeye.Socket) error {
+				note(s, "connect")
+				done := make(chan struct{})
+				go func() { disconnect(s.Namespace().All(), closes); close(done) }()
+				<-done
+				return nil
+			})
+			ns = srv.Of(fmt.Sprintf("/refused-%v", closes))
+			watch(ns)
+			ns.OnConnect(func(s *sockeye.Socket) error {
+				note(s, "connect")
+				disconnect(s, closes)
+				ids <- s.ID()
+				return errors.New("too late")
+			})
+			ns = srv.Of(fmt.Sprintf("/middleware-error-%v", closes))
+			ns.Use(func(s *sockeye.Socket) error { disconnect(s, closes); return &sockeye.ConnectError{Message: "no"} })
+			ns = srv.Of(fmt.Sprintf("/middleware-%v", closes))
+			ns.Use(func(s *sockeye.Socket) error { disconnect(s, closes); return nil })
+		}
+	}
+	addr, srv := serve(t, sockeye.Config{}, setup)
+	for _, c := range []struct {
+		namespace string
+		answers   []string
+		ends      bool
+		life      string
+	}{
+		{"/handler-%v", []string{`40%s,{*`, `42%s,["before"]`, `41%s,`}, true, " connect disconnect"},
+		{"/another-%v", []string{`40%s,{*`, `41%s,`}, true, " connect disconnect"},
+		{"/refused-%v", []string{`40%s,{*`, `41%s,`}, true, " connect"},
+		{"/middleware-error-%v", []string{`44%s,{"message":"no"}`}, false, ""},
+		{"/middleware-%v", []string{`40%s,{*`}, false, ""},
+	} {
+		for _, closes := range []bool{false, true} {
+			name := fmt.Sprintf(c.namespace, closes)
+			t.Run(name, func(t *testing.T) {
+				w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+				w.Expect("0{*")
+				w.Write("40" + name + ",")
+				for _, answer := range c.answers {
+					w.Expect(strings.Replace(answer, "%s", name, 1))
+				}
+				if c.ends && closes {
+					if _, _, err := w.Read(); err == nil {
+						t.Error("the session lives")
+					}
+				} else {
+					w.Write("40") // the session lives
+					w.Expect("40{*")
+				}
+				if c.life != "" {
+					id := within(t, ids)
+					eventually(t, func() bool { got, _ := lives.Load(id); return got == c.life })
+				}
+			})
+		}
+	}
+	eventually(t, func() bool { return srv.Of("/another-true").Len() == 0 && srv.Of("/handler-false").Len() == 0 })
+}
+
+// TestNoEventAfterDisconnect: from Disconnect on no event reaches a handler,
+// however many have arrived, whoever has called.
+func TestNoEventAfterDisconnect(t *testing.T) {
+	for _, inline := range []bool{false, true} {
+		t.Run(fmt.Sprintf("inline %v", inline), func(t *testing.T) {
+			var handled, ended atomic.Int64
+			addr, _ := serve(t, sockeye.Config{Inline: inline}, func(srv *sockeye.Server) {
+				srv.On("one", func(s *sockeye.Socket) {
+					handled.Add(1)
+					s.Disconnect()
+					if err := s.Join("room"); !errors.Is(err, sockeye.ErrDisconnected) {
+						t.Errorf("Join: %v", err)
+					}
+				})
+				srv.OnDisconnect(func(*sockeye.Socket, sockeye.Reason) { ended.Add(1) })
+			})
+			w := wiretest.Connect(t, addr)
+			for range 100 {
+				w.Write(`42["one"]`)
+			}
+			w.Expect("41")
+			eventually(t, func() bool { return ended.Load() == 1 })
+			if n := handled.Load(); n != 1 {
+				t.Errorf("%d events are handled", n)
+			}
+			w.Write("40") // what crosses the disconnection costs nothing
+			w.Expect("40{*")
+		})
+	}
+}
+
+// TestPacketsThatCrossADisconnection: what a peer has sent to a namespace before it
+// knows that this side has taken it out is ignored; other namespaces live on.
+func TestPacketsThatCrossADisconnection(t *testing.T) {
+	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
+		srv.On("echo", func(n int) int { return n })
+		srv.Of("/custom").On("kick", func(s *sockeye.Socket) { s.Disconnect() })
+		srv.Of("/refuses").OnConnect(func(*sockeye.Socket) error { return &sockeye.ConnectError{Message: "no"} })
+	})
+	w := wiretest.Connect(t, addr)
+	w.Write("40/custom,")
+	w.Expect("40/custom,{*")
+	w.Write(`42/custom,["kick"]`)
+	w.Expect("41/custom,")
+	w.Write("40/refuses,")
+	w.Expect(`44/refuses,{"message":"no"}`)
+	for _, ns := range []string{"/custom", "/refuses"} {
+		w.Write(`42` + ns + `,["echo",1]`)
+		w.Write(`43` + ns + `,1[7]`)
+		w.Write(`451-` + ns + `,["echo",{"_placeholder":true,"num":0}]`)
+		w.WriteBinary([]byte("x"))
+		w.Write(`41` + ns + `,`)
+	}
+	w.Write(`420["echo",7]`)
+	w.Expect(`430[7]`)
+	if n := srv.Stats().IgnoredPackets; n == 0 {
+		t.Error("what was ignored is not counted")
+	}
+	w.Write(`42/never,["echo",1]`) // never joined: a fault, as it was
+	if _, _, err := w.Read(); err == nil {
+		t.Error("an event for a namespace that was never joined is taken")
+	}
+}
+
+// TestGhosts: peers that go while they connect leave nothing behind.
+func TestGhosts(t *testing.T) {
+	for _, recovery := range []*sockeye.Recovery{nil, {}} {
+		addr, srv := serve(t, sockeye.Config{Recovery: recovery}, func(srv *sockeye.Server) {
+			srv.OnConnect(func(s *sockeye.Socket) error { return s.Join("room") })
+		})
+		w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+		w.Expect("0{*")
+		const pairs = 3000
+		go func() {
+			for range pairs {
+				_, _, _ = w.Read()
+			}
+		}()
+		for range pairs {
+			w.Write("40")
+			w.Write("41")
+		}
+		for range 300 {
+			w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+			w.Write("40")
+			_ = w.Conn.Close()
+		}
+		_ = w.Conn.Close()
+		eventually(t, func() bool { s := srv.Stats(); return s.Engine.Sessions == 0 && s.ActiveSockets == 0 })
+		if n, room := srv.Len(), len(srv.To("room").Sockets()); n > 0 || room > 0 {
+			t.Errorf("%d ghosts, %d in the room", n, room)
+		}
+	}
+}
+
+// TestPredecessorsCalls: what is called on a socket that has gone does nothing to
+// the one that has taken its place.
+func TestPredecessorsCalls(t *testing.T) {
+	sockets := make(chan *sockeye.Socket, 2)
+	addr, srv := serve(t, sockeye.Config{}, func(srv *sockeye.Server) {
+		srv.On("echo", func(n int) int { return n })
+		srv.OnConnection(func(s *sockeye.Socket) { sockets <- s })
+	})
+	w := wiretest.Connect(t, addr)
+	first := within(t, sockets)
+	w.Write("41")
+	w.Write("40")
+	w.Expect("40{*")
+	second := within(t, sockets)
+	first.CloseSession()
+	first.Disconnect()
+	first.Leave("room")
+	_ = first.Join("room")
+	first.SetData("x")
+	w.Write(`420["echo",1]`)
+	w.Expect(`430[1]`)
+	if !second.Connected() || second.Data() != nil || srv.Len() != 1 || len(srv.To("room").Sockets()) > 0 {
+		t.Error("the second is not as it was")
+	}
+}

@@ -28,8 +28,18 @@ type (
 	// EngineStats are counters of sessions and handshakes.
 	EngineStats = engine.Stats
 
+	// Disconnect tells how a socket was disconnected; see Socket.DisconnectDetail. As an
+	// error, it is the cause of Socket.Context's end.
+	Disconnect = engine.Closing
+
+	// Cause is why a socket was disconnected, more closely than a Reason.
+	Cause = engine.Cause
+
 	// NetStats are counters of connections and loops.
 	NetStats = netpoll.Stats
+
+	// LoopStats are what one loop tells of itself.
+	LoopStats = netpoll.LoopStats
 
 	// Packet is the header of a Socket.IO packet, for a Parser.
 	Packet = sio.Packet
@@ -38,6 +48,10 @@ type (
 	// that joins or leaves.
 	RoomEvent = broadcast.RoomEvent
 )
+
+// UnixPeers stands, in Config.ProxyProtocol and Config.TrustedProxies, for the peers of
+// Unix sockets, which have no address. It is ::/128.
+var UnixPeers = netpoll.UnixPeers
 
 // The kinds of a RoomEvent.
 const (
@@ -61,4 +75,23 @@ const (
 	ForcedServerClose         = Reason("forced server close")
 	ClientNamespaceDisconnect = Reason("client namespace disconnect") // the peer left the namespace
 	ServerNamespaceDisconnect = Reason("server namespace disconnect") // Socket.Disconnect
+)
+
+// The causes of a Disconnect; Cause.By tells whose they are.
+const (
+	CausePeerClosed   = engine.CausePeerClosed   // a close frame, a close packet, or the end of the connection
+	CausePeerLeft     = engine.CausePeerLeft     // the peer has left the namespace
+	CauseReset        = engine.CauseReset        // the peer's process or machine is gone, or something between has cut
+	CauseFailed       = engine.CauseFailed       // another error of the connection
+	CauseSilent       = engine.CauseSilent       // a ping was not answered
+	CauseSlowReader   = engine.CauseSlowReader   // the peer did not take what was sent
+	CauseTooLarge     = engine.CauseTooLarge     // a message above MaxPayload
+	CauseViolation    = engine.CauseViolation    // the peer broke the protocol
+	CauseProxyTimeout = engine.CauseProxyTimeout // cut at the age at which others were
+	CauseServerLate   = engine.CauseServerLate   // an event loop was held up
+	CauseServer       = engine.CauseServer       // Disconnect or CloseSession
+	CauseRefused      = engine.CauseRefused      // by a middleware or OnConnect
+	CauseNotJoined    = engine.CauseNotJoined    // ConnectTimeout
+	CauseMemory       = engine.CauseMemory       // MaxMemory
+	CauseShutdown     = engine.CauseShutdown     // Shutdown or Close
 )

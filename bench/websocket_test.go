@@ -56,18 +56,18 @@ func BenchmarkWebSocketRead(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(c.stream)))
-			var r ws.Stream
+			var r ws.Reader
 			for b.Loop() {
 				messages := 0
 				for from, end := 0, 0; end < len(c.stream); {
 					end = min(end+c.piece, len(c.stream))
 					for from < end {
-						e, n := r.Consume(c.stream[from:end], 1<<20)
+						e, n, _ := r.Consume(c.stream[from:end], 1<<20, false)
 						if n == 0 {
 							break
 						}
 						from += n
-						if e.Kind != "" {
+						if e.Kind != ws.None {
 							messages++
 						}
 					}

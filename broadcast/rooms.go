@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -223,17 +224,40 @@ func (r *Rooms) Len() (n int) {
 	return n
 }
 
-// Count is the number of rooms that have members.
-func (r *Rooms) Count() int {
-	names := map[string]struct{}{}
+// CountOnLoops is the number of rooms that have members, a room with members on several
+// loops as often. It costs no more than a lock for each loop.
+func (r *Rooms) CountOnLoops() (n int) {
 	for _, sh := range r.shards {
 		sh.mu.Lock()
-		for name := range sh.byName {
-			names[name] = struct{}{}
-		}
+		n += len(sh.byName)
 		sh.mu.Unlock()
 	}
-	return len(names)
+	return n
+}
+
+// Count is the number of rooms that have members. A room may have members on several
+// loops: the names of all but one are compared.
+func (r *Rooms) Count() int {
+	var names map[string]struct{} // of the loops before
+	count := 0
+	for i, sh := range r.shards {
+		sh.mu.Lock()
+		if i == len(r.shards)-1 && names == nil {
+			count = len(sh.byName)
+			sh.mu.Unlock()
+			break
+		}
+		list := slices.AppendSeq(make([]string, 0, len(sh.byName)), maps.Keys(sh.byName))
+		sh.mu.Unlock()
+		if len(list) > 0 && names == nil {
+			names = make(map[string]struct{}, len(list))
+		}
+		for _, name := range list {
+			names[name] = struct{}{}
+		}
+		count = len(names)
+	}
+	return count
 }
 
 // Members returns the members that o selects.

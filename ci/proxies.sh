@@ -15,4 +15,4 @@ done
 [ ${#found[@]} != 0 ] || die "install nginx, haproxy or caddy first"
 export SOCKEYE_PROXIES=1
 step "behind ${found[*]}"
-go test -v -count=1 -timeout 5m -run '^TestProxies$' ./interop/proxies | awk '!/^ *=== /'
+go test -v -count=1 -timeout 5m -run '^TestProxies' ./interop/proxies | awk '!/^ *=== /'

@@ -86,14 +86,14 @@ func Dial(ctx context.Context, address string, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.once(ctx)
+	return c.dial(ctx, true)
 }
 
-// once connects by one attempt.
-func (c *Client) once(ctx context.Context) (*Client, error) {
+// dial connects, in the time of Config.ConnectTimeout; with an error nothing is left.
+func (c *Client) dial(ctx context.Context, once bool) (*Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.m.cfg.ConnectTimeout)
 	defer cancel()
-	if err := c.connect(ctx, true); err != nil {
+	if err := c.connect(ctx, once); err != nil {
 		c.shut()
 		return nil, err
 	}
@@ -131,13 +131,7 @@ func (c *Client) Of(ctx context.Context, namespace string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.m.cfg.ConnectTimeout)
-	defer cancel()
-	if err := other.connect(ctx, false); err != nil {
-		other.shut()
-		return nil, err
-	}
-	return other, nil
+	return other.dial(ctx, false)
 }
 
 // Connect makes the Client active, if it is not, and waits until it is connected.
@@ -402,19 +396,15 @@ func (c *Client) withOffset(auth []byte) ([]byte, error) {
 	if c.pid == "" {
 		return auth, nil
 	}
-	fields := map[string]any{}
+	fields := map[string]json.RawMessage{}
 	if len(auth) > 0 {
-		raw := map[string]json.RawMessage{}
-		if err := json.Unmarshal(auth, &raw); err != nil {
+		if err := json.Unmarshal(auth, &fields); err != nil {
 			return nil, fmt.Errorf("client: Config.Auth: %w", err)
 		}
-		for k, v := range raw {
-			fields[k] = v
-		}
 	}
-	fields["pid"] = c.pid
-	if c.offset != "" { // or no event has come yet
-		fields["offset"] = c.offset
+	fields["pid"], _ = json.Marshal(c.pid) // a string can always be encoded
+	if c.offset != "" {                    // or no event has come yet
+		fields["offset"], _ = json.Marshal(c.offset)
 	}
 	return json.Marshal(fields)
 }

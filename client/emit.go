@@ -119,13 +119,12 @@ func (c *Client) failCalls(err error, all bool) {
 
 // unsend takes back the messages that are void. m.mu is held.
 func (c *Client) unsend() {
-	void := func(m *message) bool {
+	c.buffer = slices.DeleteFunc(c.buffer, func(m *message) bool {
 		if m.void {
 			c.buffered -= m.bytes
 		}
 		return m.void
-	}
-	c.buffer = slices.DeleteFunc(c.buffer, void)
+	})
 	if s := c.m.session; s != nil {
 		s.unsend()
 	}
@@ -189,14 +188,13 @@ func (c *Client) await(how sending) {
 // waitForSpace waits until less waits for the server, or something else has changed.
 // m.mu is held, but not while it waits.
 func (m *manager) waitForSpace(ctx context.Context) {
-	done := ctx.Done()
 	space := m.space.wait()
 	m.senders++
 	m.changed.wake() // the server may not read until it is read
 	m.mu.Unlock()
 	select {
 	case <-space:
-	case <-done:
+	case <-ctx.Done():
 	}
 	m.mu.Lock()
 	m.senders--

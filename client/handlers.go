@@ -170,11 +170,7 @@ func (c *Client) dispatch() {
 			go c.dispatch()
 		}
 	}()
-	for {
-		j, ok := c.take()
-		if !ok {
-			break
-		}
+	for j, ok := c.take(); ok; j, ok = c.take() {
 		switch {
 		case j.event != nil:
 			c.call(j.event)
@@ -225,11 +221,9 @@ func (c *Client) call(e *Event) {
 func (c *Client) handle(e *Event, find func() *hook[func(*Event)]) {
 	c.m.mu.Lock()
 	h := find()
-	if h == nil || h.removed || e.generation <= c.left {
-		h = nil
-	}
+	wanted := h != nil && !h.removed && e.generation > c.left
 	c.m.mu.Unlock()
-	if h != nil {
+	if wanted {
 		c.guard(func() { h.f(e) })
 	}
 }

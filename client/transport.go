@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,10 +49,7 @@ func (m *manager) dialTransport(ctx context.Context, name, sid string) (transpor
 func (m *manager) address(transport, sid string) string {
 	u := *m.url
 	u.Path = m.cfg.Path
-	q := url.Values{}
-	for k, v := range m.cfg.Query {
-		q[k] = v
-	}
+	q := maps.Clone(m.cfg.Query)
 	q.Set("EIO", "4")
 	q.Set("transport", transport)
 	if sid != "" {
@@ -118,9 +115,7 @@ func (p *polling) do(method string, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for k, v := range p.m.cfg.Header {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, p.m.cfg.Header)
 	if body != nil {
 		r.Header.Set("Content-Type", "text/plain;charset=UTF-8")
 	}

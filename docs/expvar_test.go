@@ -4,10 +4,15 @@ import (
 	"encoding/json"
 	"expvar"
 	"net/http"
+	"reflect"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // TestStatsByExpvar: what operations.md publishes is at /debug/vars, by the names that
@@ -44,15 +49,44 @@ func TestStatsByExpvar(t *testing.T) {
 	get("/socket.io/?EIO=4&transport=polling", nil)
 	var vars struct {
 		Sockeye struct {
-			Net    map[string]float64
-			Engine map[string]float64
+			Net    map[string]any
+			Engine map[string]any
 		}
 	}
 	get("/debug/vars", &vars)
-	if n := vars.Sockeye.Engine["Sessions"]; n != 1 {
+	if n := vars.Sockeye.Engine["Sessions"]; n != 1.0 {
 		t.Errorf("Engine.Sessions is %v", n)
 	}
-	if n := vars.Sockeye.Net["Open"]; n < 1 {
+	if n, _ := vars.Sockeye.Net["Open"].(float64); n < 1 {
 		t.Errorf("Net.Open is %v", n)
+	}
+	if loops, _ := vars.Sockeye.Net["Loops"].([]any); len(loops) != runtime.GOMAXPROCS(0) {
+		t.Errorf("Net.Loops are %v", vars.Sockeye.Net["Loops"])
+	}
+	if by, _ := vars.Sockeye.Engine["RefusedBy"].(map[string]any); len(by) < 10 {
+		t.Errorf("Engine.RefusedBy is %v", by)
+	}
+}
+
+// TestEachCounterIsExplained, in the tables of operations.md.
+func TestEachCounterIsExplained(t *testing.T) {
+	text := texts(t)["operations.md"]
+	text = text[strings.Index(text, "## What to watch"):strings.Index(text, "## Stopping")]
+	for _, v := range []any{sockeye.Stats{}, sockeye.EngineStats{}, sockeye.NetStats{}, netpoll.LoopStats{}} {
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
+			if name := f.Name; name != "Net" && name != "Engine" && !strings.Contains(text, "`"+name+"`") && !strings.Contains(text, "."+name+"`") {
+				t.Errorf("operations.md does not explain %T.%s", v, name)
+			}
+		}
+	}
+}
+
+// TestEachCauseIsExplained, in a row of troubleshooting.md.
+func TestEachCauseIsExplained(t *testing.T) {
+	text := texts(t)["troubleshooting.md"]
+	for _, c := range engine.Causes {
+		if !strings.Contains(text, "\n| `"+string(c)+"` | "+c.By()+" |") {
+			t.Errorf("troubleshooting.md does not explain %q, by the %s", c, c.By())
+		}
 	}
 }

@@ -260,8 +260,8 @@ func addNames(known map[string]bool, dir string, f *ast.File) {
 // notOurs are names of others that look like ours.
 var notOurs = map[string]bool{
 	"engine/testdata/x.txt": true, "engine.io/test/server.js": true, // an example, the reference's
-	"SocketIO": true, "ConnectionRefusedError": true, "ArrayBuffer": true, // Python's, JavaScript's
-	"Vary": true, "Origin": true, "Forbidden": true, // HTTP's
+	"SocketIO": true, "ConnectionRefusedError": true, "ArrayBuffer": true, "ProxyFix": true, // Python's, JavaScript's
+	"Vary": true, "Origin": true, "Forbidden": true, "Forwarded": true, // HTTP's
 	"socket.io-client/dist/socket.io.min.js": true, "public/socket.io.min.js": true, // npm's, the reader's
 }
 
@@ -353,7 +353,7 @@ func TestCodeCompiles(t *testing.T) {
 
 // program is a program of declarations that need imports.
 func program(code string) string {
-	imports := []string{"context", "errors", "expvar", "log", "log/slog", "net", "net/http", "os", "os/signal", "regexp", "strings", "syscall", "time", "github.com/sockeye-io/sockeye"}
+	imports := []string{"context", "errors", "expvar", "log", "log/slog", "net", "net/http", "net/netip", "os", "os/signal", "regexp", "strings", "syscall", "time", "github.com/sockeye-io/sockeye"}
 	var head strings.Builder
 	head.WriteString("package main\n\nimport (\n")
 	for _, name := range imports {

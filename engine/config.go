@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -120,13 +121,21 @@ type Config struct {
 	// when it is listed. Their pages may also read the answers (CORS). A request of
 	// another origin is answered 403, on either transport; one without an Origin, which
 	// is no browser's, is served. Host is compared as it comes: a proxy in front has to
-	// pass it on, or the origin has to be listed; X-Forwarded-Host is not believed.
+	// pass it on, or the origin has to be listed; of TrustedProxies X-Forwarded-Host and
+	// -Proto count.
 	Origins []string
 
 	// AllowOrigin, if not nil, is asked about origins that are neither this host's nor
 	// in Origins. It is called for each request of such an origin, on an event loop, and
 	// must not block; r is a copy.
 	AllowOrigin func(origin string, r *Request) bool
+
+	// TrustedProxies are the networks of the proxies in front that are believed: what they
+	// say in X-Forwarded-For, -Proto and -Host, or in Forwarded, is where a request comes
+	// from, for Request.Address and Secure, Origins and netpoll.Config.PerAddress.
+	// netpoll.UnixPeers stands for all peers of Unix sockets. List none that passes on
+	// what clients have put into these fields. Default: nobody is believed.
+	TrustedProxies []netip.Prefix
 
 	// Credentials lets pages of other origins send cookies and authorization with
 	// polling requests. A WebSocket carries cookies whether it is set or not. It does not

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/internal/ratelog"
+	"github.com/sockeye-io/sockeye/internal/tally"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -54,8 +55,12 @@ type Engine struct {
 	// Any goroutine (atomic).
 	closing atomic.Bool
 	stats   counters
+	tally   tally.Table               // columns of tally.go
+	refused map[string]*atomic.Uint64 // by reason; immutable after New
 
 	warned warned
+
+	cutPolls, cutSockets cutAges
 }
 
 // Stats are counters of an engine since its start.
@@ -74,7 +79,20 @@ type Stats struct {
 	ForeignOrigins  uint64 // requests refused for their origin; Refused has them, too
 	Panics          uint64 // of the user's functions: Middleware, AllowRequest, AllowOrigin, GenerateID, Headers, OnRefused
 
+	Deciding int // handshakes that are in Middleware or AllowRequest, now
+
 	RefusedSessions uint64 // handshakes answered 503: MaxSessions, MaxPendingSessions, MaxDeciding, memory, closing; or 429: netpoll.Config.PerAddress
+
+	// RefusedBy has Refused and RefusedSessions by their reasons: the names of
+	// Refusal.Check, and of what there was no place for. All names are always there.
+	RefusedBy map[string]uint64
+
+	PollingSessions   int    // open now, by their transport
+	WebSocketSessions int    //
+	PacketsIn         uint64 // of Engine.IO, but for those of a probe
+	PacketsOut        uint64
+	QueuedBytes       int64 // memory that waits for peers: for a poll, or on a WebSocket that the kernel takes no more of
+	FullSessions      int   // sessions of which more than MaxQueuedBytes wait, now
 }
 
 type counters struct {
@@ -102,6 +120,10 @@ func New(cfg Config, h Handler) (*Engine, error) {
 		_ = e.origins.parse(entry) // Validate has tried
 	}
 	e.sessions.init()
+	e.refused = map[string]*atomic.Uint64{}
+	for _, name := range refusals {
+		e.refused[name] = new(atomic.Uint64)
+	}
 	if cfg.Middleware != nil {
 		e.gate = cfg.Middleware(http.HandlerFunc(e.admit))
 	}
@@ -133,15 +155,24 @@ func limitsFor(cfg netpoll.Config, engines []*Engine) netpoll.Config {
 // Config is the configuration with the defaults filled in.
 func (e *Engine) Config() *Config { return &e.cfg }
 
+// Len is the number of sessions at present.
+func (e *Engine) Len() int { return e.sessions.len() }
+
 // Stats reads the counters.
 func (e *Engine) Stats() Stats {
 	s := &e.stats
-	return Stats{
+	stats := Stats{
 		Sessions: e.sessions.len(), Opened: s.opened.Load(), Upgraded: s.upgraded.Load(), Refused: s.refused.Load(),
 		PingTimeouts: s.pingTimeouts.Load(), ParseErrors: s.parseErrors.Load(), SlowConsumers: s.slow.Load(),
 		RefusedSessions: s.refusedSessions.Load(), TransportErrors: s.transportErrors.Load(), TooLarge: s.tooLarge.Load(),
 		FailedUpgrades: s.failedUpgrades.Load(), ForeignOrigins: s.foreign.Load(), Panics: s.panics.Load(),
+		Deciding: len(e.deciding), RefusedBy: map[string]uint64{},
 	}
+	for name, n := range e.refused {
+		stats.RefusedBy[name] = n.Load()
+	}
+	e.readTally(&stats)
+	return stats
 }
 
 // Close refuses further handshakes and closes every session with

@@ -65,18 +65,29 @@ var (
 // noPlace is a row of the table of handshakes for which there is no place.
 type noPlace struct {
 	status int
+	name   string // in Stats.RefusedBy
 	why    string
 	stays  bool // the connection: it may have sessions that go on
 }
 
 var (
-	noPlaceClosing  = &noPlace{status: http.StatusServiceUnavailable, why: "shutting down"}
-	noPlaceAddress  = &noPlace{status: http.StatusTooManyRequests, why: "too many handshakes of this address"}
-	noPlaceSessions = &noPlace{status: http.StatusServiceUnavailable, why: "too many sessions"}
-	noPlaceMemory   = &noPlace{status: http.StatusServiceUnavailable, why: "no memory for a session"}
-	noPlaceDeciding = &noPlace{status: http.StatusServiceUnavailable, why: "too many handshakes are under way"}
-	noPlacePending  = &noPlace{status: http.StatusServiceUnavailable, why: "too many sessions of this connection are not established", stays: true}
+	noPlaceClosing  = &noPlace{status: http.StatusServiceUnavailable, why: "shutting down", name: "SHUTTING_DOWN"}
+	noPlaceAddress  = &noPlace{status: http.StatusTooManyRequests, why: "too many handshakes of this address", name: "PER_ADDRESS"}
+	noPlaceSessions = &noPlace{status: http.StatusServiceUnavailable, why: "too many sessions", name: "MAX_SESSIONS"}
+	noPlaceMemory   = &noPlace{status: http.StatusServiceUnavailable, why: "no memory for a session", name: "MAX_MEMORY"}
+	noPlaceDeciding = &noPlace{status: http.StatusServiceUnavailable, why: "too many handshakes are under way", name: "MAX_DECIDING"}
+	noPlacePending  = &noPlace{status: http.StatusServiceUnavailable, why: "too many sessions of this connection are not established", stays: true, name: "MAX_PENDING_SESSIONS"}
 )
+
+// refusedByMiddleware is the name of handshakes that Config.Middleware has answered.
+const refusedByMiddleware = "MIDDLEWARE"
+
+// refusals are the names in Stats.RefusedBy.
+var refusals = []string{
+	errTransport.check, errSession.check, errMethod.check, errOrigin.check, errMismatch.check, errHandshake.check,
+	errID.check, errForbidden.check, errForeign.check, errVersion.check, refusedByMiddleware,
+	noPlaceClosing.name, noPlaceAddress.name, noPlaceSessions.name, noPlaceMemory.name, noPlaceDeciding.name, noPlacePending.name,
+}
 
 // Requests of a session that are answered with a status alone, as the reference
 // server does.
@@ -113,6 +124,9 @@ type Refusal struct {
 
 // why tells this side what was not right with a request.
 func (e *protocolError) why(r *http1.Request, q query) string {
+	if (e == errMismatch || e == errHandshake) && string(q.transport) == "websocket" && !r.UpgradeWebSocket {
+		return "a WebSocket request without its Upgrade and Connection fields: a proxy in front has dropped them"
+	}
 	switch e {
 	case errTransport:
 		return fmt.Sprintf("transport %q is unknown, or not in Config.Transports", q.transport)

@@ -17,7 +17,7 @@ func (e *Engine) serveHandshake(c *netpoll.Conn, r *http1.Request, q query) {
 	switch {
 	case e.closing.Load():
 		e.refuseSession(c, r, noPlaceClosing)
-	case !c.TakeHandshake():
+	case !c.TakeHandshake(e.forwarded(c, r).client):
 		e.refuseSession(c, r, noPlaceAddress)
 	case e.sessions.len() >= e.cfg.MaxSessions:
 		e.refuseSession(c, r, noPlaceSessions)
@@ -63,7 +63,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 	} else {
 		if req == nil {
 			req = new(Request)
-			*req = newRequest(c, r)
+			*req = e.newRequest(c, r)
 			req.arrival(c)
 			if req.gone() {
 				e.abandon(c)
@@ -76,7 +76,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 		e.refuseText(c, r, errID, errID.message, "GenerateID has made no ID, or one of more than 1,024 bytes")
 		return
 	}
-	s := newSession(e, c.Loop(), newRequestWithin(c, r, id, e.cfg.MaxKeptHeadBytes))
+	s := newSession(e, c.Loop(), e.newRequestWithin(c, r, id, e.cfg.MaxKeptHeadBytes))
 	if s.request.gone() {
 		e.abandon(c)
 		return
@@ -125,6 +125,8 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 	}
 	e.stats.opened.Add(1)
 	s.state = sessionOpen
+	s.count(s.transport.column(), 1)
+	s.lastIn = s.stamp()
 	open := openPacket(e, s.ID(), upgrades)
 	s.send(open)
 	open.Release()

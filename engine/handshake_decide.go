@@ -25,7 +25,7 @@ type decision struct {
 
 // decide has Middleware and AllowRequest called on a goroutine of its own.
 func (e *Engine) decide(c *netpoll.Conn, r *http1.Request) {
-	req := newRequest(c, r)
+	req := e.newRequest(c, r)
 	if req.gone() {
 		e.abandon(c)
 		return
@@ -106,7 +106,7 @@ func (d *decision) ask() {
 }
 
 // admit is what Config.Middleware wraps.
-func (e *Engine) admit(_ http.ResponseWriter, r *http.Request) {
+func (e *Engine) admit(w http.ResponseWriter, r *http.Request) {
 	d, ok := r.Context().Value(decisionKey{}).(*decision)
 	if !ok || d.req == nil {
 		return // the context is replaced, or the decision over: nobody knows whom it admits
@@ -115,6 +115,8 @@ func (e *Engine) admit(_ http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	d.req.ctx, d.req.fleeting = &ctx, false
 	if e.cfg.AllowRequest != nil {
-		d.err = e.cfg.AllowRequest(d.req)
+		if d.err = e.cfg.AllowRequest(d.req); d.err != nil {
+			w.WriteHeader(errForbidden.status) // for the middleware to see: what is answered is d.err
+		}
 	}
 }

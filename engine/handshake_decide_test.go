@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"testing"
 	"time"
@@ -18,5 +21,30 @@ func TestGoexitInAllowRequest(t *testing.T) {
 	var got []int
 	if !w.net.RunUntil(5*time.Second, func() bool { got = append(got, w.statuses(p)...); return len(got) > 0 }) || got[0] != 403 {
 		t.Errorf("statuses %v, want 403", got)
+	}
+}
+
+// TestMiddlewareSeesRefusal: what is around AllowRequest, as a tracer or a log of
+// requests, is told that it refuses.
+func TestMiddlewareSeesRefusal(t *testing.T) {
+	seen := make(chan int, 1)
+	w := newCrowd(t, Config{
+		AllowRequest: func(*Request) error { return errors.New("not today") },
+		Middleware: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				rec := httptest.NewRecorder()
+				next.ServeHTTP(rec, r)
+				seen <- rec.Code
+			})
+		},
+	})
+	p := w.net.Dial(0)
+	p.Write([]byte(handshakeRequest))
+	var got []int
+	if !w.net.RunUntil(5*time.Second, func() bool { got = append(got, w.statuses(p)...); return len(got) > 0 }) || got[0] != 403 {
+		t.Errorf("statuses %v, want 403", got)
+	}
+	if code := <-seen; code != 403 {
+		t.Errorf("the middleware has seen %d", code)
 	}
 }

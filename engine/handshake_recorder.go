@@ -43,6 +43,7 @@ func (e *Engine) respondRecorded(c *netpoll.Conn, r *http1.Request, w *recorder)
 		return
 	}
 	e.stats.refused.Add(1)
+	e.refused[refusedByMiddleware].Add(1)
 	if e.log.Debugs() {
 		e.log.Debug("Middleware", "engine: a handshake is answered by Middleware", "status", w.status)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -84,7 +85,7 @@ func defaultPort(scheme string) string {
 
 // isHost tells whether a page of that origin is one of the host that the request is
 // for. Whether TLS ends in front of this server is not known, so that the scheme
-// counts by its port alone.
+// counts by its port alone; see judge.
 func (o origin) isHost(hostField string) bool {
 	if o.host == "" || defaultPort(o.scheme) == "" { // an app's, an extension's
 		return false
@@ -178,7 +179,9 @@ const (
 )
 
 // judge decides on an origin by the lists.
-func (e *Engine) judge(from, host string) verdict {
+//
+// scheme is that of the request, "" if it is not known.
+func (e *Engine) judge(from, host, scheme string) verdict {
 	if from == "" {
 		return noOrigin
 	}
@@ -189,7 +192,7 @@ func (e *Engine) judge(from, host string) verdict {
 	switch {
 	case from == "null" && e.origins.null:
 		return allowedOrigin
-	case ok && o.isHost(host):
+	case ok && o.isHost(host) && (scheme == "" || strings.EqualFold(o.scheme, scheme)):
 		return sameHost
 	}
 	for i := range e.origins.list {
@@ -223,19 +226,25 @@ func (e *Engine) checkOrigin(c *netpoll.Conn, r *http1.Request, q query) (refuse
 	if !validHeaderValue(from) {
 		return false // refused as the reference server does it
 	}
+	told := e.forwarded(c, r)
+	host, scheme := cmp.Or(told.host, string(r.Host)), told.schemeOf(c)
 	if r.HeaderCount("Origin") <= 1 {
-		if e.judge(string(from), string(r.Host)) != foreignOrigin {
+		if e.judge(string(from), host, scheme) != foreignOrigin {
 			return false
 		}
 		if e.cfg.AllowOrigin != nil {
-			req := newRequest(c, r)
+			req := e.newRequest(c, r)
 			if e.askAllowOrigin(c, string(from), &req) {
 				return false
 			}
 		}
 	}
-	e.warnOrigin(string(from), string(r.Host))
-	e.refuseText(c, r, errForeign, errForeign.message, fmt.Sprintf("Origin %q is not allowed: Host is %q", from, r.Host))
+	e.warnOrigin(string(from), host)
+	why := fmt.Sprintf("Origin %q is not allowed: Host is %q", from, host)
+	if scheme != "" {
+		why += ", by " + scheme
+	}
+	e.refuseText(c, r, errForeign, errForeign.message, why)
 	return true
 }
 
@@ -332,9 +341,10 @@ func (e *Engine) AddCORS(h http.Header, r *http.Request) {
 	if len(from) != 1 || !validHeaderValue([]byte(from[0])) {
 		return
 	}
-	allowed := e.judge(from[0], r.Host) != foreignOrigin
+	told := e.forwardedHTTP(r)
+	allowed := e.judge(from[0], cmp.Or(told.host, r.Host), told.scheme) != foreignOrigin
 	if !allowed && e.cfg.AllowOrigin != nil {
-		req := requestOf(r)
+		req := requestOf(r, told)
 		allowed = req != nil && e.askAllowOrigin(nil, from[0], req)
 	}
 	if allowed {

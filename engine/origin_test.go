@@ -81,7 +81,7 @@ func TestOriginRules(t *testing.T) {
 		h := new(echoHandler)
 		e := mustNew(Config{Origins: []string{entry}}, h)
 		for _, c := range strings.Fields(cases) {
-			if got := e.judge(c[1:], "host") == allowedOrigin; got != (c[0] == '+') {
+			if got := e.judge(c[1:], "host", "") == allowedOrigin; got != (c[0] == '+') {
 				t.Errorf("%q allows %q: %v", entry, c[1:], got)
 			}
 		}
@@ -251,7 +251,7 @@ func FuzzOrigin(f *testing.F) {
 			return
 		}
 		e := mustNew(cfg, new(echoHandler))
-		v := e.judge(from, host)
+		v := e.judge(from, host, "")
 		if v == allowedOrigin && entry != "*" && from != "null" {
 			o, ok := cutOrigin(from)
 			scheme, _, _ := strings.Cut(entry, "://")

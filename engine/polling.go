@@ -20,10 +20,12 @@ func (s *Session) handlePoll(c *netpoll.Conn, r *http1.Request, q query) {
 	e := s.engine
 	if s.conn != nil {
 		e.respond(c, r, statusTwoAtOnce, "", nil)
-		s.closeFor(TransportError, "two polls at once")
+		s.closeFor(TransportError, CauseViolation, "two polls at once")
 		return
 	}
 	s.conn = c
+	s.lastIn = s.stamp()
+	s.poll.polled = s.lastIn
 	s.occupy(c)
 	if s.poll.legacy != nil {
 		s.poll.legacy.jsonp = callbackIndex(q.jsonp)
@@ -165,7 +167,7 @@ func (s *Session) refusePost(c *netpoll.Conn, r *http1.Request) bool {
 		return false
 	}
 	s.engine.respond(c, r, statusTwoAtOnce, "", nil)
-	s.closeFor(TransportError, "two POSTs at once")
+	s.closeFor(TransportError, CauseViolation, "two POSTs at once")
 	return true
 }
 
@@ -203,7 +205,7 @@ func (s *Session) handlePost(c *netpoll.Conn, r *http1.Request, q query) {
 		return
 	case binary && err != nil:
 		e.respond(c, r, statusBinaryPost, "", nil)
-		s.closeFor(TransportError, "a binary POST in version 4")
+		s.closeFor(TransportError, CauseViolation, "a binary POST in version 4")
 		return
 	case r.Oversize, len(r.Body) > e.cfg.MaxPayload:
 		e.tellTooLarge("engine: a POST is larger than MaxPayload")

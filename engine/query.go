@@ -15,12 +15,8 @@ type query struct {
 // of a parameter that is there twice the last one counts.
 func parseQuery(raw []byte) (q query) {
 	for len(raw) > 0 {
-		pair := raw
-		if i := bytes.IndexByte(raw, '&'); i >= 0 {
-			pair, raw = raw[:i], raw[i+1:]
-		} else {
-			raw = nil
-		}
+		var pair []byte
+		pair, raw, _ = bytes.Cut(raw, []byte{'&'})
 		k, v, _ := bytes.Cut(pair, []byte{'='})
 		k, v = unescape(k), unescape(v)
 		switch string(k) {

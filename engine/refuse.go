@@ -21,6 +21,7 @@ func (e *Engine) refuse(c *netpoll.Conn, r *http1.Request, err *protocolError) {
 // refuseText is refuse with another message, and a reason for this side alone.
 func (e *Engine) refuseText(c *netpoll.Conn, r *http1.Request, err *protocolError, message, why string) {
 	e.stats.refused.Add(1)
+	e.refused[err.check].Add(1)
 	if err == errForeign {
 		e.stats.foreign.Add(1)
 	}
@@ -65,7 +66,7 @@ func (e *Engine) tellRefused(c *netpoll.Conn, r *http1.Request, err *protocolErr
 		e.log.Debug(err.check, "engine: a request is refused", "check", err.check, "why", why, "transport", string(q.transport), "sid", string(q.sid))
 	}
 	if e.cfg.OnRefused != nil {
-		req := newRequest(c, r)
+		req := e.newRequest(c, r)
 		e.protect("OnRefused", c, func() {
 			e.cfg.OnRefused(&req, Refusal{
 				Code: err.code, Message: message, Check: err.check, Reason: why, Transport: string(q.transport), SID: string(q.sid),
@@ -104,6 +105,7 @@ func (e *Engine) panicked(name string, v any) {
 // refuseSession answers a handshake for which there is no place.
 func (e *Engine) refuseSession(c *netpoll.Conn, r *http1.Request, row *noPlace) {
 	e.stats.refusedSessions.Add(1)
+	e.refused[row.name].Add(1)
 	if e.log.Debugs() {
 		e.log.Debug(row.why, "engine: there is no place for a handshake", "status", row.status, "why", row.why)
 	}

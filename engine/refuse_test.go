@@ -143,7 +143,7 @@ func TestTold(t *testing.T) {
 		{"get A EIO=4", "transport \\\"\\\" is unknown", func(s Stats) uint64 { return s.Refused }},
 		{"get A EIO=4&transport=polling&sid=x", "sid \\\"x\\\" is unknown", func(s Stats) uint64 { return s.Refused }},
 		{"post A EIO=4&transport=polling 4x", "a handshake is a GET", func(s Stats) uint64 { return s.Refused }},
-		{"get A EIO=4&transport=websocket", "the request is a WebSocket's: false", func(s Stats) uint64 { return s.Refused }},
+		{"get A EIO=4&transport=websocket", "without its Upgrade and Connection fields", func(s Stats) uint64 { return s.Refused }},
 		{"get A EIO=3&transport=polling", "AllowEIO3", func(s Stats) uint64 { return s.Refused }},
 		{"header Origin: https://evil|get A EIO=4&transport=polling|header", "Origin \\\"https://evil\\\" is not allowed", func(s Stats) uint64 { return s.ForeignOrigins }},
 		{"get A EIO=4&transport=polling|get A EIO=4&transport=polling&sid=SID|get B EIO=4&transport=polling&sid=SID", "two polls at once", func(s Stats) uint64 { return s.TransportErrors }},

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/sockeye-io/sockeye/netpoll"
@@ -20,17 +19,20 @@ import (
 // a compact form: what is read again and again is worth keeping.
 type Request struct {
 	at   int64            // Unix time in nanoseconds
-	data string           // the session's sid, the peer's address, the head
+	data string           // the session's sid, the connection's address, the client's, the head
 	ctx  *context.Context // the middleware's values; nil without
 
 	sidLen, addrLen uint16 // their bytes in data
+	clientLen       uint8  // 0: the address is the connection's
 	truncated       bool
-	secure          bool // it came by TLS
+	secure          bool
 	fleeting        bool // ctx is not to be kept
 }
 
 // newRequest copies r.
-func newRequest(c *netpoll.Conn, r *http1.Request) Request { return newRequestWithin(c, r, nil, -1) }
+func (e *Engine) newRequest(c *netpoll.Conn, r *http1.Request) Request {
+	return e.newRequestWithin(c, r, nil, -1)
+}
 
 // keptFirst are the fields that are kept before others when not all can be.
 var keptFirst = []string{
@@ -40,22 +42,26 @@ var keptFirst = []string{
 
 // newRequestWithin copies r for a session with that sid, and of its head so much as
 // fits into so many bytes.
-func newRequestWithin(c *netpoll.Conn, r *http1.Request, sid []byte, headBytes int) Request {
+func (e *Engine) newRequestWithin(c *netpoll.Conn, r *http1.Request, sid []byte, headBytes int) Request {
 	buf := netpoll.NewBuffer(512)
 	defer buf.Release()
 	buf.B = append(buf.B, sid...)
 	buf.B, _ = c.AppendRemoteAddr(buf.B) // nothing, if the peer has reset
 	addrLen := len(buf.B) - len(sid)
+	told := e.forwarded(c, r)
+	buf.B = told.client.AppendTo(buf.B)
+	clientLen := len(buf.B) - len(sid) - addrLen
+	secure := told.scheme == "https" || told.scheme == "" && c.Secure()
 	var truncated bool
 	buf.B, truncated = r.AppendCompactWithin(buf.B, headBytes, keptFirst)
 	return Request{
-		at: time.Now().UnixNano(), data: string(buf.B), sidLen: uint16(len(sid)), addrLen: uint16(addrLen), truncated: truncated,
-		secure: c.Secure(),
+		at: time.Now().UnixNano(), data: string(buf.B), sidLen: uint16(len(sid)), addrLen: uint16(addrLen),
+		clientLen: uint8(clientLen), truncated: truncated, secure: secure,
 	}
 }
 
 // requestOf copies a request of net/http; nil if it cannot be one of ours.
-func requestOf(r *http.Request) *Request {
+func requestOf(r *http.Request, told forwarded) *Request {
 	head := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, r.URL.RequestURI(), r.Host)
 	b := bytes.NewBuffer(head)
 	h := r.Header.Clone()
@@ -69,8 +75,12 @@ func requestOf(r *http.Request) *Request {
 	if n == 0 || err != nil {
 		return nil
 	}
-	data := parsed.AppendCompact([]byte(r.RemoteAddr))
-	return &Request{at: time.Now().UnixNano(), data: string(data), addrLen: uint16(len(r.RemoteAddr))}
+	data := told.client.AppendTo([]byte(r.RemoteAddr))
+	clientLen := len(data) - len(r.RemoteAddr)
+	return &Request{
+		at: time.Now().UnixNano(), data: string(parsed.AppendCompact(data)), addrLen: uint16(len(r.RemoteAddr)), clientLen: uint8(clientLen),
+		secure: told.scheme == "https" || told.scheme == "" && r.TLS != nil,
+	}
 }
 
 // gone tells whether the peer had reset the connection when r was copied.
@@ -80,7 +90,7 @@ func (r *Request) sid() string { return r.data[:r.sidLen] }
 
 // expand makes the request as it came.
 func (r *Request) expand() *http1.Request {
-	return http1.ExpandRequest(r.data[int(r.sidLen)+int(r.addrLen):])
+	return http1.ExpandRequest(r.data[int(r.sidLen)+int(r.addrLen)+int(r.clientLen):])
 }
 
 // Truncated tells whether header fields are missing because the head was larger
@@ -88,7 +98,8 @@ func (r *Request) expand() *http1.Request {
 // OnRefused are given is never truncated.
 func (r *Request) Truncated() bool { return r.truncated }
 
-// RemoteAddr is the peer's address and port as the kernel tells it.
+// RemoteAddr is the address and port of who is connected, as the kernel tells it, or a
+// proxy by netpoll.Config.ProxyProtocol.
 func (r *Request) RemoteAddr() string { return r.data[r.sidLen : r.sidLen+r.addrLen] }
 
 // Time is when the request arrived.
@@ -146,23 +157,23 @@ func pathAndQuery(r *http1.Request) string {
 	return string(r.Path) + "?" + string(r.RawQuery)
 }
 
-// Address is the peer's address without the port.
+// Address is the client's address: as proxies of Config.TrustedProxies tell it, else
+// RemoteAddr without the port.
 func (r *Request) Address() string {
+	if r.clientLen > 0 {
+		from := int(r.sidLen) + int(r.addrLen)
+		return r.data[from : from+int(r.clientLen)]
+	}
 	if host, _, err := net.SplitHostPort(r.RemoteAddr()); err == nil {
 		return host
 	}
 	return r.RemoteAddr()
 }
 
-// Secure tells whether the request came by TLS, or a proxy in front says that it has
-// ended TLS (X-Forwarded-Proto).
-func (r *Request) Secure() bool {
-	if r.secure {
-		return true
-	}
-	proto, _, _ := strings.Cut(r.Header("X-Forwarded-Proto"), ",")
-	return strings.EqualFold(strings.TrimSpace(proto), "https")
-}
+// Secure tells whether the client speaks TLS: as proxies of Config.TrustedProxies tell
+// it, else whether the connection does, or has in front of a proxy of
+// netpoll.Config.ProxyProtocol that tells it.
+func (r *Request) Secure() bool { return r.secure }
 
 // Query parses the query.
 func (r *Request) Query() url.Values {

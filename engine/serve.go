@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"bytes"
+
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/http1"
 )
@@ -15,6 +17,10 @@ func (e *Engine) serve(c *netpoll.Conn, r *http1.Request, whole bool) {
 	method := string(r.Method)
 	if method == "OPTIONS" && e.allowsOrigins() {
 		e.respondPreflight(c, r)
+		return
+	}
+	if r.UpgradeWebSocket && !c.CountFor(e.forwarded(c, r).client) {
+		e.refuseSession(c, r, noPlaceAddress)
 		return
 	}
 	websocket := string(q.transport) == "websocket"
@@ -40,6 +46,9 @@ func (e *Engine) serveSession(c *netpoll.Conn, r *http1.Request, q query, websoc
 	switch {
 	case s == nil:
 		e.refuse(c, r, errSession)
+	case websocket && !r.UpgradeWebSocket:
+		s.loop.PostNow(strippedOnLoop, s, nil, 0)
+		e.refuse(c, r, errMismatch)
 	case websocket != r.UpgradeWebSocket || !s.speaks(q.eio):
 		e.refuse(c, r, errMismatch)
 	case s.loop != c.Loop():
@@ -66,12 +75,7 @@ func (e *Engine) serveSession(c *netpoll.Conn, r *http1.Request, q query, websoc
 // validHeaderValue tells whether b may stand in a header: an Origin is
 // reflected in the answer.
 func validHeaderValue(b []byte) bool {
-	for _, x := range b {
-		if x < 0x20 && x != '\t' || x == 0x7f {
-			return false
-		}
-	}
-	return true
+	return !bytes.ContainsFunc(b, func(c rune) bool { return c < 0x20 && c != '\t' || c == 0x7f })
 }
 
 // respond answers a request with a whole body.

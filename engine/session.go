@@ -35,9 +35,10 @@ type Session struct {
 	refreshed bool   // its deadline has been put off once
 	pings     uint16 // whose pongs may still come
 
+	lastIn, lastOut uint16 // stamps, for Closing
+
 	// Any goroutine (atomic).
-	kind   atomic.Uint32 // transport, for Transport
-	queued atomic.Uint32 // for Full and QueuedBytes
+	queued atomic.Uint32 // for Full, QueuedBytes and Transport
 }
 
 // polling is what a session keeps until it is a WebSocket and nothing else.
@@ -56,6 +57,10 @@ type polling struct {
 	initial    bool     // the next answer is the handshake's
 	answerLate bool     // closed by the peer: a poll may still be on its way
 	encoding   encoding // that the waiting poll accepts
+
+	stripped     bool   // a WebSocket request has come without its Upgrade field
+	failedProbes uint8  // at most 255
+	polled       uint16 // when the poll that waits has come, a stamp
 }
 
 type sessionState uint8
@@ -90,7 +95,7 @@ func (s *Session) Request() *Request { return &s.request }
 
 // Transport is "polling" or "websocket". Any goroutine.
 func (s *Session) Transport() string {
-	if s.kind.Load() == uint32(transportWebSocket) {
+	if s.queued.Load()&queuedWebSocket != 0 {
 		return "websocket"
 	}
 	return "polling"
@@ -100,8 +105,16 @@ func (s *Session) Transport() string {
 func (s *Session) Open() bool { return s.state == sessionOpen }
 
 func (s *Session) setTransport(k transportKind) {
+	if s.state == sessionOpen {
+		s.count(s.transport.column(), -1)
+		s.count(k.column(), 1)
+	}
 	s.transport = k
-	s.kind.Store(uint32(k))
+	to := s.queued.Load() &^ queuedWebSocket
+	if k == transportWebSocket {
+		to |= queuedWebSocket
+	}
+	s.queued.Store(to)
 }
 
 // Pause stops the delivery of messages after the one being handled; the peer's

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"time"
 
 	"github.com/sockeye-io/sockeye/netpoll"
@@ -15,19 +16,32 @@ func (s *Session) Close(reason CloseReason) {
 	s.loop.PostNow(closeSessionOnLoop, s, reason, 0)
 }
 
-func closeSessionOnLoop(a, b any) { a.(*Session).close(b.(CloseReason)) }
+func closeSessionOnLoop(a, b any) { a.(*Session).closeWith(endingFor(b.(CloseReason))) }
+
+// CloseFor is Close with what is to be told of it.
+func (s *Session) CloseFor(reason CloseReason, cause Cause, why string) {
+	s.loop.PostNow(closeSessionForOnLoop, s, &ending{reason, cause, why, nil}, 0)
+}
+
+func closeSessionForOnLoop(a, b any) { a.(*Session).closeWith(*b.(*ending)) }
 
 // CloseNow is Close for the loop itself: the session is over on return.
 // Loop-owned.
 func (s *Session) CloseNow(reason CloseReason) {
 	s.loop.Check()
-	s.close(reason)
+	s.closeWith(endingFor(reason))
+}
+
+// CloseNowFor is CloseNow with what is to be told of it. Loop-owned.
+func (s *Session) CloseNowFor(reason CloseReason, cause Cause, why string) {
+	s.loop.Check()
+	s.closeWith(ending{reason, cause, why, nil})
 }
 
 // closeFor ends a session whose peer has done what it must not, or not what it must.
-func (s *Session) closeFor(reason CloseReason, why string) {
+func (s *Session) closeFor(reason CloseReason, cause Cause, why string) {
 	s.tellClosed(reason, why)
-	s.close(reason)
+	s.closeWith(ending{reason, cause, why, nil})
 }
 
 // tellClosed counts, and tells the log of, a session that ends against its peer's will.
@@ -49,13 +63,13 @@ func (s *Session) tellClosed(reason CloseReason, why string) {
 	}
 }
 
-// close ends the session for the layer above and tells the peer as its
+// closeWith ends the session for the layer above and tells the peer as its
 // transport can be told.
-func (s *Session) close(reason CloseReason) {
+func (s *Session) closeWith(e ending) {
 	if s.state >= sessionClosing {
 		return
 	}
-	opened := s.state == sessionOpen
+	opened, told, reason := s.state == sessionOpen, s.telling(e), e.reason
 	s.state = sessionClosing
 	s.loop.Stop(&s.timer)
 	s.abandonUpgrade("the session is closed")
@@ -85,8 +99,26 @@ func (s *Session) close(reason CloseReason) {
 	}
 	s.endPost() // what is left of it is for nobody
 	if opened {
-		s.engine.handler.OnClose(s, reason)
+		s.tellOver(e, told)
 	}
+}
+
+// telling describes the end for a handler that wants to know it; before anything is
+// undone.
+func (s *Session) telling(e ending) *Closing {
+	if _, ok := s.engine.handler.(CloseHandler); ok {
+		return s.describe(e)
+	}
+	return nil
+}
+
+// tellOver tells the layer above that the session is over.
+func (s *Session) tellOver(e ending, told *Closing) {
+	if h, ok := s.engine.handler.(CloseHandler); ok {
+		h.OnClosed(s, told)
+		return
+	}
+	s.engine.handler.OnClose(s, e.reason)
 }
 
 // closedByPeer answers a close packet. A poll that waits, or one that was sent
@@ -96,7 +128,7 @@ func (s *Session) closedByPeer() {
 		s.poll.answerLate = s.conn == nil
 		s.answerPollWithNoop()
 	}
-	s.close(TransportClose)
+	s.closeWith(ending{TransportClose, CausePeerClosed, "the peer has sent a close packet", nil})
 }
 
 // handleClosingPoll answers a poll of a session that is over: with what is still
@@ -120,9 +152,11 @@ func (s *Session) finish() {
 		return
 	}
 	s.state = sessionClosed
+	s.count(s.transport.column(), -1)
 	s.loop.Stop(&s.timer)
 	s.engine.sessions.remove(s)
 	s.dropQueue()
+	s.setQueued(0, false)
 	s.endPending()
 	if s.conn != nil {
 		vacate(s.conn)
@@ -140,31 +174,52 @@ func (s *Session) connClosed(c *netpoll.Conn, err error) {
 		s.abandonUpgrade("its WebSocket is closed")
 	case s.conn == c && s.transport == transportWebSocket:
 		s.conn = nil
-		reason := reasonFor(err)
-		if reason == TransportError {
-			s.tellClosed(reason, "its WebSocket failed") // netpoll tells why
+		e := endingOf(err)
+		if e.reason == TransportError {
+			s.tellClosed(e.reason, "its WebSocket failed") // netpoll tells why
 		}
-		s.lost(reason)
+		if !isCloseFrame(err) {
+			s.engine.cutSockets.blameProxy(&e, "a WebSocket on which nothing passes", s.loop.Now(), min(s.since(s.lastIn), s.since(s.lastOut)))
+		}
+		s.lost(e)
 	case s.conn == c:
 		s.conn = nil
-		s.tellClosed(TransportError, "poll connection closed prematurely") // the reference's words
-		s.lost(TransportError)
+		s.tellClosed(TransportError, pollCut)
+		e := endingOf(err)
+		e.reason, e.why = TransportError, pollCut+": "+e.why
+		s.engine.cutPolls.blameProxy(&e, "a poll that waits", s.loop.Now(), s.since(s.poll.polled))
+		s.lost(e)
 	case s.poll != nil && (s.poll.posting == c || s.poll.post != nil && s.poll.post.conn == c):
 		if s.poll.posting == c {
 			s.poll.posting = nil
 		}
-		s.closeFor(TransportError, "data request connection closed prematurely") // a poll may wait
+		e := endingOf(err)
+		e.reason, e.why = TransportError, postCut+": "+e.why
+		s.tellClosed(TransportError, postCut)
+		s.closeWith(e) // a poll may wait
 	}
 }
 
+// The reference's words.
+const (
+	pollCut = "poll connection closed prematurely"
+	postCut = "data request connection closed prematurely"
+)
+
+func isCloseFrame(err error) bool {
+	var closed *netpoll.CloseError
+	return errors.As(err, &closed)
+}
+
 // lost ends a session whose transport is gone.
-func (s *Session) lost(reason CloseReason) {
+func (s *Session) lost(e ending) {
 	if s.state >= sessionClosing {
 		s.finish()
 		return
 	}
+	told := s.telling(e)
 	s.state = sessionClosing
 	s.abandonUpgrade("the session is closed")
 	s.finish()
-	s.engine.handler.OnClose(s, reason)
+	s.tellOver(e, told)
 }

@@ -32,11 +32,22 @@ func (s *Session) Expire(*netpoll.Timer) {
 		s.loop.ArmNext(&s.timer, s, s.engine.cfg.PingTimeout)
 	case s.awaiting:
 		s.engine.stats.pingTimeouts.Add(1)
-		s.closeFor(PingTimeout, "its ping was not answered in time")
+		s.closeFor(PingTimeout, CauseSilent, s.silence())
 	default:
 		s.loop.ArmNext(&s.timer, s, s.engine.cfg.PingTimeout)
 		s.ping()
 	}
+}
+
+// silence tells what the peer has not done.
+func (s *Session) silence() string {
+	switch {
+	case s.version == 3:
+		return "no ping of its peer came in time"
+	case s.transport == transportPolling && s.conn == nil:
+		return "its ping was not answered in time, nor asked for: there is no poll"
+	}
+	return "its ping was not answered in time"
 }
 
 func (s *Session) ping() {
@@ -107,7 +118,7 @@ func (s *Session) startHeartbeat() {
 // the reference's "invalid heartbeat direction".
 func (s *Session) handlePing() {
 	if s.Version() != 3 {
-		s.closeFor(TransportError, "a peer of version 4 has sent a ping")
+		s.closeFor(TransportError, CauseViolation, "a peer of version 4 has sent a ping")
 		return
 	}
 	s.startHeartbeat()
@@ -116,7 +127,7 @@ func (s *Session) handlePing() {
 
 func (s *Session) handlePong() {
 	if s.Version() == 3 {
-		s.closeFor(TransportError, "a peer of version 3 has sent a pong")
+		s.closeFor(TransportError, CauseViolation, "a peer of version 3 has sent a pong")
 		return
 	}
 	if s.pings == 0 {

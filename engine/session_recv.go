@@ -6,7 +6,7 @@ import (
 
 func (s *Session) parseError(err error) {
 	s.engine.stats.parseErrors.Add(1)
-	s.closeFor(ParseError, err.Error())
+	s.closeFor(ParseError, CauseViolation, err.Error())
 }
 
 func (e *Engine) tellTooLarge(what string) {
@@ -20,6 +20,8 @@ func (e *Engine) tellTooLarge(what string) {
 //
 // Engine.IO v4, "Packet encoding".
 func (s *Session) handlePacket(p eio.Packet) {
+	s.count(tallyPacketsIn, 1)
+	s.lastIn = s.stamp()
 	s.refreshHeartbeat(p.Type)
 	switch p.Type {
 	case eio.Message:

@@ -33,9 +33,13 @@ func (s *Session) writable() bool {
 // send queues m on the WebSocket, or for a poll.
 func (s *Session) send(m *Message) {
 	if s.transport == transportWebSocket {
+		n := 0
 		for p := m; p != nil; p = p.next {
 			s.sendFrame(s.conn, p)
+			n++
 		}
+		s.count(tallyPacketsOut, n)
+		s.lastOut = s.stamp()
 		return
 	}
 	q := &s.poll.queue
@@ -50,16 +54,18 @@ func (s *Session) send(m *Message) {
 }
 
 // What waits for the peer is published for those who send: Session.queued is the
-// memory in units of queuedUnit, and whether the queue is full.
+// memory in units of queuedUnit, whether the queue is full, and the transport.
 const (
-	queuedUnit = 64
-	queuedFull = 1 << 31
+	queuedUnit      = 64
+	queuedFull      = 1 << 31
+	queuedWebSocket = 1 << 30
+	queuedUnits     = queuedWebSocket - 1
 )
 
 // QueuedBytes is the memory, in bytes, that waits for the peer in the session's queue:
 // for a poll, or, once the kernel takes no more, on the WebSocket. It is as the loop
 // has last seen it. Any goroutine.
-func (s *Session) QueuedBytes() int { return int(s.queued.Load()&^queuedFull) * queuedUnit }
+func (s *Session) QueuedBytes() int { return int(s.queued.Load()&queuedUnits) * queuedUnit }
 
 // Full tells whether more than Config.MaxQueuedBytes wait for a poll, or more than
 // netpoll.Config.MaxQueuedBytes on the WebSocket; it ends when half of that is left.
@@ -83,15 +89,17 @@ func (s *Session) publish(bytes int) {
 }
 
 func (s *Session) setQueued(bytes int, full bool) {
-	now := uint32(min((bytes+queuedUnit-1)/queuedUnit, queuedFull-1))
+	now := uint32(min((bytes+queuedUnit-1)/queuedUnit, queuedUnits))
 	if full {
 		now |= queuedFull
 	}
 	was := s.queued.Load()
+	now |= was & queuedWebSocket
 	if was == now {
 		return
 	}
 	s.queued.Store(now)
+	s.countQueued(was, now)
 	if was&queuedFull != 0 && !full {
 		s.loop.PostNow(drainedOnLoop, s, nil, 0) // not now: the connection is in the midst of it
 	}
@@ -116,7 +124,7 @@ func (t *slowPoll) Expire(*netpoll.Timer) {
 	s.endSlow()
 	if s.state == sessionOpen {
 		s.engine.stats.slow.Add(1)
-		s.closeFor(TransportError, "its peer does not ask for what is sent to it")
+		s.closeFor(TransportError, CauseSlowReader, "its peer does not ask for what is sent to it")
 	}
 }
 
@@ -131,6 +139,8 @@ func (s *Session) endSlow() {
 
 // enqueue queues m alone for a poll.
 func (s *Session) enqueue(m *Message) {
+	s.count(tallyPacketsOut, 1)
+	s.lastOut = s.stamp()
 	q := &s.poll.queue
 	held := q.held
 	q.push(m, s.conn != nil, s.loop.Group().Memory())
@@ -159,7 +169,7 @@ func (s *Session) Shed() {
 	if s.state == sessionClosing {
 		s.finish()
 	} else {
-		s.close(TransportError)
+		s.closeWith(ending{TransportError, CauseMemory, "MaxMemory is spent, and what waits for this peer's polls is most", nil})
 	}
 }
 

@@ -160,6 +160,7 @@ func (s *Session) abandonUpgrade(why string) {
 	}
 	e := s.engine
 	e.stats.failedUpgrades.Add(1)
+	s.poll.failedProbes = max(s.poll.failedProbes, s.poll.failedProbes+1)
 	if e.log.Debugs() {
 		e.log.Debug(why, "engine: an upgrade is abandoned", "why", why, "sid", s.ID())
 	}

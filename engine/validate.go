@@ -71,6 +71,11 @@ func (c Config) Validate() error {
 			fault(fmt.Sprintf("Origins[%d]", i), "is %q: it %w", entry, err)
 		}
 	}
+	for i, p := range c.TrustedProxies {
+		if why := netpoll.NetworkFault(p); why != "" {
+			fault(fmt.Sprintf("TrustedProxies[%d]", i), "is %v: it %s", p, why)
+		}
+	}
 	if rules.any && c.Credentials {
 		fault("Origins", "has \"*\" and Credentials is set: any page could act as its visitor; list the origins, or clear Credentials")
 	}

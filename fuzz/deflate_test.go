@@ -54,34 +54,21 @@ func inflateApart(maxBytes, here int, pieces ...[]byte) (events []ws.ParsedEvent
 		b := append(kept, piece...)
 		for {
 			ev, n, err := r.ConsumeFrame(b, lim)
-			e := ws.ParsedEvent{Data: bytes.Clone(ev.Data), Code: ev.Code, Reason: ev.Reason}
 			if ev.Kind == ws.Deflated {
 				if size := len(ev.Payload.B); size > 2*maxBytes+1000 || r.Held() != 0 {
 					panic("the payload is over its limit, or still the reader's")
 				}
 				buf, inflateErr := ws.Inflate(ev.Payload, ev.Binary, maxBytes)
 				if err = inflateErr; err == nil {
-					ev.Kind = ws.Message
-					e.Data = buf.B
+					ev.Kind, ev.Data = ws.Message, buf.B
 				}
 			}
-			switch {
-			case err != nil:
-				return append(events, ws.ParsedEvent{Kind: "error", Code: err.Code, Reason: err.Reason})
-			case ev.Kind == ws.Close:
-				e.Kind = "close"
-				return append(events, e)
-			case ev.Kind == ws.Message && ev.Binary:
-				e.Kind = "binary"
-			case ev.Kind == ws.Message:
-				e.Kind = "text"
-			case ev.Kind == ws.Ping:
-				e.Kind = "ping"
-			case ev.Kind == ws.Pong:
-				e.Kind = "pong"
-			}
+			e := ws.Parsed(ev, err)
 			if e.Kind != "" {
 				events = append(events, e)
+			}
+			if e.Kind == "error" || e.Kind == "close" {
+				return events
 			}
 			if n == 0 {
 				kept = b

@@ -84,19 +84,39 @@ func addressKey(a netip.Addr) netip.Addr {
 	return a
 }
 
-// enter counts a connection in; nil if the address has too many.
-func (t *addresses) enter(a netip.Addr, now time.Duration) *address {
-	key := addressKey(a)
+// shard is where what counts as one address is.
+func (t *addresses) shard(key netip.Addr) *addressShard {
 	b := key.As16()
-	h := &t.shards[(int(b[6])^int(b[7])^int(b[12])<<1^int(b[13])<<2^int(b[14])<<3^int(b[15]))%len(t.shards)]
+	return &t.shards[(int(b[6])^int(b[7])^int(b[12])<<1^int(b[13])<<2^int(b[14])<<3^int(b[15]))%len(t.shards)]
+}
+
+// of finds an address, or enters it without a connection.
+func (t *addresses) of(a netip.Addr, now time.Duration) *address {
+	key := addressKey(a)
+	h := t.shard(key)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.of(t.limits, key, now)
+}
+
+// of is for who holds mu.
+func (h *addressShard) of(limits AddressLimits, key netip.Addr, now time.Duration) *address {
 	x := h.m[key]
 	if x == nil {
-		h.sweep(t.limits, now)
+		h.sweep(limits, now)
 		x = &address{shard: h, key: key}
 		h.m[key] = x
 	}
+	return x
+}
+
+// enter counts a connection in; nil if the address has too many.
+func (t *addresses) enter(a netip.Addr, now time.Duration) *address {
+	key := addressKey(a)
+	h := t.shard(key)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x := h.of(t.limits, key, now)
 	if t.limits.Conns > 0 && x.conns >= t.limits.Conns {
 		return nil
 	}
@@ -132,21 +152,24 @@ func (h *addressShard) sweep(limits AddressLimits, now time.Duration) {
 // enterAddress counts the connection at its address. It is closed if there are too
 // many.
 func (l *Loop) enterAddress(c *Conn) bool {
-	if l.addresses[c] != nil || !c.is(connTCP) {
+	if l.addresses[c] != nil {
 		return true
 	}
-	var scratch [64]byte
-	text, ok := c.AppendRemoteAddr(scratch[:0])
-	from, err := netip.ParseAddrPort(string(text))
-	if !ok || err != nil {
+	from, ok := c.remote()
+	switch {
+	case !ok:
 		c.abort(ErrClosed)
 		return false
+	case !from.IsValid(), Among(l.cfg.TrustedProxies, from.Addr()):
+		return true // it speaks for many
+	case !l.proxied[c].from.IsValid() && Among(l.cfg.ProxyProtocol, from.Addr()):
+		return true // it speaks for itself, or for nobody
 	}
 	x := l.group.addresses.enter(from.Addr(), l.Now())
 	if x == nil {
 		l.group.stats.refusedByAddress.Add(1)
 		if log := l.group.log; log.Debugs() {
-			log.Debug("too many connections of an address", "netpoll: a connection is refused", "why", "its address has Config.PerAddress.Conns", "peer", string(text))
+			log.Debug("too many connections of an address", "netpoll: a connection is refused", "why", "its address has Config.PerAddress.Conns", "peer", from.String())
 		}
 		c.abort(ErrClosed)
 		return false
@@ -170,34 +193,60 @@ func (l *Loop) leaveAddress(c *Conn) {
 	}
 }
 
-// TakeHandshake tells whether the peer's address may make another handshake, by
-// Config.PerAddress. The layer above asks before it does the work of one.
-func (c *Conn) TakeHandshake() bool {
-	ok := c.takeToken(func(x *address, t *addresses, now time.Duration) bool {
+// TakeHandshake tells whether an address may make another handshake, by
+// Config.PerAddress: the peer's, or that for which a proxy of Config.TrustedProxies
+// speaks, if it is not zero. The layer above asks before it does the work of one.
+func (c *Conn) TakeHandshake(behind netip.Addr) bool {
+	l := c.loop
+	t := l.group.addresses
+	x := l.addresses[c]
+	if t != nil && behind.IsValid() {
+		x = t.of(behind, l.Now())
+	}
+	ok := l.takeToken(x, func(x *address, now time.Duration) bool {
 		n := float64(t.limits.HandshakesPerSecond)
 		return n == 0 || x.handshakes.take(now, n, 10*n)
 	})
 	if !ok {
-		c.loop.group.stats.refusedByAddress.Add(1)
+		l.group.stats.refusedByAddress.Add(1)
 	}
 	return ok
 }
 
+// CountFor counts a connection of a proxy of Config.TrustedProxies at the address of the
+// one peer that it carries from now on, as a WebSocket does: zero for none. It is false
+// if that has too many; the layer above refuses it then.
+func (c *Conn) CountFor(behind netip.Addr) bool {
+	l := c.loop
+	l.Check()
+	t := l.group.addresses
+	if t == nil || !behind.IsValid() || l.addresses[c] != nil {
+		return true
+	}
+	x := t.enter(behind, l.Now())
+	if x == nil {
+		l.group.stats.refusedByAddress.Add(1)
+		return false
+	}
+	l.countAt(c, x)
+	return true
+}
+
 // takeMessage counts a message at the peer's address.
 func (c *Conn) takeMessage() bool {
-	return c.takeToken(func(x *address, t *addresses, now time.Duration) bool {
-		n := float64(t.limits.MessagesPerSecond)
+	l := c.loop
+	return l.takeToken(l.addresses[c], func(x *address, now time.Duration) bool {
+		n := float64(l.cfg.PerAddress.MessagesPerSecond)
 		return n == 0 || x.messages.take(now, n, 2*n)
 	})
 }
 
-func (c *Conn) takeToken(take func(x *address, t *addresses, now time.Duration) bool) bool {
-	l := c.loop
-	x := l.addresses[c]
+// takeToken takes one of an address; where there is none there are no limits.
+func (l *Loop) takeToken(x *address, take func(x *address, now time.Duration) bool) bool {
 	if x == nil {
 		return true
 	}
 	x.shard.mu.Lock()
 	defer x.shard.mu.Unlock()
-	return take(x, l.group.addresses, l.Now())
+	return take(x, l.Now())
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -75,7 +76,7 @@ func TestConnsPerAddress(t *testing.T) {
 // the address together.
 func TestHandshakesPerAddress(t *testing.T) {
 	t.Parallel()
-	m := &mine{request: func(c *netpoll.Conn, _ *http1.Request) { respond(c, fmt.Sprint(c.TakeHandshake())) }}
+	m := &mine{request: func(c *netpoll.Conn, _ *http1.Request) { respond(c, fmt.Sprint(c.TakeHandshake(netip.Addr{}))) }}
 	_, addr := listen(t, netpoll.Config{PerAddress: netpoll.AddressLimits{HandshakesPerSecond: 3}}, m)
 	take := func(from string, n int) (taken int) {
 		c := dialFrom(t, from, addr)

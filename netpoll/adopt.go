@@ -225,11 +225,11 @@ func (g *Group) adoptable(conn net.Conn) *Conn {
 		if fd, err := l.sys.TakeBack(conn); err == nil {
 			_, tcp := conn.(*net.TCPConn)
 			g.tune(fd, tcp)
-			return l.newConn(fd, tcp)
+			return l.newConn(fd, tcp, false)
 		}
 	}
 	d := g.bridge.open(conn)
-	return l.newConn(d.fd, d.tcp)
+	return l.newConn(d.fd, d.tcp, false)
 }
 
 func adoptMountedOnLoop(a, b any) {

@@ -317,8 +317,8 @@ func (s *bridgeSystem) AppendRemoteAddr(dst []byte, fd int) ([]byte, bool) {
 	return append(dst, d.remote...), true
 }
 
-// Secure tells whether the connection came here by TLS. Loop-owned.
-func (c *Conn) Secure() bool {
+// cameByTLS tells whether a bridged connection has TLS of its own below. Loop-owned.
+func (c *Conn) cameByTLS() bool {
 	if c.fd < farFD {
 		return false
 	}

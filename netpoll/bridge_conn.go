@@ -86,8 +86,8 @@ func isSecure(conn net.Conn) bool {
 	return false
 }
 
-// below is what a connection is made of.
-func below(conn net.Conn) net.Conn {
+// innermost is what a connection is made of.
+func innermost(conn net.Conn) net.Conn {
 	for {
 		c, ok := conn.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -98,7 +98,7 @@ func below(conn net.Conn) net.Conn {
 }
 
 func rawOf(conn net.Conn) syscall.RawConn {
-	if sc, ok := below(conn).(syscall.Conn); ok {
+	if sc, ok := innermost(conn).(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			return raw
 		}
@@ -431,7 +431,7 @@ func (d *bridged) kill() {
 // reset ends it so that the peer takes it for no clean end.
 func (d *bridged) reset() {
 	_, _ = d.try(func() (int, error) {
-		c := below(d.conn)
+		c := innermost(d.conn)
 		switch c := c.(type) {
 		case *net.TCPConn:
 			_ = c.SetLinger(0)

@@ -54,7 +54,9 @@ func bridge(t *testing.T, cfg netpoll.Config, h netpoll.Handler) (*netpoll.Group
 	})
 	g, _ := listen(t, cfg, h)
 	ln := &given{conns: make(chan net.Conn), closed: make(chan struct{})}
-	go func() { _ = g.Serve(ln) }()
+	if _, err := g.Serve(ln, false); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { _ = ln.Close() })
 	return g, func(near net.Conn) { ln.conns <- near }
 }
@@ -249,8 +251,10 @@ func TestBridgeMixed(t *testing.T) {
 	})}, h)
 	group = g
 	ln := &given{conns: make(chan net.Conn), closed: make(chan struct{})}
-	ended := make(chan error, 1)
-	go func() { ended <- g.Serve(ln) }()
+	ended, err := g.Serve(ln, false)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var crowd sync.WaitGroup
 	for i := range conns {
 		crowd.Go(func() {

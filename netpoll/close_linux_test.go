@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	gobwas "github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
 	"github.com/sockeye-io/sockeye/netpoll"
@@ -597,4 +598,32 @@ type countLines struct{ n *atomic.Int64 }
 func (c countLines) Write(b []byte) (int, error) {
 	c.n.Add(int64(bytes.Count(b, []byte("\n"))))
 	return len(b), nil
+}
+
+// TestEndedConnIsNoHolder: a connection that ends with input and output held is not
+// looked at when memory is spent later.
+func TestEndedConnIsNoHolder(t *testing.T) {
+	a := &app{}
+	a.message = func(c *netpoll.Conn, _ []byte, _ bool) { sendFrame(c, pattern(50_000), true) }
+	n := start(t, netpoll.Config{MaxMemory: 1 << 20}, a, 1)
+	p := upgrade(t, n, 0)
+	p.SetWindow(10)
+	f := frame(gobwas.NewTextFrame([]byte("m")))
+	for range 3 {
+		p.Write(f)
+		n.Run()
+	}
+	p.Write(frame(gobwas.NewBinaryFrame(pattern(9_000)))[:5_000])
+	n.Run()
+	p.Reset()
+	n.Run()
+	n.Advance(time.Second)
+	if s := n.Group.Stats(); s.Open != 0 || s.MemoryBytes != 0 {
+		t.Fatalf("%+v", s)
+	}
+	n.Group.Memory().Add(2 << 20) // a layer above
+	n.Run()
+	if s := n.Group.Stats(); s.Shed != 0 {
+		t.Errorf("%d holders were ended, and there is none", s.Shed)
+	}
 }

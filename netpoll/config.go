@@ -2,11 +2,13 @@ package netpoll
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/sockeye-io/sockeye/proto/ws"
@@ -60,6 +62,21 @@ type Config struct {
 	// PerAddress bounds what one address may do. Default: no limits.
 	PerAddress AddressLimits
 
+	// ProxyProtocol are the networks of the proxies whose connections begin with a
+	// header of the PROXY protocol, version 1 or 2; UnixPeers stands for all peers of
+	// Unix sockets. The address in it is then the peer's. A connection of theirs without
+	// one is closed, one of another network with one is answered 400. Default: none.
+	ProxyProtocol []netip.Prefix
+
+	// TrustedProxies are the networks of the proxies that speak for many peers, by
+	// header fields, as the layer above reads them: PerAddress counts no connection of
+	// theirs but by Conn.CountFor. UnixPeers stands for all peers of Unix sockets. Default: none.
+	TrustedProxies []netip.Prefix
+
+	// ReusePort lets several processes listen on one TCP port (SO_REUSEPORT), if all of
+	// them set it.
+	ReusePort bool
+
 	// MaxUnsentBytes bounds what the kernel takes for a peer before it has sent
 	// it (TCP_NOTSENT_LOWAT): without it, a peer that reads fast and then stops
 	// holds up to 4 MiB there. What is beyond waits in the connection's queue.
@@ -107,6 +124,24 @@ type Config struct {
 	// peer to close its side, once it has read all that was sent. Default 5 s.
 	CloseTimeout time.Duration
 
+	// TLS, if not nil, is what Group.ListenTLS makes handshakes by. What crypto/tls
+	// supports of it works, but for HTTP/2: "h2" is not offered.
+	TLS *tls.Config
+
+	// PlainTLS leaves every record to crypto/tls, not only the handshake: some 6 KiB
+	// a connection instead of a quarter. It is so in any case where GODEBUG has
+	// fips140=only.
+	PlainTLS bool
+
+	// MaxTLSHandshakes bounds the handshakes under way; further ones stand in line, and
+	// a peer that has kept its place idle for a second makes room for them. Default
+	// 1,024.
+	MaxTLSHandshakes int
+
+	// TLSHandshakeTimeout bounds the time from accept to the end of the handshake.
+	// Default 10 s. Negative: none.
+	TLSHandshakeTimeout time.Duration
+
 	// Fallback serves the requests that Handler.Claims does not claim: through
 	// net/http's own server, to which the connection is lent for as long as such
 	// requests come. Nil: 404.
@@ -146,6 +181,8 @@ func (c Config) withDefaults() Config {
 	c.MaxHeadBytes = cmp.Or(c.MaxHeadBytes, 16<<10)
 	c.MaxHeaderFields = cmp.Or(c.MaxHeaderFields, 100)
 	c.MaxFallback = cmp.Or(c.MaxFallback, 1_024)
+	c.MaxTLSHandshakes = cmp.Or(c.MaxTLSHandshakes, 1_024)
+	c.TLSHandshakeTimeout = cmp.Or(c.TLSHandshakeTimeout, 10*time.Second)
 	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, 30*time.Second)
 	c.MinRate = cmp.Or(c.MinRate, 240)
@@ -212,6 +249,7 @@ func (c Config) Validate() error {
 		{"MaxHeadBytes", int64(c.MaxHeadBytes), 32, 1 << 20},
 		{"MaxHeaderFields", int64(c.MaxHeaderFields), 1, 1 << 20},
 		{"MinRate", int64(c.MinRate), 1, math.MaxInt64},
+		{"MaxTLSHandshakes", int64(c.MaxTLSHandshakes), 1, 1 << 20},
 		{"MaxFallback", int64(c.MaxFallback), 1, 1 << 20},
 		{"CloseTimeout", int64(c.CloseTimeout), 1, math.MaxInt64},
 		{"PerAddress.Conns", int64(c.PerAddress.Conns), 1, math.MaxInt64},
@@ -227,6 +265,7 @@ func (c Config) Validate() error {
 		d    time.Duration
 	}{
 		{"HeadTimeout", c.HeadTimeout},
+		{"TLSHandshakeTimeout", c.TLSHandshakeTimeout},
 		{"BodyTimeout", c.BodyTimeout},
 		{"WriteTimeout", c.WriteTimeout},
 		{"SlowTimeout", c.SlowTimeout},
@@ -250,6 +289,16 @@ func (c Config) Validate() error {
 	} {
 		if f.n > 0 && f.limit > 0 && f.n > f.limit {
 			fault(f.name, "is %d, more than %s, which is %d: it would never be reached; lower it, or raise %s", f.n, f.above, f.limit, f.above)
+		}
+	}
+	for _, f := range []struct {
+		name     string
+		networks []netip.Prefix
+	}{{"ProxyProtocol", c.ProxyProtocol}, {"TrustedProxies", c.TrustedProxies}} {
+		for i, p := range f.networks {
+			if why := NetworkFault(p); why != "" {
+				fault(fmt.Sprintf("%s[%d]", f.name, i), "is %v: it %s", p, why)
+			}
 		}
 	}
 	return errors.Join(faults...)

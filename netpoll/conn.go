@@ -3,6 +3,7 @@ package netpoll
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -89,10 +90,18 @@ func (c *Conn) is(f connFlags) bool { return c.flags&f != 0 }
 func (c *Conn) Loop() *Loop { return c.loop }
 
 // AppendRemoteAddr appends the peer's address as text: address and port, or "@"
-// for a Unix socket. It asks the kernel, which no longer knows, ok is false, when
-// the peer has reset the connection.
+// for a Unix socket; as a proxy has told it, by Config.ProxyProtocol. It asks the kernel,
+// which no longer knows, ok is false, when the peer has reset the connection.
 func (c *Conn) AppendRemoteAddr(dst []byte) (_ []byte, ok bool) {
-	return c.loop.sys.AppendRemoteAddr(dst, int(c.fd))
+	if p, ok := c.loop.proxied[c]; ok && p.from.IsValid() {
+		return p.from.AppendTo(dst), true
+	}
+	n := len(dst)
+	dst, ok = c.loop.sys.AppendRemoteAddr(dst, int(c.fd))
+	if ok && !c.is(connTCP) && len(dst) > n && dst[n] != '@' && dst[n] != '/' {
+		dst = slices.Insert(dst, n, '.', '/') // a path that could look like an address
+	}
+	return dst, ok
 }
 
 // Open tells whether anything sent can still arrive.
@@ -175,6 +184,9 @@ func (c *Conn) readable() {
 	}
 	l := c.loop
 	into := l.read
+	if c.layers&layerTLS != 0 {
+		into = into[:tlsReadBytes]
+	}
 	if c.in != nil {
 		into = into[:min(max(c.maxUnread()-len(c.in.B), 512), len(into))]
 	}
@@ -186,6 +198,7 @@ func (c *Conn) readable() {
 	case n == 0:
 		c.peerClosed()
 	default:
+		l.meter.bytesIn.Add(uint64(n))
 		c.received(into[:n])
 		bytepool.Poison(into[:n:n])
 	}
@@ -193,7 +206,16 @@ func (c *Conn) readable() {
 
 // received takes bytes as the kernel gave them, through the connection's layers. b is
 // borrowed until return, and may be changed.
-func (c *Conn) received(b []byte) { c.process(b) }
+func (c *Conn) received(b []byte) {
+	switch {
+	case c.layers&layerProxy != 0:
+		c.receivedProxied(b)
+	case c.layers&layerTLS != 0:
+		c.receiveTLS(b)
+	default:
+		c.process(b)
+	}
+}
 
 func (c *Conn) maxUnread() int {
 	if c.phase == phaseDeciding || c.phase == phaseWriting {
@@ -301,6 +323,9 @@ func (c *Conn) settle() {
 		held = cap(c.in.B)
 	}
 	held += c.ws.Held() + c.x.held()
+	if c.layers&layerTLS != 0 && c.phase != phaseLent {
+		held += c.tlsHeld()
+	}
 	if held == int(c.charged) {
 		return
 	}

@@ -3,10 +3,12 @@ package netpoll
 import (
 	"errors"
 	"io"
+	"syscall"
 
 	"github.com/sockeye-io/sockeye/internal/bytepool"
 	"github.com/sockeye-io/sockeye/internal/ratelog"
 	"github.com/sockeye-io/sockeye/proto/http1"
+	"github.com/sockeye-io/sockeye/proto/proxyproto"
 )
 
 // Close ends the connection: what is queued still goes out, as fast as the peer
@@ -35,7 +37,7 @@ func (c *Conn) close(err error) {
 
 // unread tells whether the peer has sent what has not been read.
 func (c *Conn) unread() bool {
-	return c.in != nil || c.loop.sys.Unread(int(c.fd)) > 0
+	return c.in != nil || c.loop.sys.Unread(int(c.fd)) > 0 || c.layers&layerTLS != 0 && c.tls().in != nil
 }
 
 // beginClosing has what is queued sent, and throws away what comes.
@@ -67,6 +69,9 @@ func (c *Conn) endOutput() {
 	if c.is(connNoRead) { // it has closed its side
 		c.abort(errPeerGone)
 		return
+	}
+	if c.endTLS() {
+		return // it is called again
 	}
 	if err := c.loop.sys.Shutdown(int(c.fd)); err != nil {
 		c.abort(err)
@@ -127,6 +132,9 @@ func (c *Conn) end(err error, reset bool) {
 	}
 	l := c.loop
 	c.reportSoon(err)
+	if c.layers&layerTLS != 0 && !reset {
+		c.lastAlert()
+	}
 	c.leave()
 	c.endRequest()
 	c.enter(phaseClosed)
@@ -134,6 +142,9 @@ func (c *Conn) end(err error, reset bool) {
 		_ = l.sys.Reset(int(c.fd))
 	} else {
 		_ = l.sys.Close(int(c.fd))
+	}
+	if c.layers&layerTLS != 0 {
+		c.releaseTLS()
 	}
 	c.releaseInput()
 	c.releaseOut()
@@ -175,6 +186,10 @@ func (c *Conn) tellEnd(log *ratelog.Log, err error) {
 		reason = "a WebSocket broke a rule"
 	case errors.As(err, &request):
 		reason = "a request broke a rule"
+	case errors.Is(err, proxyproto.ErrHeader):
+		reason = "no header of the PROXY protocol"
+	case c.layers&layerProxy != 0 && errors.Is(err, syscall.ECONNRESET):
+		return // a health check
 	case !errors.Is(err, ErrTimeout) && !errors.Is(err, ErrSlowConsumer) && !errors.Is(err, ErrMemory):
 		reason = "others" // there may be any number of them
 	}

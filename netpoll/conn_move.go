@@ -12,7 +12,7 @@ func (c *Conn) MoveTo(to *Loop, r *http1.Request) {
 	c.flags |= connMoving
 	// process still holds the unread input; the handover follows at the end of
 	// the batch, when every list of this loop has been emptied.
-	l.moves = append(l.moves, move{c, to, &moved{r.Clone(), l.addresses[c], c.mounted(), c.is(connAtHead)}})
+	l.moves = append(l.moves, move{c, to, &moved{r.Clone(), l.addresses[c], l.takeProxied(c), c.mounted(), c.is(connAtHead)}})
 	delete(l.addresses, c)
 	c.setMounted(nil)
 }
@@ -28,7 +28,10 @@ func (c *Conn) leave() {
 		c.watch = 0
 	}
 	l.group.table.set(int(c.fd), nil)
-	l.open--
+	l.meter.conns.Add(-1)
+	if c.layers&layerTLS != 0 {
+		c.leaveTLS()
+	}
 	if len(l.holders) > 0 {
 		l.Rank(c, 0)
 	}
@@ -44,6 +47,7 @@ type move struct {
 type moved struct {
 	r    *http1.Request
 	from *address // with Config.PerAddress
+	p    proxied  // with Config.ProxyProtocol
 	by   *mounted // nil for a connection of an own listener
 	head bool     // its body is not here
 }
@@ -70,6 +74,7 @@ func adoptMovedOnLoop(a, b any) {
 	if m.from != nil {
 		l.countAt(c, m.from)
 	}
+	l.setProxied(c, m.p)
 	if !l.adopt(c) {
 		return
 	}
@@ -91,12 +96,13 @@ func adoptMovedOnLoop(a, b any) {
 	}
 	l.current = nil
 	c.later()
+	c.receiveOn()
 }
 
 // adopt enters a connection into the table and the poller.
 func (l *Loop) adopt(c *Conn) bool {
 	l.group.table.set(int(c.fd), c)
-	l.open++
+	l.meter.conns.Add(1)
 	if l.stopping {
 		c.abort(ErrClosed)
 		return false
@@ -109,8 +115,14 @@ func (l *Loop) adopt(c *Conn) bool {
 	return c.phase != phaseClosed
 }
 
-func (l *Loop) newConn(fd int, tcp bool) *Conn {
-	c := &Conn{loop: l, fd: int32(fd), flags: connNoRead}
+func (l *Loop) newConn(fd int, tcp, secure bool) *Conn {
+	var c *Conn
+	if secure {
+		c = newSecureConn()
+	} else {
+		c = new(Conn)
+	}
+	c.loop, c.fd, c.flags = l, int32(fd), connNoRead
 	c.home.Store(int32(l.index))
 	if tcp {
 		c.flags |= connTCP
@@ -120,10 +132,17 @@ func (l *Loop) newConn(fd int, tcp bool) *Conn {
 
 // adoptNew enters a new connection; its first request is due.
 func (l *Loop) adoptNew(c *Conn) {
+	here := c.expectProxy()
 	if !l.adopt(c) {
 		return
 	}
-	c.enter(phaseHead)
+	if !here {
+		c.abort(ErrClosed)
+		return
+	}
+	if c.enter(phaseHead); c.layers == layerTLS { // without a header in front of it
+		c.enter(phaseSecure)
+	}
 	if l.draining {
 		c.drain()
 	}
@@ -134,6 +153,8 @@ func (l *Loop) adoptNew(c *Conn) {
 func (c *Conn) drain() {
 	c.flags &^= connKeepAlive
 	switch c.phase {
+	case phaseSecure:
+		c.close(ErrClosed)
 	case phaseHead, phaseIdle:
 		if !c.unread() {
 			c.close(ErrClosed)

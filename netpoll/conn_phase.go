@@ -13,8 +13,11 @@ import (
 //
 //	phase      begins with                   progress        ends in time, or           with
 //	---------  ----------------------------  --------------  -------------------------  -------------------------
-//	head       accept; a request's 1st byte  -               HeadTimeout in all         408, or closed if nothing
-//	                                                                                    of a request is here
+//	secure     accept, with TLS, or the      -               TLSHandshakeTimeout        closed
+//	           PROXY header in front of it
+//	head       accept, with what is to come  -               HeadTimeout in all         408, or closed if nothing
+//	           of the PROXY protocol; a                                                 of a request is here
+//	           request's 1st byte
 //	body       the end of a head             bytes received  BodyTimeout, and 1 s for   408
 //	                                                         each MinRate bytes
 //	deciding   a whole request               -               (the layer above)          -
@@ -39,8 +42,9 @@ const (
 	phaseDeciding
 	phaseWriting
 	phaseIdle
-	phaseOpen // a WebSocket
-	phaseLent // at net/http: it is not on the loop
+	phaseOpen   // a WebSocket
+	phaseLent   // at net/http: it is not on the loop
+	phaseSecure // in a TLS handshake
 	phaseClosing
 	phaseClosed
 )
@@ -103,6 +107,8 @@ func (c *Conn) enter(p phase) {
 	}
 	cfg := c.loop.cfg
 	switch p {
+	case phaseSecure:
+		c.arm(cfg.TLSHandshakeTimeout)
 	case phaseHead:
 		c.arm(cfg.HeadTimeout)
 	case phaseBody:
@@ -143,7 +149,14 @@ func (c *Conn) arm(d time.Duration) {
 }
 
 // owed is what has been sent and the peer has not acknowledged.
-func (c *Conn) owed() int { return c.QueuedBytes() + c.loop.sys.Unsent(int(c.fd)) }
+func (c *Conn) owed() int {
+	owed := c.QueuedBytes() + c.loop.sys.Unsent(int(c.fd))
+	if c.layers&layerTLS != 0 { // of a record that the kernel has in part
+		t := c.tls()
+		owed -= int(min(t.sealed, t.taken))
+	}
+	return owed
+}
 
 // reads tells whether the peer has, since the last look, acknowledged what
 // MinRate asks for.
@@ -165,12 +178,18 @@ func (x *exchange) Expire(*Timer) {
 	cfg := l.cfg
 	defer l.recoverPanic(c)
 	switch c.phase {
+	case phaseSecure:
+		l.group.stats.timeouts.Add(1)
+		c.abort(ErrTimeout)
 	case phaseHead:
-		if c.in == nil {
+		switch {
+		case c.in == nil:
 			c.close(ErrTimeout)
-			return
+		case c.layers&layerProxy != 0:
+			c.refuseProxied(ErrTimeout)
+		default:
+			c.tooSlow()
 		}
-		c.tooSlow()
 	case phaseBody:
 		// A second for each MinRate bytes that have come.
 		got := len(x.bodySoFar())

@@ -213,9 +213,9 @@ func (c *Conn) flush() {
 	if c.out == nil || c.phase == phaseClosed || c.is(connMoving) {
 		return
 	}
-	l, q := c.loop, c.out
-	for q.segs.Len() > 0 {
-		n, err := l.writeSegments(int(c.fd), q.segs.All())
+	q := c.out
+	for q.segs.Len() > 0 || c.recordsWait() {
+		n, err := c.writeSegments(q.segs.All())
 		if err == syscall.EINTR {
 			continue
 		}
@@ -269,9 +269,13 @@ func (c *Conn) blocked() {
 }
 
 // writeSegments writes as much of segs as goes into one call.
-func (l *Loop) writeSegments(fd int, segs []segment) (int, error) {
+func (c *Conn) writeSegments(segs []segment) (int, error) {
+	if c.layers&layerTLS != 0 {
+		return c.writeSealed(segs)
+	}
+	l, fd := c.loop, int(c.fd)
 	if len(segs) == 1 {
-		return l.sys.Write(fd, segs[0].b)
+		return l.writeTo(fd, segs[0].b)
 	}
 	if len(segs[0].b) <= joinBytes {
 		w := l.write[:0]
@@ -281,7 +285,7 @@ func (l *Loop) writeSegments(fd int, segs []segment) (int, error) {
 			}
 			w = append(w, segs[i].b...)
 		}
-		return l.sys.Write(fd, w)
+		return l.writeTo(fd, w)
 	}
 	v := l.iovecs[:0]
 	for i := range segs {
@@ -291,6 +295,7 @@ func (l *Loop) writeSegments(fd int, segs []segment) (int, error) {
 		v = append(v, segs[i].b)
 	}
 	n, err := l.sys.Writev(fd, v)
+	l.meter.wrote(n)
 	clear(v)
 	l.iovecs = v[:0]
 	return n, err

@@ -106,9 +106,14 @@ func (e *CloseError) Error() string {
 }
 
 // CloseWebSocket sends a close frame, after what is queued, and closes the
-// connection. Code 0 sends a frame without a code.
+// connection. Code 0 sends a frame without a code. A code from 1002 on is for what the
+// peer has done: HandleClose gets a *CloseError.
 func (c *Conn) CloseWebSocket(code uint16, reason string) {
 	c.loop.Check()
+	if code >= 1002 {
+		c.closeWebSocket(code, reason, &CloseError{Code: code, Reason: reason})
+		return
+	}
 	c.closeWebSocket(code, reason, ErrClosed)
 }
 

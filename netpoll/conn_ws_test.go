@@ -5,17 +5,17 @@ import (
 	"compress/flate"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/sockeye-io/sockeye/proto/http1"
-	"github.com/sockeye-io/sockeye/proto/ws"
 
 	gobwas "github.com/gobwas/ws"
 
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
+	"github.com/sockeye-io/sockeye/proto/http1"
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // handshake asks for a WebSocket, with more header lines, and returns the head of
@@ -261,5 +261,73 @@ func TestDeflateCutAtEveryByte(t *testing.T) {
 		p.Write(in[cut:])
 		n.Run()
 		expect(t, frames(t, p.Read()), "text:"+strings.Repeat("hello ", 30), "pong:p", "binary:\x00\xff")
+	}
+}
+
+// TestPongWhileBlocked: once the peer reads again, the latest of its pings is answered
+// (RFC 6455 sections 5.5.2 and 5.5.3).
+func TestPongWhileBlocked(t *testing.T) {
+	n := start(t, netpoll.Config{}, &app{}, 1)
+	p := upgrade(t, n, 0)
+	p.SetWindow(100)
+	big := strings.Repeat("x", 500)
+	p.Write(frame(gobwas.NewTextFrame([]byte(big)))) // its echo does not fit
+	n.Run()
+	for _, payload := range []string{"first", "second", "latest"} {
+		p.Write(frame(gobwas.NewPingFrame([]byte(payload))))
+		n.Run()
+	}
+	p.Write(frame(gobwas.NewTextFrame([]byte("behind"))))
+	n.Run()
+	var out []byte
+	for range 20 {
+		out = append(out, p.Read()...)
+		n.Run()
+	}
+	got := frames(t, append(out, p.Read()...))
+	slices.Sort(got) // where it stands among the others is not said
+	expect(t, got, "pong:latest", "text:behind", "text:"+big)
+
+	// And those after it at once.
+	p.SetWindow(-1)
+	p.Write(frame(gobwas.NewPingFrame([]byte("again"))))
+	n.Run()
+	expect(t, frames(t, p.Read()), "pong:again")
+	if n.Group.Stats().MemoryBytes != 0 {
+		t.Errorf("%d bytes are charged", n.Group.Stats().MemoryBytes)
+	}
+}
+
+// TestUpgradeLater: what a peer has sent behind its request, before a late Upgrade, is
+// handled without waiting for more.
+func TestUpgradeLater(t *testing.T) {
+	for _, size := range []int{2, 60_000, 300_000} {
+		var waiting *netpoll.Conn
+		var request *http1.Request
+		var got []string
+		a := &app{}
+		a.request = func(c *netpoll.Conn, r *http1.Request) { waiting, request = c, r.Clone() }
+		a.message = func(_ *netpoll.Conn, data []byte, _ bool) { got = append(got, string(data)) }
+		n := start(t, netpoll.Config{}, a, 1)
+		p := n.Dial(0)
+		p.Write([]byte("GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
+		first := strings.Repeat("h", size)
+		p.Write(frame(gobwas.NewTextFrame([]byte(first))))
+		n.Run()
+		p.Write(frame(gobwas.NewTextFrame([]byte("second"))))
+		n.Run()
+		if len(got) > 0 {
+			t.Fatalf("handled before the upgrade: %.20q", got)
+		}
+		n.Group.Loop(0).Post(func(_, _ any) {
+			if err := waiting.Upgrade(request, nil); err != nil {
+				t.Error(err)
+			}
+		}, nil, nil, 0)
+		n.Run()
+		if !slices.Equal(got, []string{first, "second"}) {
+			t.Errorf("%d bytes: %d messages were handled", size, len(got))
+		}
 	}
 }

@@ -1,13 +1,14 @@
 // Package netpoll is bytes and time: event loops, listeners, connections and
 // their phases, timers, and the one path by which bytes reach a socket. Its codecs
-// are proto/http1 and proto/ws. It knows no packet of any protocol above.
+// are proto/http1, proto/ws, proto/tls13 and proto/proxyproto. It knows no packet of any protocol above.
 //
 // Nouns: a Group is a number of Loops that serve the same listeners for the
 // same Handler. A Loop is one goroutine over one poller. A Conn is one
 // connection: first HTTP, then perhaps WebSocket. A Buffer is a shared,
 // reference-counted run of bytes on its way out.
 //
-//	socket -> Conn.readable -> process -+-> head, body        -> Handler.HandleRequest
+//	socket -> Conn.readable -> received, through layers: a PROXY header, TLS -> process
+//	                           process -+-> head, body        -> Handler.HandleRequest
 //	                                    +-> ws.Reader         -> Handler.HandleMessage
 //	                                    +-> unclaimed path    -> lent to net/http -> Loop.Post -> the loop again
 //	Conn.Respond, Conn.Send -> outQueue -> Conn.flush, once per batch -> write -> socket
@@ -44,8 +45,14 @@
 // sent. Limits count what is held, capacities included, and Config.MaxMemory bounds
 // the sum of it over all peers (memory.go). An idle connection holds no buffer.
 //
+// # What it tells
+//
+// Each loop counts bytes and batches, and notes how late it was, in a meter of its own
+// (meter.go): Group.Stats and Loop.Stats add up. Group.Stuck finds loops that do not
+// turn, and what they are in (health.go). Neither waits for a loop.
+//
 // # What it does not do
 //
-// No TLS, HTTP/2 or compression of HTTP: terminate TLS in front. WebSocket
-// messages are compressed with Config.Deflate, each by itself.
+// No HTTP/2 and no compression of HTTP. WebSocket messages are compressed with
+// Config.Deflate, each by itself.
 package netpoll

@@ -44,7 +44,8 @@ type Group struct {
 	log       *ratelog.Log // what peers bring about
 	handler   Handler
 	loops     []*Loop
-	lender    *lender // lends connections to net/http; nil without Config.Fallback
+	secure    *tlsServer // nil without Config.TLS
+	lender    *lender    // lends connections to net/http; nil without Config.Fallback
 	bridge    bridge
 	addresses *addresses // nil without Config.PerAddress
 	memory    Memory
@@ -82,20 +83,33 @@ type Stats struct {
 	BadFrames        uint64 // WebSocket connections ended with 1002, 1007, 1008 or 1009
 	SlowConsumers    uint64 // connections ended with ErrSlowConsumer
 	CallbackPanics   uint64
-	Lent             int    // connections at net/http
-	RefusedFallback  uint64 // requests answered 503 because Config.MaxFallback were there
-	Yields           uint64 // times that a connection had more to do than its share of a turn
-	Floods           uint64 // connections ended by a limit of messages in a second
-	RefusedByAddress uint64 // connections and handshakes refused by Config.PerAddress
-	MemoryBytes      int64  // charged to Config.MaxMemory
-	Shed             uint64 // holders ended because Config.MaxMemory was spent
-	Mounted          uint64 // connections that have come by Place.Adopt, of net/http; Accepted has them, too
-	Bridged          int    // connections that are no descriptors of the kernel's on a loop, but net.Conns with goroutines
+	Lent             int         // connections at net/http
+	RefusedFallback  uint64      // requests answered 503 because Config.MaxFallback were there
+	Yields           uint64      // times that a connection had more to do than its share of a turn
+	Floods           uint64      // connections ended by a limit of messages in a second
+	RefusedByAddress uint64      // connections and handshakes refused by Config.PerAddress
+	MemoryBytes      int64       // charged to Config.MaxMemory
+	Shed             uint64      // holders ended because Config.MaxMemory was spent
+	BadProxyHeaders  uint64      // connections of Config.ProxyProtocol ended without a header that is one
+	BytesIn          uint64      // that sockets have given, but those of connections at net/http
+	BytesOut         uint64      // that sockets have taken
+	ConnLimit        int         // Config.MaxConns
+	MemoryLimit      int64       // Config.MaxMemory
+	Loops            []LoopStats // of each loop, by its Index
+	TLSHandshakes    uint64      // made
+	TLSKept          uint64      // of these, those that keep a tls.Conn: TLS 1.2, Config.PlainTLS
+	TLSFaults        uint64      // connections ended because their peer broke TLS, or no handshake could be agreed on
+	TLSWaits         uint64      // handshakes for which no place was free when they came
+	Mounted          uint64      // connections that have come by Place.Adopt, of net/http; Accepted has them, too
+	Bridged          int         // connections that are no descriptors of the kernel's on a loop, but net.Conns with goroutines
 }
 
 type counters struct {
 	accepted, acceptErrors, timeouts, badRequests, badFrames, slow, panics atomic.Uint64
-	refusedFallback, yields, floods, refusedByAddress, shed, mounted       atomic.Uint64
+	refusedFallback, yields, floods, refusedByAddress, shed                atomic.Uint64
+	badProxyHeaders                                                        atomic.Uint64
+	tls, keptTLS, badTLS, waitingTLS                                       atomic.Uint64
+	mounted                                                                atomic.Uint64
 	open                                                                   atomic.Int64
 }
 
@@ -154,6 +168,9 @@ func newGroup(cfg Config, h Handler) *Group {
 func (g *Group) begin() {
 	if g.cfg.PerAddress.enabled() {
 		g.addresses = &addresses{limits: g.cfg.PerAddress}
+	}
+	if g.cfg.TLS != nil {
+		g.secure = newTLSServer(&g.cfg)
 	}
 	if g.cfg.Fallback != nil {
 		g.lender = newLender(g).start()
@@ -252,57 +269,47 @@ func (g *Group) Config() *Config { return &g.cfg }
 // Stats reads the counters.
 func (g *Group) Stats() Stats {
 	s := &g.stats
-	return Stats{
+	stats := Stats{
 		Accepted: s.accepted.Load(), Open: int(s.open.Load()), AcceptErrors: s.acceptErrors.Load(),
 		Timeouts: s.timeouts.Load(), BadRequests: s.badRequests.Load(), BadFrames: s.badFrames.Load(),
 		SlowConsumers: s.slow.Load(), CallbackPanics: s.panics.Load(),
 		RefusedFallback: s.refusedFallback.Load(), Yields: s.yields.Load(), Floods: s.floods.Load(),
 		RefusedByAddress: s.refusedByAddress.Load(), MemoryBytes: g.memory.Used(), Shed: s.shed.Load(),
-		Lent: int(g.lent.Load()), Mounted: s.mounted.Load(), Bridged: int(g.bridge.n.Load()),
+		BadProxyHeaders: s.badProxyHeaders.Load(),
+		Lent:            int(g.lent.Load()), Mounted: s.mounted.Load(), Bridged: int(g.bridge.n.Load()),
+		TLSHandshakes: s.tls.Load(), TLSKept: s.keptTLS.Load(), TLSFaults: s.badTLS.Load(), TLSWaits: s.waitingTLS.Load(),
 	}
+	stats.ConnLimit, stats.MemoryLimit = g.cfg.MaxConns, g.memory.max
+	for _, l := range g.loops {
+		s := l.Stats()
+		stats.Loops = append(stats.Loops, s)
+		stats.BytesIn += s.BytesIn
+		stats.BytesOut += s.BytesOut
+	}
+	return stats
 }
 
 // Listen opens a listener ("tcp", "tcp4", "tcp6" or "unix") and serves it. It
 // returns the listener's address, with the port that the kernel chose for port 0.
 func (g *Group) Listen(network, address string) (net.Addr, error) {
-	ln, err := listen(network, address)
+	return g.listen(network, address, false)
+}
+
+// ListenTLS is Listen for peers that speak TLS, by Config.TLS.
+func (g *Group) ListenTLS(network, address string) (net.Addr, error) {
+	return g.listen(network, address, true)
+}
+
+func (g *Group) listen(network, address string, secure bool) (net.Addr, error) {
+	ln, err := listen(network, address, g.cfg.ReusePort)
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: %w", err)
 	}
-	if !g.kernels(ln) {
-		if g.enterForeign(ln) != nil {
-			return nil, errGroupClosed
-		}
-		go func() {
-			if err := g.acceptForeign(ln); err != ErrClosed { //nolint:errorlint // it is not wrapped
-				g.cfg.Logger.Error("netpoll: listener", "addr", ln.Addr().String(), "err", err)
-			}
-		}()
-		return ln.Addr(), nil
-	}
-	lis, err := newListener(g, ln)
-	if err != nil {
+	if _, err := g.Serve(ln, secure); err != nil {
 		_ = ln.Close()
 		return nil, fmt.Errorf("netpoll: listen %s %s: %w", network, address, err)
 	}
-	if !g.startListener(lis) {
-		return nil, errGroupClosed
-	}
 	return ln.Addr(), nil
-}
-
-var errGroupClosed = errors.New("netpoll: the group is closed")
-
-// startListener has loop 0 accept; it is false, and lis closed, if the group is.
-func (g *Group) startListener(lis *listener) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed.Load() || !g.loops[0].PostNow(startListenerOnLoop, lis, nil, 0) {
-		lis.close()
-		return false
-	}
-	g.listeners[lis] = struct{}{}
-	return true
 }
 
 // StopListening closes the listeners; connections live on, and so do those that
@@ -437,6 +444,7 @@ func (l *Loop) ended(c *Conn) {
 	if len(l.addresses) > 0 {
 		l.leaveAddress(c)
 	}
+	l.takeProxied(c)
 	c.setMounted(nil)
 	l.group.connEnded()
 }

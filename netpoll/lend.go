@@ -173,6 +173,7 @@ func (c *Conn) gather(r *http1.Request, b []byte, n int) (whole bool, err *http1
 func (c *Conn) lend(ln *lender, r *http1.Request, b []byte, n int) {
 	l := c.loop
 	h := &lentConn{c: c, g: l.group, ln: ln, mounted: c.mounted(), in: append([]byte(nil), b...), charged: lentBytes + len(b)}
+	h.remote = l.proxied[c].remoteAddr()
 	h.cond.L = &h.mu
 	h.g.memory.Add(len(b))
 	h.frame.begin(r, n)
@@ -259,6 +260,9 @@ func (ln *lender) Accept() (net.Conn, error) {
 				continue
 			}
 			h.Conn = conn
+			if h.c.layers&layerTLS != 0 {
+				h.Conn = h.c.lendTLS(conn)
+			}
 			return h, nil
 		case <-ln.done:
 			return nil, net.ErrClosed
@@ -367,7 +371,9 @@ func (ln *lender) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if r.TLS == nil {
-		r.TLS = h.tls()
+		if r.TLS = h.c.TLS(); r.TLS == nil {
+			r.TLS = h.tls()
+		}
 	}
 	ln.handler().ServeHTTP(w, r)
 	completed = true
@@ -388,6 +394,7 @@ func returnLentOnLoop(a, _ any) {
 	if len(h.in) > 0 {
 		c.process(h.in)
 	}
+	c.receiveOn()
 	if l.draining && c.phase < phaseClosing {
 		c.drain()
 	}

@@ -88,6 +88,7 @@ type lentConn struct {
 	ln       *lender
 	mounted  *mounted // nil for a connection of an own listener
 	charged  int      // to the group's memory, until the slot is given back
+	remote   net.Addr // the peer's address as a proxy has told it; nil: the kernel's holds
 
 	// Guarded by mu.
 	mu        sync.Mutex
@@ -267,6 +268,14 @@ func (h *lentConn) readNext(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
+// RemoteAddr is for net/http and hijackers.
+func (h *lentConn) RemoteAddr() net.Addr {
+	if h.remote != nil {
+		return h.remote
+	}
+	return h.Conn.RemoteAddr()
+}
+
 // Write is for net/http and hijackers. A peer that reads at Config.MinRate is
 // waited for as long as it takes, unless a deadline has been set.
 func (h *lentConn) Write(p []byte) (n int, err error) {
@@ -424,7 +433,13 @@ func (h *lentConn) Close() error {
 	if was == lentServing && h.ln.cutting.Load() {
 		h.failed.Store(true)
 	}
-	fd, err := h.sys().TakeBack(h.Conn)
+	fd, err := h.sys().TakeBack(kernelConn(h.Conn))
+	if err == nil {
+		rest := unlend(h.Conn)
+		h.mu.Lock() // a reader may just have ended
+		h.in = append(h.in, rest...)
+		h.mu.Unlock()
+	}
 	h.ln.give(h)
 	switch {
 	case err != nil:

@@ -23,6 +23,9 @@ type listener struct {
 	fd   int
 	tcp  bool
 
+	secure    bool // its peers speak TLS
+	multipath bool // MPTCP, of which connections do not inherit the options
+
 	// Owned by loop 0.
 	on      bool
 	closed  bool
@@ -35,14 +38,24 @@ const acceptBatch = 64 // connections taken before the other sockets' turn
 
 // listen is net.Listen without multipath TCP, Go's default, whose connections
 // do not inherit the options of the listener.
-func listen(network, address string) (net.Listener, error) {
+func listen(network, address string, reusePort bool) (net.Listener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
+	if reusePort && network != "unix" {
+		lc.Control = setReusePort
+	}
 	ln, err := lc.Listen(context.Background(), network, address)
 	if u, ok := ln.(*net.UnixListener); ok && err == nil {
 		return ownSocketFile(u), nil
 	}
 	return ln, err
+}
+
+// setReusePort is for net.ListenConfig.
+func setReusePort(_, _ string, rc syscall.RawConn) error {
+	var err error
+	err2 := rc.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+	return errors.Join(err, err2)
 }
 
 // unixListener removes the file of its socket when it is closed, but no other's:
@@ -69,12 +82,30 @@ func (u *unixListener) Close() error {
 	return u.UnixListener.Close()
 }
 
+var (
+	errNoStream = errors.New("not a stream socket")
+	errNoSocket = errors.New("not a socket of the kernel's")
+)
+
 func newListener(g *Group, ln net.Listener) (*listener, error) {
-	f, ok := ln.(interface{ File() (*os.File, error) })
-	if !ok {
-		return nil, errors.New("not a socket of the kernel's")
+	// What only has such a listener in it may do more with its connections than that.
+	var file *os.File
+	var err error
+	tcp := false
+	switch ln := ln.(type) {
+	case *net.TCPListener:
+		tcp = true
+		file, err = ln.File()
+	case *net.UnixListener:
+		if ln.Addr().Network() != "unix" {
+			return nil, errNoStream
+		}
+		file, err = ln.File()
+	case *unixListener:
+		file, err = ln.File()
+	default:
+		return nil, errNoSocket
 	}
-	file, err := f.File()
 	if err != nil {
 		return nil, err
 	}
@@ -83,18 +114,27 @@ func newListener(g *Group, ln net.Listener) (*listener, error) {
 		_ = file.Close()
 		return nil, err
 	}
-	_, tcp := ln.(*net.TCPListener)
+	lis := &listener{g: g, ln: ln, file: file, fd: fd, tcp: tcp}
 	if tcp { // what is accepted inherits these
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-		setMaxUnsent(fd, g.cfg.MaxUnsentBytes)
+		lis.setOptions(fd)
+		lis.multipath = isMultipath(fd)
 	}
-	return &listener{g: g, ln: ln, file: file, fd: fd, tcp: tcp}, nil
+	return lis, nil
+}
+
+// setOptions sets those of TCP.
+func (lis *listener) setOptions(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	setMaxUnsent(fd, lis.g.cfg.MaxUnsentBytes)
 }
 
 func (lis *listener) close() {
-	_ = lis.file.Close()
+	lis.forget()
 	_ = lis.ln.Close()
 }
+
+// forget undoes newListener.
+func (lis *listener) forget() { _ = lis.file.Close() }
 
 func startListenerOnLoop(a, _ any) {
 	lis := a.(*listener)
@@ -168,7 +208,10 @@ func (lis *listener) accept() (more bool) {
 				_ = unix.Close(fd) // there is no place, and none will come
 				continue
 			}
-			g.dealOut(fd, lis.tcp)
+			if lis.multipath {
+				lis.setOptions(fd)
+			}
+			g.dealOut(fd, lis.tcp, lis.secure)
 		case syscall.EAGAIN:
 			lis.backoff = 0
 			return false
@@ -210,11 +253,11 @@ func acceptOnLoop(a, _ any) {
 func (lis *listener) Expire(*Timer) { lis.watch(true) }
 
 // dealOut gives a new connection to a loop.
-func (g *Group) dealOut(fd int, tcp bool) {
+func (g *Group) dealOut(fd int, tcp, secure bool) {
 	g.stats.accepted.Add(1)
 	g.stats.open.Add(1)
 	l := g.nextLoop()
-	c := l.newConn(fd, tcp)
+	c := l.newConn(fd, tcp, secure)
 	if l == g.loops[0] {
 		l.adoptNew(c)
 	} else if !l.Post(adoptOnLoop, c, nil, 0) {

@@ -10,7 +10,7 @@ import (
 // TestAcceptedInheritOptions: no option is set for each connection.
 func TestAcceptedInheritOptions(t *testing.T) {
 	g := newGroup(Config{}, nil)
-	ln, err := listen("tcp", "127.0.0.1:0")
+	ln, err := listen("tcp", "127.0.0.1:0", false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,6 @@ type Loop struct {
 
 	// Loop-owned.
 	owner      owner
-	open       int   // connections
 	now        int64 // nanoseconds on the group's monotonic clock
 	wheel      wheel
 	alarmAt    int64 // the tick at which System.WakeAfter will wake the loop; 0: none
@@ -46,7 +45,9 @@ type Loop struct {
 	req        http1.Request         // the request being parsed
 	holders    map[Holder]int        // hold much memory, and how much; see Memory
 	addresses  map[*Conn]*address    // with Config.PerAddress only
+	proxied    map[*Conn]proxied     // with Config.ProxyProtocol only
 	inflated   map[*Conn]*inflateJob // messages that wait for Conn.Resume
+	tls        tlsLoop               // handshakes and ciphers
 	mounted    map[*Conn]*mounted    // connections that came by Place.Adopt and speak HTTP
 	bridged    readyList             // bridged connections that have something to tell
 	date       []byte                // a Date field
@@ -67,6 +68,8 @@ type Loop struct {
 	closed bool
 
 	// Any goroutine (atomic).
+	meter    meter
+	lookout  lookout
 	armed    atomic.Bool  // a turn is certain to come: Post need not wake the loop
 	waiting  atomic.Bool  // posted is not empty
 	heaviest atomic.Int64 // the largest holder, when memory was last spent
@@ -201,6 +204,7 @@ func (l *Loop) waitForSpace() {
 // Wake makes sure that the loop turns once more. Any goroutine.
 func (l *Loop) Wake() {
 	if l.armed.CompareAndSwap(false, true) {
+		l.meter.woken.Store(int64(l.sys.Now()))
 		l.sys.Wake()
 	}
 }
@@ -216,6 +220,7 @@ func (l *Loop) AtFlush(f Flusher) {
 // begin opens a batch: what is posted until end needs no wake-up.
 func (l *Loop) begin() (own bool) {
 	l.tickClock()
+	l.meter.start(l.now)
 	own = l.armed.CompareAndSwap(false, true)
 	l.expire(false)
 	return own
@@ -231,16 +236,20 @@ func (l *Loop) end(own bool) {
 		l.runPosted()
 	}
 	l.flush()
+	l.meter.finish(l.now, int64(l.sys.Now()))
 }
 
 // turn answers a wake-up.
 func (l *Loop) turn() {
 	l.tickClock()
-	l.armed.Store(false) // before the queue is read, as in end
+	l.meter.start(l.now)
+	l.meter.answered(l.now) // before another may ask
+	l.armed.Store(false)    // before the queue is read, as in end
 	l.expire(true)
 	l.runPosted()
 	l.workBacklog()
 	l.flush()
+	l.meter.finish(l.now, int64(l.sys.Now()))
 }
 
 // putOff has c's unread input handled in the next turn, after what other sockets

@@ -1,5 +1,7 @@
 package netpoll
 
+import "net/netip"
+
 // This file is for loops that are turned by hand: package netpolltest.
 
 // NewManual makes a group whose loops turn only when Loop.Turn and
@@ -36,10 +38,18 @@ func (l *Loop) Deliver(writable bool, fds ...int) {
 }
 
 // Adopt enters a connection with descriptor fd. Only for loops of NewManual.
-func (l *Loop) Adopt(fd int) *Conn {
+func (l *Loop) Adopt(fd int) *Conn { return l.adoptManual(fd, false) }
+
+// AdoptTLS is Adopt for a peer that speaks TLS. Only for loops of NewManual.
+func (l *Loop) AdoptTLS(fd int) *Conn { return l.adoptManual(fd, true) }
+
+func (l *Loop) adoptManual(fd int, secure bool) *Conn {
 	l.group.stats.accepted.Add(1)
 	l.group.stats.open.Add(1)
-	c := l.newConn(fd, false)
+	var scratch [64]byte
+	text, _ := l.sys.AppendRemoteAddr(scratch[:0], fd)
+	_, err := netip.ParseAddrPort(string(text))
+	c := l.newConn(fd, err == nil, secure)
 	own := l.begin()
 	l.adoptNew(c)
 	l.end(own)

@@ -78,7 +78,10 @@ func (s *ownerSet) change(o owner, loops int) {
 func (l *Loop) Claim() { l.ownedBy(owner{goroutine.ID(), goroutine.Number()}) }
 
 // start makes the calling goroutine, which does nothing else, the loop's own.
-func (l *Loop) start() { l.ownedBy(owner{id: goroutine.ID()}) }
+func (l *Loop) start() {
+	l.ownedBy(owner{id: goroutine.ID()})
+	l.lookout.number.Store(goroutine.Number())
+}
 
 // leave ends the loop's claim: its goroutine may wait again. Loop-owned.
 func (l *Loop) leave() {
@@ -97,4 +100,5 @@ func (l *Loop) ownedBy(o owner) {
 		runners.change(o, 1)
 	}
 	l.owner = o
+	l.lookout.number.Store(o.number)
 }

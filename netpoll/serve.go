@@ -1,7 +1,7 @@
 package netpoll
 
 import (
-	"fmt"
+	"errors"
 	"net"
 	"time"
 
@@ -16,28 +16,49 @@ const (
 	warnEvery = int64(10 * time.Second)
 )
 
-// Serve serves a listener until it is closed or the group is, and returns why: ErrClosed
-// for the group. It closes ln. A *net.TCPListener or *net.UnixListener is served as one of
-// Listen's is, by the loops; of any other, a goroutine accepts and every connection is
-// bridged.
-func (g *Group) Serve(ln net.Listener) error {
-	if g.kernels(ln) {
-		lis, err := newListener(g, ln)
-		if err != nil {
-			_ = ln.Close()
-			return fmt.Errorf("netpoll: listen on %v: %w", ln.Addr(), err)
-		}
-		if !g.startListener(lis) {
-			return ErrClosed
-		}
-		<-g.ended
-		return ErrClosed
+// Serve serves a listener in the background; it is the group's from then on, closed with
+// it. secure tells that its peers speak TLS, by Config.TLS. A *net.TCPListener or
+// *net.UnixListener is served by the loops, and of peers that are already in its backlog
+// none is lost; of any other a goroutine accepts, every connection is bridged, and ended
+// tells why it accepts no more: ErrClosed for the group. For the first ended is nil: they
+// end with the group. On error ln is left as it was.
+func (g *Group) Serve(ln net.Listener, secure bool) (ended <-chan error, err error) {
+	if secure && g.secure == nil {
+		return nil, errNoTLS
 	}
-	if err := g.enterForeign(ln); err != nil {
-		return err
+	if !g.kernels(ln) {
+		if err := g.enterForeign(ln); err != nil {
+			return nil, err
+		}
+		accepts := make(chan error, 1)
+		go func() {
+			err := g.acceptForeign(ln, secure)
+			if err != ErrClosed { //nolint:errorlint // it is not wrapped
+				g.cfg.Logger.Error("netpoll: listener", "addr", ln.Addr().String(), "err", err)
+			}
+			accepts <- err
+		}()
+		return accepts, nil
 	}
-	return g.acceptForeign(ln)
+	lis, err := newListener(g, ln)
+	if err != nil {
+		return nil, err
+	}
+	lis.secure = secure
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed.Load() || !g.loops[0].PostNow(startListenerOnLoop, lis, nil, 0) {
+		lis.forget()
+		return nil, errGroupClosed
+	}
+	g.listeners[lis] = struct{}{}
+	return nil, nil
 }
+
+var (
+	errGroupClosed = errors.New("the group is closed")
+	errNoTLS       = errors.New("TLS needs Config.TLS")
+)
 
 // kernels tells whether the loops can serve a listener.
 func (g *Group) kernels(ln net.Listener) bool {
@@ -51,8 +72,7 @@ func (g *Group) enterForeign(ln net.Listener) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed.Load() {
-		_ = ln.Close()
-		return ErrClosed
+		return errGroupClosed
 	}
 	if g.foreign == nil {
 		g.foreign = map[net.Listener]struct{}{}
@@ -70,7 +90,7 @@ func (g *Group) leaveForeign(ln net.Listener) bool {
 	return ok
 }
 
-func (g *Group) acceptForeign(ln net.Listener) error {
+func (g *Group) acceptForeign(ln net.Listener, secure bool) error {
 	defer ln.Close()
 	backoff, warned := time.Duration(0), time.Time{}
 	pause := func(why string) {
@@ -109,7 +129,7 @@ func (g *Group) acceptForeign(ln net.Listener) error {
 		g.stats.accepted.Add(1)
 		l := g.nextLoop()
 		d := g.bridge.open(conn)
-		c := l.newConn(d.fd, d.tcp)
+		c := l.newConn(d.fd, d.tcp, secure)
 		if !l.Post(adoptOnLoop, c, nil, 0) {
 			_ = l.sys.Close(d.fd)
 			g.connEnded()

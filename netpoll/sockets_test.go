@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/netpoll"
-	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 	"github.com/sockeye-io/sockeye/proto/http1"
 )
 
@@ -222,9 +221,4 @@ func pattern(n int) []byte {
 		b[i] = byte(i>>16) ^ byte(i>>8) ^ byte(i)
 	}
 	return b
-}
-
-// startOf is start for any handler.
-func startOf(cfg netpoll.Config, h netpoll.Handler) *netpolltest.Net {
-	return netpolltest.New(cfg, h, 1)
 }

@@ -56,7 +56,7 @@ type System interface {
 	// WakeAfter wakes the loop after d; a later call replaces an earlier one.
 	WakeAfter(d time.Duration)
 
-	// Now reads a monotonic clock that starts with the group.
+	// Now reads a monotonic clock that starts with the group. Any goroutine.
 	Now() time.Duration
 
 	// AppendRemoteAddr appends the peer's address as text, "@" for a nameless

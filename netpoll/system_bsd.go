@@ -66,6 +66,8 @@ func (w *waker) close() {
 
 func setMaxUnsent(int, int) {}
 
+func isMultipath(int) bool { return false }
+
 func accept(fd int) (int, error) {
 	nfd, _, err := unix.Accept(fd)
 	if err != nil {

@@ -57,6 +57,12 @@ func setMaxUnsent(fd, n int) {
 	}
 }
 
+// isMultipath tells whether a socket is one of MPTCP, as Go's own listeners are.
+func isMultipath(fd int) bool {
+	proto, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return err == nil && proto == unix.IPPROTO_MPTCP
+}
+
 // Read and Write are recvfrom and sendto, which spare what the kernel does for
 // files. They do not tell the scheduler: the descriptors never block.
 

@@ -30,7 +30,7 @@ func newTestPoller(t *testing.T) *poller {
 // dialSystem makes a connection as a loop has it, and its peer.
 func dialSystem(t *testing.T, network, address string) (fd int, peer net.Conn) {
 	t.Helper()
-	ln, err := listen(network, address)
+	ln, err := listen(network, address, false)
 	if err != nil {
 		t.Fatal(err)
 	}

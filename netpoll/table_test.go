@@ -10,14 +10,15 @@ import (
 // emptySystem is a kernel in which nothing happens.
 type emptySystem struct{ System }
 
-func (emptySystem) Now() time.Duration                  { return 0 }
-func (emptySystem) Wake()                               {}
-func (emptySystem) WakeAfter(time.Duration)             {}
-func (emptySystem) Watch(int, Interest, Interest) error { return nil }
-func (emptySystem) Read(int, []byte) (int, error)       { return 0, syscall.EAGAIN }
-func (emptySystem) Close(int) error                     { return nil }
-func (emptySystem) Unsent(int) int                      { return 0 }
-func (emptySystem) Unread(int) int                      { return 0 }
+func (emptySystem) Now() time.Duration                              { return 0 }
+func (emptySystem) Wake()                                           {}
+func (emptySystem) WakeAfter(time.Duration)                         {}
+func (emptySystem) Watch(int, Interest, Interest) error             { return nil }
+func (emptySystem) Read(int, []byte) (int, error)                   { return 0, syscall.EAGAIN }
+func (emptySystem) Close(int) error                                 { return nil }
+func (emptySystem) Unsent(int) int                                  { return 0 }
+func (emptySystem) Unread(int) int                                  { return 0 }
+func (emptySystem) AppendRemoteAddr(b []byte, _ int) ([]byte, bool) { return b, true }
 
 type noHandler struct{ Handler }
 

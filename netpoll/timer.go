@@ -146,6 +146,16 @@ func (l *Loop) Stop(t *Timer) {
 	l.wheel.stop(t)
 }
 
+// DueAt is when an armed timer runs out, on the loop's clock; ok is false for a stopped
+// one. Loop-owned.
+func (l *Loop) DueAt(t *Timer) (at time.Duration, ok bool) {
+	l.Check()
+	return time.Duration(t.at) * tick, t.at != 0
+}
+
+// LastDue is when the timer that has run out last was due. Loop-owned.
+func (l *Loop) LastDue() time.Duration { return time.Duration(l.wheel.due) * tick }
+
 // Armed tells whether t is waiting to fire.
 func (t *Timer) Armed() bool { return t.at != 0 }
 

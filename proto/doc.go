@@ -1,5 +1,5 @@
-// Package proto holds the codecs: http1, what a server needs of HTTP/1.1; ws,
-// WebSocket; eio, Engine.IO packets and payloads; and sio, Socket.IO packets,
+// Package proto holds the codecs: tls13, the records of TLS 1.3; http1, what a server
+// needs of HTTP/1.1; proxyproto, the PROXY protocol's header; ws, WebSocket; eio, Engine.IO packets and payloads; and sio, Socket.IO packets,
 // attachments and their JSON.
 //
 // All are pure: no I/O, clock, goroutine or logger, and but for ws, which

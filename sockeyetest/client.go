@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -79,9 +80,7 @@ func (s *Server) Dial(t testing.TB, o Options) (*Client, error) {
 	c.peer = s.net.Dial(len(s.clients) % 2)
 	s.clients = append(s.clients, c)
 	query := url.Values{}
-	for k, v := range o.Query {
-		query[k] = v
-	}
+	maps.Copy(query, o.Query)
 	query.Set("EIO", "4")
 	query.Set("transport", "websocket")
 	var head bytes.Buffer

@@ -27,6 +27,7 @@ func NewServer(t testing.TB, cfg sockeye.Config) *Server {
 	t.Helper()
 	s := &Server{net: netpolltest.NewNet(2)}
 	cfg.Seams = &seam.Seams{Systems: s.net.Systems()}
+	cfg.TLS = s.net.TLS()
 	var err error
 	s.Server, err = sockeye.New(cfg)
 	if err != nil {
@@ -61,7 +62,10 @@ func (s *Server) close() {
 // Settle runs the server until it has nothing left to do; other methods do so by
 // themselves. It returns false if handlers still block after Patience.
 func (s *Server) Settle() bool {
-	return s.net.RunUntil(Patience, func() bool { return s.Stats().ActiveSockets == 0 && s.net.Idle() })
+	return s.net.RunUntil(Patience, func() bool {
+		stats := s.Stats() // first: who decides posts before it is counted out
+		return stats.ActiveSockets == 0 && stats.Engine.Deciding == 0 && s.net.Idle()
+	})
 }
 
 // Advance moves the server's clock on: pings are sent and answered, timeouts

@@ -127,3 +127,16 @@ func TestAdvance(t *testing.T) {
 		t.Errorf("%q", reasons)
 	}
 }
+
+// TestSlowDecision: the handshake is waited for while the application decides.
+func TestSlowDecision(t *testing.T) {
+	decided := false
+	srv := sockeyetest.NewServer(t, sockeye.Config{AllowRequest: func(*sockeye.Request) error {
+		time.Sleep(50 * time.Millisecond) // as a look-up in a database
+		decided = true
+		return nil
+	}})
+	if srv.Connect(t, sockeyetest.Options{}); !decided {
+		t.Error("connected undecided")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/bits"
 	"slices"
@@ -19,12 +20,7 @@ func (r result) print(w io.Writer, asJSON bool) {
 		fmt.Fprintf(w, "%s\n", b)
 		return
 	}
-	names := make([]string, 0, len(r))
-	for name := range r {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(r)) {
 		fmt.Fprintf(w, "%-28s %v\n", name, r[name])
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // plotAll draws CPU time in one file, memory and connecting in another.
@@ -33,10 +32,6 @@ const (
 	chartGap     = 22.0
 )
 
-// Widths of a letter, in sizes. No common font's average is as wide as the
-// generous one, bold or not.
-const generousWidth = 0.8
-
 // picture is what is drawn: bars first, then labels.
 type picture struct {
 	title  string
@@ -56,23 +51,6 @@ type label struct {
 	class string
 	x, y  float64
 	text  string
-}
-
-func (l label) size() float64 {
-	if l.class == "head" {
-		return headSize
-	}
-	return textSize
-}
-
-// box is what a label takes with letters of a width.
-func (l label) box(width float64) bar {
-	w := width * l.size() * float64(utf8.RuneCountInString(l.text))
-	b := bar{x: l.x, y: l.y - 0.8*l.size(), w: w, h: l.size()}
-	if l.class == "value" {
-		b.x -= w
-	}
-	return b
 }
 
 // picture has one chart for each column, under each other.

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // published are the results in the repository.
@@ -34,6 +35,27 @@ func published(t *testing.T) map[string]*results {
 		all[filepath.Dir(f)] = res
 	}
 	return all
+}
+
+// Widths of a letter, in sizes. No common font's average is as wide as the
+// generous one, bold or not.
+const generousWidth = 0.8
+
+func (l label) size() float64 {
+	if l.class == "head" {
+		return headSize
+	}
+	return textSize
+}
+
+// box is what a label takes with letters of a width.
+func (l label) box(width float64) bar {
+	w := width * l.size() * float64(utf8.RuneCountInString(l.text))
+	b := bar{x: l.x, y: l.y - 0.8*l.size(), w: w, h: l.size()}
+	if l.class == "value" {
+		b.x -= w
+	}
+	return b
 }
 
 func (b bar) overlaps(o bar) bool {

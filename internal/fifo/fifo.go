@@ -1,5 +1,8 @@
-// Package fifo is first in, first out, in one slice that is compacted now and then.
+// Package fifo is first in, first out, in one slice that is compacted now and then, and
+// given back when a burst is over.
 package fifo
+
+import "slices"
 
 // Queue holds values in order. Its zero value is empty and holds no memory.
 type Queue[T any] struct {
@@ -26,12 +29,21 @@ func (q *Queue[T]) Front() *T { return &q.items[q.head] }
 func (q *Queue[T]) Drop() {
 	clear(q.items[q.head : q.head+1])
 	q.head++
-	if q.head > 64 && q.head > len(q.items)/2 {
-		n := copy(q.items, q.items[q.head:])
-		clear(q.items[n:])
-		q.items, q.head = q.items[:n], 0
+	if q.head <= minDropped || q.head <= len(q.items)/2 {
+		return
 	}
+	if n := q.Len(); cap(q.items) > 8*max(n, minDropped) { // a burst is over
+		q.items = append(make([]T, 0, 2*max(n, minDropped)), q.All()...)
+	} else {
+		copy(q.items, q.All())
+		clear(q.items[n:])
+		q.items = q.items[:n]
+	}
+	q.head = 0
 }
+
+// minDropped is from when on what has gone is worth a copy of the rest.
+const minDropped = 64
 
 // Pop takes the first value. There must be one.
 func (q *Queue[T]) Pop() T {
@@ -47,10 +59,7 @@ func (q *Queue[T]) PushFront(v T) {
 		q.items[q.head] = v
 		return
 	}
-	var zero T
-	q.items = append(q.items, zero)
-	copy(q.items[1:], q.items)
-	q.items[0] = v
+	q.items = slices.Insert(q.items, 0, v)
 }
 
 // Clear forgets all values, and the memory too if it has space for more than keep.

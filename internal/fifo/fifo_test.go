@@ -56,3 +56,19 @@ func TestNothingIsHeld(t *testing.T) {
 		t.Errorf("%v allocations for a value", n)
 	}
 }
+
+// TestBurst: the memory of a burst is given back when most of it has gone.
+func TestBurst(t *testing.T) {
+	var q fifo.Queue[int]
+	for i := range 100_000 {
+		q.Push(i)
+	}
+	for i := range 99_990 {
+		if got := q.Pop(); got != i {
+			t.Fatalf("%d instead of %d", got, i)
+		}
+	}
+	if n := cap(q.All()); n > 1000 {
+		t.Errorf("%d values have space for %d", q.Len(), n)
+	}
+}

@@ -30,6 +30,7 @@ type Workers struct {
 	watching   bool                 // watch is running
 	ids        map[uintptr]struct{} // the goroutines
 	closed     bool                 // nobody waits for what may come
+	close      sync.Once            // of ended
 	ended      chan struct{}        // closed when closed and no worker is left
 }
 
@@ -200,12 +201,7 @@ func (w *Workers) Wait(ctx context.Context) error {
 
 // end closes ended if nobody is left. mu is held.
 func (w *Workers) end() {
-	if !w.closed || w.total > 0 {
-		return
-	}
-	select {
-	case <-w.ended:
-	default:
-		close(w.ended)
+	if w.closed && w.total == 0 {
+		w.close.Do(func() { close(w.ended) })
 	}
 }

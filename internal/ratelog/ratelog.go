@@ -90,15 +90,13 @@ func (l *Log) take(reason string) (suppressed int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.reasons[reason]
+	if b == nil && len(l.reasons) >= maxReasons {
+		reason = otherwise
+		b = l.reasons[reason]
+	}
 	if b == nil {
-		if len(l.reasons) >= maxReasons {
-			reason = otherwise
-			b = l.reasons[reason]
-		}
-		if b == nil {
-			b = &bucket{tokens: burst, at: now}
-			l.reasons[reason] = b
-		}
+		b = &bucket{tokens: burst, at: now}
+		l.reasons[reason] = b
 	}
 	b.tokens = min(burst, b.tokens+perSecond*max(0, now.Sub(b.at).Seconds()))
 	b.at = now

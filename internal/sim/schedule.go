@@ -28,6 +28,7 @@ type schedule struct {
 	running int                    // of queue
 	known   map[unsafe.Pointer]int // whose memory so is never another socket's
 	closed  bool
+	close   sync.Once // of ended
 	ended   chan struct{}
 	open    bool // gates are not waited at any more
 }
@@ -105,13 +106,8 @@ func (s *schedule) Wait(ctx context.Context) error {
 
 // end tells Wait; mu is held.
 func (s *schedule) end() {
-	if !s.closed || s.running+len(s.queue) > 0 {
-		return
-	}
-	select {
-	case <-s.ended:
-	default:
-		close(s.ended)
+	if s.closed && s.running+len(s.queue) == 0 {
+		s.close.Do(func() { close(s.ended) })
 	}
 }
 
@@ -144,8 +140,7 @@ func (s *schedule) start(i int) {
 			}
 			s.end()
 		}()
-		again := q.r.Run()
-		returned = again
+		returned = q.r.Run()
 	})
 }
 

@@ -7,12 +7,8 @@ import (
 	"hash"
 	"hash/fnv"
 	"io"
-	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,8 +17,6 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/engine"
-	"github.com/sockeye-io/sockeye/internal/seam"
 	"github.com/sockeye-io/sockeye/internal/sim/yield"
 )
 
@@ -65,102 +59,6 @@ type world struct {
 	faults []string
 	counts map[string]int
 	rooms  []map[string]int // members by room, as OnRoom tells; for each namespace
-}
-
-// plan is what a seed makes of the configuration.
-type plan struct {
-	loops, workers, descriptors int
-	inline                      bool
-	recovery                    *sockeye.Recovery
-	ackTimeout, emitTimeout     time.Duration
-	retry                       time.Duration // when clients come back
-	large                       int           // bytes of a large argument
-	tight                       bool          // memory is so short that anybody may be ended for it
-	maxMemory                   int64
-	clients, actors, steps      int
-	early                       bool // the server is closed while all is under way
-	crowd                       int  // clients that only listen: fan-outs take several turns
-	decides                     bool // AllowRequest takes its time
-}
-
-func newPlan(rng *rand.Rand) plan {
-	p := plan{
-		loops: 1 + rng.IntN(2), workers: 1000, descriptors: 1000, inline: rng.IntN(5) == 0,
-		ackTimeout:  time.Second + time.Duration(rng.Int64N(int64(4*time.Second))),
-		emitTimeout: time.Second + time.Duration(rng.Int64N(int64(4*time.Second))),
-		retry:       100 * time.Millisecond, large: 1 + rng.IntN(6000), maxMemory: 64 << 20,
-		clients: 2 + rng.IntN(5), actors: rng.IntN(3), steps: 300 + rng.IntN(700), early: rng.IntN(6) == 0,
-	}
-	if rng.IntN(40) == 0 {
-		p.crowd = 70 + rng.IntN(20)
-	}
-	p.decides = rng.IntN(6) == 0
-	if rng.IntN(3) == 0 {
-		p.recovery = &sockeye.Recovery{MaxDisconnection: 20 * time.Second, AskMiddlewares: rng.IntN(2) == 0}
-	}
-	if rng.IntN(4) == 0 {
-		p.workers = 1 + rng.IntN(4)
-	}
-	if rng.IntN(5) == 0 && p.crowd == 0 {
-		p.descriptors = 1 + rng.IntN(6)
-	}
-	if rng.IntN(8) == 0 && p.crowd == 0 {
-		p.tight, p.maxMemory = true, 40_000+rng.Int64N(100_000)
-	}
-	return p
-}
-
-func (p *plan) config(w *world) sockeye.Config {
-	rng := w.rng
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	cfg := sockeye.Config{
-		PingInterval: 2*time.Second + time.Duration(rng.Int64N(int64(2*time.Second))), PingTimeout: 2 * time.Second,
-		UpgradeTimeout: 3 * time.Second, PollCloseTimeout: 3 * time.Second,
-		MaxMemory: p.maxMemory, CloseTimeout: time.Second, IdleTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, HeadTimeout: 5 * time.Second, BodyTimeout: 5 * time.Second,
-		ConnectTimeout: 5 * time.Second, AckTimeout: p.ackTimeout, EmitTimeout: p.emitTimeout, AttachmentTimeout: 3 * time.Second,
-		Seams: &seam.Seams{Systems: w.kernel.systems(), Pool: w.schedule}, Inline: p.inline, Recovery: p.recovery, Codec: codec{w}, Logger: quiet,
-		CleanupEmptyChildNamespaces: rng.IntN(2) == 0,
-	}
-	if p.decides {
-		cfg.AllowRequest = func(r *engine.Request) error {
-			_, port, _ := strings.Cut(r.RemoteAddr(), ":")
-			number, _ := strconv.Atoi(port)
-			defer w.schedule.adopt(-number)()
-			w.schedule.yield()
-			w.schedule.maybe()
-			if number%16 == 0 {
-				return errors.New("refused, for now")
-			}
-			return nil
-		}
-	}
-	if p.tight {
-		cfg.MaxPayload = 12_000
-	}
-	if rng.IntN(3) == 0 {
-		cfg.MailboxEvents, cfg.MailboxBytes = 2+rng.IntN(6), 1000+rng.IntN(4000)
-	}
-	if rng.IntN(3) == 0 && queuesAreTrue {
-		cfg.MaxQueuedBytes = 8_000 + rng.IntN(30_000)
-	}
-	if rng.IntN(3) == 0 {
-		cfg.MaxPostedJobs, cfg.MaxPostedBytes = 2+rng.IntN(10), 1000+rng.IntN(10_000)
-	}
-	if rng.IntN(4) == 0 {
-		cfg.MaxPendingAcks = 1 + rng.IntN(3)
-	}
-	w.cleanup = cfg.CleanupEmptyChildNamespaces
-	if p.early {
-		cfg.GenerateID = w.newSID
-	}
-	return cfg
-}
-
-// newSID makes IDs of which no two are in the same part of the table of sessions:
-// within one, those that Close ends are in the order of a random seed.
-func (w *world) newSID(*engine.Request) string {
-	w.sids++
-	return fmt.Sprintf("sid%d-%c", w.sids, '0'+byte(w.sids%64))
 }
 
 func (w *world) newStream() *stream {
@@ -211,9 +109,6 @@ func (w *world) excuse(l *life, session bool) {
 		}
 	}
 }
-
-// queuesAreTrue is to be set when a full queue costs no peer its connection.
-const queuesAreTrue = true
 
 // place is who has connected by a nonce.
 type place struct {
@@ -297,27 +192,6 @@ func newWorld(seed uint64) *world {
 	return w
 }
 
-func (w *world) newClient(name int) *client {
-	c := &client{w: w, name: name, asked: map[uint64]*asked{}, rng: rand.New(rand.NewPCG(w.seed, 2<<32|uint64(name)))}
-	c.manner = proper
-	if c.rng.IntN(2) == 0 {
-		c.manner = manner(c.rng.IntN(int(manners)))
-	}
-	c.first, c.upgrades = c.rng.IntN(2) == 0, c.rng.IntN(2) == 0
-	names := []string{"/", "/a", "/d1", "/d2"}
-	c.rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
-	for _, ns := range names[:1+c.rng.IntN(2)] {
-		s := &seat{ns: ns}
-		if c.rng.IntN(4) == 0 {
-			wishes := []string{"refused", "failed", "panics", "slow", "busy", "refused late", "panics late", "slow late", "leaves", "asks"}
-			s.wish = wishes[c.rng.IntN(len(wishes))]
-		}
-		c.seats = append(c.seats, s)
-	}
-	c.retryAt = time.Duration(c.rng.Int64N(int64(20 * time.Millisecond)))
-	return c
-}
-
 // run lets the world go on, calms it down, takes it apart, and looks at what is
 // left.
 func (w *world) run() {
@@ -354,30 +228,10 @@ type class struct {
 func (w *world) step(wild bool) bool {
 	w.steps++
 	time.Sleep(time.Microsecond + time.Duration(w.rng.IntN(40_000)))
-	var due []*poller
-	for _, p := range w.kernel.loops {
-		if p.due() {
-			due = append(due, p)
-		}
-	}
-	var ready, up, down []*conn
-	for _, c := range w.kernel.conns {
-		if _, ok := c.ready(); ok {
-			ready = append(ready, c)
-		}
-		if c.sends() {
-			up = append(up, c)
-		}
-		if c.receives() {
-			down = append(down, c)
-		}
-	}
-	var readers []*client
-	for _, c := range w.clients {
-		if c.readable() {
-			readers = append(readers, c)
-		}
-	}
+	due := those(w.kernel.loops, (*poller).due)
+	ready := those(w.kernel.conns, func(c *conn) bool { _, ok := c.ready(); return ok })
+	up, down := those(w.kernel.conns, (*conn).sends), those(w.kernel.conns, (*conn).receives)
+	readers := those(w.clients, (*client).readable)
 	accepts := 0
 	if len(w.kernel.backlog) > 0 && w.kernel.open() < w.kernel.limit {
 		accepts = 1
@@ -434,6 +288,16 @@ func (w *world) step(wild bool) bool {
 		w.kernel.forget()
 	}
 	return true
+}
+
+// those are the members of a list that are so.
+func those[T any](list []T, so func(T) bool) (some []T) {
+	for _, x := range list {
+		if so(x) {
+			some = append(some, x)
+		}
+	}
+	return some
 }
 
 // pass lets time pass. What is under way goes on meanwhile, as it would: honest
@@ -493,7 +357,7 @@ func (w *world) goOn() {
 		}
 		for _, s := range c.seats {
 			if s.state == seatIn {
-				c.flushEarly(s)
+				s.answerLate()
 			}
 		}
 	}
@@ -524,37 +388,6 @@ func (w *world) calmDown() {
 	}
 	for _, c := range w.clients {
 		w.checkClient(c)
-	}
-}
-
-// checkClient checks what a client that is still there has got.
-func (w *world) checkClient(c *client) {
-	if !c.open || c.sid == "" || c.strange {
-		return
-	}
-	for _, s := range c.seats {
-		if s.state == seatAsking && c.honest() && !w.cfg.tight && len(w.kernel.backlog) == 0 {
-			c.fault("answer", "its CONNECT to %s has not been answered", s.ns)
-		}
-		if s.state != seatIn || s.inexact || s.unchecked || s.peer.out || s.dropped {
-			continue
-		}
-		if s.peer.last.nonce != s.nonce {
-			continue // it has come back meanwhile
-		}
-		w.count("clients at the end", 1)
-		w.ledger.checkComplete(s.peer)
-		if got := s.peer.last.events; got != s.sent && c.queue == nil {
-			c.fault("event order", "%d of its %d events in %s have been handled", got, s.sent, s.ns)
-		}
-		for id := range uint64(len(c.asked)) {
-			if q := c.asked[id]; q.must && q.nonce == s.nonce && q.answers == 0 {
-				c.fault("answer", "%d (%s) in %s has not been answered", id, q.event, s.ns)
-			}
-		}
-		if !slices.Contains(w.srv.Of(s.ns).Sockets(), s.peer.last.s) {
-			c.fault("member", "it is not among the sockets of %s", s.ns)
-		}
 	}
 }
 
@@ -592,60 +425,6 @@ func (w *world) depart() {
 	})
 }
 
-// checkMemory checks that what is held is within its budget, as far as it can be: a
-// message more, and what is held by those who hold too little to be ended.
-func (w *world) checkMemory() {
-	used := w.srv.Stats().Net.MemoryBytes
-	if limit := w.cfg.maxMemory + 100_000 + int64(len(w.kernel.fds))*8_000; used > limit {
-		w.fault("memory", "%d bytes are charged; %d are the limit", used, w.cfg.maxMemory)
-	}
-	if used < 0 {
-		w.fault("memory", "%d bytes are charged", used)
-	}
-}
-
-// checkEmpty checks that nobody has left anything behind.
-func (w *world) checkEmpty() {
-	st := w.srv.Stats()
-	for _, x := range []struct {
-		what string
-		n    int
-	}{
-		{"sessions", st.Engine.Sessions},
-		{"connections", st.Net.Open},
-		{"descriptors", w.kernel.open()},
-		{"bytes of memory charged", int(st.Net.MemoryBytes)},
-		{"active sockets", st.ActiveSockets},
-		{"workers", st.Workers},
-		{"panics of callbacks", int(st.Net.CallbackPanics)},
-	} {
-		if x.n != 0 {
-			w.fault("left", "%d %s", x.n, x.what)
-		}
-	}
-	for _, ns := range []string{"/", "/a", "/d1", "/d2"} {
-		n := w.srv.Of(ns)
-		if n.Len() != 0 || len(n.Sockets()) != 0 {
-			w.fault("left", "%d sockets in %s, %d of them found", n.Len(), ns, len(n.Sockets()))
-		}
-		for _, room := range slices.Concat(ownRooms, looseRooms) {
-			if k := len(n.To(room).Sockets()); k > 0 {
-				w.fault("left", "%d sockets in room %s of %s", k, room, ns)
-			}
-		}
-	}
-	for i, counts := range w.rooms {
-		for _, room := range slices.Sorted(maps.Keys(counts)) {
-			if counts[room] != 0 {
-				w.fault("rooms", "OnRoom of namespace %d has told of %d in %q that have not left", i, counts[room], room)
-			}
-		}
-	}
-	if d, ok := w.kernel.nextAlarm(); ok {
-		w.fault("left", "a timer, due in %v", d)
-	}
-}
-
 // close begins to close the server.
 func (w *world) close(done chan error) {
 	w.note("close")
@@ -672,41 +451,4 @@ func (w *world) awaitClose(done chan error) {
 	if err != nil && !(w.cfg.early && errors.Is(err, context.DeadlineExceeded)) {
 		w.fault("close", "Close: %v", err)
 	}
-}
-
-// checkEnd checks what can be said when the server has been closed.
-func (w *world) checkEnd() {
-	w.ledger.checkCalls(true)
-	for _, l := range w.lives {
-		if l.accepted && l.disconnects != 1 {
-			w.fault("life", "OnDisconnect of l%d has been called %d times", l.name, l.disconnects)
-		}
-	}
-	if n := w.kernel.open(); n > 0 {
-		w.fault("left", "%d descriptors after Close", n)
-	}
-	time.Sleep(time.Minute)
-	if n, stacks := bubble(); n > 0 {
-		w.fault("goroutines", "%d are left", n)
-		w.note("%s", stacks)
-	}
-	w.count("lives", len(w.lives))
-	w.count("entries", len(w.ledger.entries))
-	w.count("steps", w.steps)
-}
-
-// bubble counts the goroutines of the bubble but for the caller.
-func bubble() (n int, stacks string) {
-	b := make([]byte, 1<<20)
-	all := strings.Split(string(b[:runtime.Stack(b, true)]), "\n\n")
-	_, own, _ := strings.Cut(all[0], "synctest bubble ")
-	own, _, _ = strings.Cut(own, "]")
-	for _, g := range all[1:] {
-		head, _, _ := strings.Cut(g, "\n")
-		if strings.Contains(head, "synctest bubble "+own+"]") && !strings.Contains(g, "testing.") {
-			n++
-			stacks += g + "\n\n"
-		}
-	}
-	return n, stacks
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,7 +61,6 @@ func TestProxies(t *testing.T) {
 				}
 				front := freeAddr(t)
 				dir := t.TempDir()
-				config := filepath.Join(dir, p.config)
 				pairs := []string{"127.0.0.1:8080", front, "60s", timeout, "127.0.0.1:3000", addrs[0]}
 				switch {
 				case len(addrs) > 1 && !sticky:
@@ -73,44 +73,9 @@ func TestProxies(t *testing.T) {
 				case len(addrs) > 1:
 					pairs = append(pairs, "127.0.0.1:3001", addrs[1], "#| ", "", "  server one 127.0.0.1:3000     # in place", "  #")
 				}
-				if err := os.WriteFile(config, []byte(strings.NewReplacer(pairs...).Replace(string(text))), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				cmd := exec.Command(program, p.run(config, dir)...)
-				var out bytes.Buffer
-				cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &out, dir
-				cmd.Env = append(os.Environ(), "HOME="+dir)
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				ended := make(chan struct{})
-				go func() { _ = cmd.Wait(); close(ended) }()
-				t.Cleanup(func() {
-					_ = cmd.Process.Signal(syscall.SIGTERM)
-					select {
-					case <-ended:
-					case <-time.After(5 * time.Second):
-						_ = cmd.Process.Kill()
-						<-ended
-					}
-					if t.Failed() {
-						t.Logf("%s: %s", p.name, out.String())
-					}
-				})
-				for range 100 {
-					if c, err := net.Dial("tcp", front); err == nil {
-						_ = c.Close()
-						listensThereOnly(t, front)
-						return "http://" + front
-					}
-					select {
-					case <-ended:
-						t.Fatal("it has ended")
-					case <-time.After(50 * time.Millisecond):
-					}
-				}
-				t.Fatal("it does not listen")
-				return ""
+				config := strings.NewReplacer(pairs...).Replace(string(text))
+				startProxy(t, program, dir, front, p.config, config, p.run)
+				return "http://" + front
 			}
 			// behind starts a server, and the proxy in front of it.
 			behind := func(t *testing.T, cfg sockeye.Config, timeout string) (url string) {
@@ -122,6 +87,18 @@ func TestProxies(t *testing.T) {
 				t.Run(strings.Join(transports, " to "), func(t *testing.T) { throughProxy(t, url, transports) })
 			}
 			t.Run("origins", func(t *testing.T) { originsBehind(t, url) })
+			t.Run("addresses", func(t *testing.T) {
+				seen := make(chan *sockeye.Request, 1)
+				url := behind(t, sockeye.Config{
+					TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
+					AllowRequest:   func(r *sockeye.Request) error { seen <- r; return nil },
+				}, "60s")
+				handshakeFrom(t, url, "127.0.0.5")
+				r := <-seen
+				if r.Address() != "127.0.0.5" || r.Secure() || !strings.HasPrefix(r.RemoteAddr(), "127.0.0.1:") {
+					t.Errorf("Address %q, Secure %v, RemoteAddr %q; X-Forwarded-For %q, -Proto %q", r.Address(), r.Secure(), r.RemoteAddr(), r.Headers()["X-Forwarded-For"], r.Headers()["X-Forwarded-Proto"])
+				}
+			})
 			t.Run("several processes", func(t *testing.T) {
 				one, oneAddr := echoServer(t, sockeye.Config{})
 				two, twoAddr := echoServer(t, sockeye.Config{})
@@ -152,6 +129,157 @@ func TestProxies(t *testing.T) {
 				t.Parallel()
 				staysFor(t, behind(t, sockeye.Config{PingInterval: time.Minute}, "2s"), 5*time.Second, false)
 			})
+		})
+	}
+}
+
+// startProxy starts a program with a configuration of that name, until the test ends.
+func startProxy(t *testing.T, program, dir, front, name, text string, run func(config, dir string) []string) {
+	t.Helper()
+	config := filepath.Join(dir, name)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, run(config, dir)...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &out, dir
+	cmd.Env = append(os.Environ(), "HOME="+dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(5 * time.Second):
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+		if t.Failed() {
+			t.Logf("%s: %s", program, out.String())
+		}
+	})
+	for range 100 {
+		if c, err := net.Dial("tcp", front); err == nil {
+			_ = c.Close()
+			listensThereOnly(t, front)
+			return
+		}
+		select {
+		case <-ended:
+			t.Fatal("it has ended")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	t.Fatal("it does not listen")
+}
+
+// handshakeFrom opens a session from an address of this machine, with what a client
+// could forge.
+func handshakeFrom(t *testing.T, url, from string) {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodGet, url+"/socket.io/?EIO=4&transport=polling", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Forwarded-For", "203.0.113.66")
+	r.Header.Set("X-Forwarded-Proto", "https")
+	r.Header.Set("Forwarded", "for=203.0.113.66;proto=https")
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	h := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: d.DialContext, DisableKeepAlives: true}}
+	resp, err := h.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status)
+	}
+}
+
+// TestProxiesOfConnections: proxies that pass connections on as they are tell whose they
+// are by the PROXY protocol, version 1 or 2; events pass on every transport, and health
+// checks are no faults.
+func TestProxiesOfConnections(t *testing.T) {
+	if os.Getenv("SOCKEYE_PROXIES") == "" {
+		t.Skip("make proxies runs it")
+	}
+	local := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	for _, p := range []struct {
+		name, config string
+		checks       bool
+		run          func(t *testing.T, config, dir string) []string
+	}{
+		{"nginx", "nginx-stream.conf", false, func(t *testing.T, config, dir string) []string {
+			global := "daemon off; pid nginx.pid;"
+			if about, _ := exec.Command("nginx", "-V").CombinedOutput(); bytes.Contains(about, []byte("--with-stream=dynamic")) {
+				module := os.Getenv("NGINX_STREAM_MODULE")
+				if module == "" {
+					module = "/usr/lib/nginx/modules/ngx_stream_module.so"
+				}
+				if _, err := os.Stat(module); err != nil {
+					t.Skip("nginx has no module stream: apt-get install libnginx-mod-stream")
+				}
+				global = "load_module " + module + "; " + global
+			}
+			return []string{"-c", config, "-p", dir, "-e", "stderr", "-g", global}
+		}},
+		{"haproxy", "haproxy-tcp.cfg", true, func(_ *testing.T, config, _ string) []string {
+			return []string{"-db", "-f", config}
+		}},
+	} {
+		t.Run(p.name, func(t *testing.T) {
+			program, err := exec.LookPath(p.name)
+			if err != nil {
+				t.Skip(p.name, "is not installed")
+			}
+			text, err := os.ReadFile(filepath.Join("../../docs/proxy", p.config))
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := make(chan *sockeye.Request, 100)
+			srv, addr := echoServer(t, sockeye.Config{
+				ProxyProtocol: local,
+				AllowRequest:  func(r *sockeye.Request) error { seen <- r; return nil },
+			})
+			front := freeAddr(t)
+			startProxy(t, program, t.TempDir(), front, p.config, strings.NewReplacer("127.0.0.1:8080", front, "127.0.0.1:3000", addr).Replace(string(text)),
+				func(config, dir string) []string { return p.run(t, config, dir) })
+			url := "http://" + front
+			for _, transports := range [][]string{{"polling"}, {"websocket"}, {"polling", "websocket"}} {
+				c, err := client.Dial(t.Context(), url, client.Config{Transports: transports})
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := bytes.Repeat([]byte("sockeye "), 64_000)
+				answer, err := c.Call(t.Context(), "echo", want)
+				var got []byte
+				if err != nil || answer.Decode(&got) != nil || !bytes.Equal(got, want) {
+					t.Errorf("%v: %d bytes, %v", transports, len(got), err)
+				}
+				c.Close()
+				<-seen
+			}
+			handshakeFrom(t, url, "127.0.0.5")
+			if r := <-seen; r.Address() != "127.0.0.5" || !strings.HasPrefix(r.RemoteAddr(), "127.0.0.5:") || r.Secure() {
+				t.Errorf("Address %q, RemoteAddr %q, Secure %v", r.Address(), r.RemoteAddr(), r.Secure())
+			}
+			if before := srv.Stats().Net.Accepted; p.checks {
+				for range 200 {
+					if srv.Stats().Net.Accepted > before+1 {
+						break
+					}
+					time.Sleep(20 * time.Millisecond)
+				}
+				if srv.Stats().Net.Accepted <= before+1 {
+					t.Error("no health check has come")
+				}
+			}
+			if s := srv.Stats().Net; s.BadProxyHeaders != 0 || s.BadRequests != 0 {
+				t.Errorf("%+v", s)
+			}
 		})
 	}
 }

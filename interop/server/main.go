@@ -13,6 +13,7 @@ import (
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/interop/events"
 	"github.com/sockeye-io/sockeye/interop/run"
+	"github.com/sockeye-io/sockeye/internal/tlspeer"
 
 	"github.com/sockeye-io/sockeye/proto/ws"
 )
@@ -27,6 +28,8 @@ func main() {
 	flag.IntVar(&cfg.MaxPayload, "max-payload", 0, "largest request body or message, in `bytes` (default 1000000)")
 	flag.BoolVar(&cfg.AllowEIO3, "eio3", false, "serve clients of Socket.IO 1 and 2 as well")
 	flag.BoolVar(&cfg.Inline, "inline", false, "run handlers on the event loops")
+	secure := flag.Bool("tls", false, "speak TLS, with a certificate of its own")
+	flag.BoolVar(&cfg.PlainTLS, "plain-tls", false, "leave its records to crypto/tls")
 	deflate := flag.Bool("deflate", false, "compress all WebSocket messages of peers that can")
 	eioPath := flag.String("eio-path", "", "if set, a bare Engine.IO echo is served on this `path`")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this `file`, as for default.pgo")
@@ -40,6 +43,9 @@ func main() {
 			log.Fatal(err)
 		}
 		defer pprof.StopCPUProfile()
+	}
+	if *secure {
+		cfg.TLS = tlspeer.ServerConfig()
 	}
 	if *deflate {
 		cfg.Deflate = &ws.DeflateConfig{Threshold: -1}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The addresses of all connections (RFC 5737).
+// The addresses of connections, unless DialFrom says otherwise (RFC 5737).
 var (
 	remoteAddr = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1234}
 	localAddr  = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 80}
@@ -138,7 +138,7 @@ func (c *conn) fault(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	return &net.OpError{Op: op, Net: "tcp", Source: localAddr, Addr: remoteAddr, Err: err}
+	return &net.OpError{Op: op, Net: "tcp", Source: localAddr, Addr: c.p.addr, Err: err}
 }
 
 // Close closes the descriptor, as System.Close does.
@@ -162,7 +162,7 @@ func (c *conn) end(op string, f func()) error {
 }
 
 func (c *conn) LocalAddr() net.Addr  { return localAddr }
-func (c *conn) RemoteAddr() net.Addr { return remoteAddr }
+func (c *conn) RemoteAddr() net.Addr { return c.p.addr }
 
 func (c *conn) SetReadDeadline(t time.Time) error  { return c.setDeadlines(t, &c.reads) }
 func (c *conn) SetWriteDeadline(t time.Time) error { return c.setDeadlines(t, &c.writes) }

@@ -15,11 +15,16 @@
 package netpolltest
 
 import (
+	"crypto/tls"
+	"net"
+	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/tlspeer"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -29,7 +34,8 @@ type Net struct {
 	Group *netpoll.Group
 
 	loops []*system
-	now   time.Duration
+	now   atomic.Int64  // Any goroutine (atomic).
+	tls   bool          // SOCKEYE_TLS is set: every connection speaks TLS
 	woken chan struct{} // a loop has been woken, or a lent connection used
 
 	mu      sync.Mutex
@@ -40,14 +46,25 @@ type Net struct {
 // New makes a net of so many loops, which turn only in Run and Advance.
 func New(cfg netpoll.Config, h netpoll.Handler, loops int) *Net {
 	n := NewNet(loops)
+	cfg.TLS = n.TLS()
 	n.Group = netpoll.NewManual(cfg, h, n.Systems()...)
 	return n
+}
+
+// TLS is the configuration that the group needs so that the connections can speak TLS,
+// as they do when SOCKEYE_TLS is set in the environment; nil otherwise. What is written
+// and read is the same.
+func (n *Net) TLS() *tls.Config {
+	if n.tls {
+		return tlspeer.ServerConfig()
+	}
+	return nil
 }
 
 // NewNet makes a net without a group: netpoll.New makes it, with Systems in its
 // Config. Connections are Dialed after that.
 func NewNet(loops int) *Net {
-	n := &Net{woken: make(chan struct{}, 1), peers: make([]*Peer, 1)}
+	n := &Net{woken: make(chan struct{}, 1), peers: make([]*Peer, 1), tls: os.Getenv("SOCKEYE_TLS") != ""}
 	n.changed.L = &n.mu
 	for range loops {
 		n.loops = append(n.loops, &system{net: n})
@@ -67,8 +84,10 @@ func (n *Net) Systems() []netpoll.System {
 // Peer is the other end of a connection.
 type Peer struct {
 	// Immutable after Dial.
-	net *Net
-	fd  int
+	net  *Net
+	fd   int
+	addr net.Addr
+	tls  *tlspeer.Peer // nil without TLS
 
 	// Guarded by net.mu.
 	loop     int // the loop that polls it
@@ -86,18 +105,41 @@ type Peer struct {
 }
 
 // Dial connects to a loop.
-func (n *Net) Dial(loop int) *Peer {
+func (n *Net) Dial(loop int) *Peer { return n.DialFrom(loop, remoteAddr) }
+
+// DialFrom connects from an address, of a *net.TCPAddr or a *net.UnixAddr.
+func (n *Net) DialFrom(loop int, addr net.Addr) *Peer {
 	n.mu.Lock()
-	p := &Peer{net: n, fd: len(n.peers), loop: loop, window: -1}
+	p := &Peer{net: n, fd: len(n.peers), addr: addr, loop: loop, window: -1}
 	n.peers = append(n.peers, p)
 	n.mu.Unlock()
 	l := n.Group.Loop(loop)
 	l.Claim()
-	l.Adopt(p.fd)
+	if n.Group.Config().TLS == nil || !n.tls {
+		l.Adopt(p.fd)
+		return p
+	}
+	l.AdoptTLS(p.fd)
+	p.tls = tlspeer.New(nil)
+	p.in = p.tls.Take()
+	for i := 0; i < 4 && !p.tls.Open(); i++ {
+		l.Deliver(false, p.fd)
+		_ = p.tls.Receive(p.take())
+		p.in = append(p.in, p.tls.Take()...)
+	}
+	for len(p.in) > 0 && !p.closed {
+		l.Deliver(false, p.fd)
+	}
 	return p
 }
 
-// change changes or reads the peer, for which a lent connection may wait.
+// take takes what the server has sent, as it came.
+func (p *Peer) take() (b []byte) {
+	p.change(func() { b, p.out = p.out, nil })
+	return b
+}
+
+// change changes the peer, for which a lent connection may wait.
 func (p *Peer) change(f func()) {
 	p.net.mu.Lock()
 	defer p.net.mu.Unlock()
@@ -107,26 +149,31 @@ func (p *Peer) change(f func()) {
 	}
 }
 
-func (p *Peer) is(f func() bool) bool {
+func look[T any](p *Peer, f func() T) T {
 	p.net.mu.Lock()
 	defer p.net.mu.Unlock()
 	return f()
 }
 
 // Write sends bytes to the server; Run handles them.
-func (p *Peer) Write(b []byte) { p.change(func() { p.in = append(p.in, b...) }) }
+func (p *Peer) Write(b []byte) {
+	if p.tls != nil {
+		_ = p.tls.Write(b)
+		b = p.tls.Take()
+	}
+	p.change(func() { p.in = append(p.in, b...) })
+}
 
 // Read takes what the server has sent.
 func (p *Peer) Read() (b []byte) {
-	p.change(func() { b, p.out = p.out, nil })
+	if b = p.take(); p.tls != nil {
+		b = p.tls.Receive(b)
+	}
 	return b
 }
 
 // Unread is how many bytes of the peer the server has not read.
-func (p *Peer) Unread() (n int) {
-	p.change(func() { n = len(p.in) })
-	return n
-}
+func (p *Peer) Unread() int { return look(p, func() int { return len(p.in) }) }
 
 // SetWindow limits what the server may have sent and Read has not taken;
 // beyond, its writes block. Negative: no limit.
@@ -139,31 +186,28 @@ func (p *Peer) Close() { p.change(func() { p.ended = true }) }
 func (p *Peer) Reset() { p.change(func() { p.reset = true }) }
 
 // Ended tells whether the server has ended its side, or closed.
-func (p *Peer) Ended() bool { return p.is(func() bool { return p.shut || p.closed }) }
+func (p *Peer) Ended() bool { return look(p, func() bool { return p.shut || p.closed }) }
 
 // Closed tells whether the server has closed the descriptor.
-func (p *Peer) Closed() bool { return p.is(func() bool { return p.closed }) }
+func (p *Peer) Closed() bool { return look(p, func() bool { return p.closed }) }
 
 // WasReset tells whether the server has closed the descriptor by a reset, so
 // that what it has sent is not taken for all.
-func (p *Peer) WasReset() bool { return p.is(func() bool { return p.wasReset }) }
+func (p *Peer) WasReset() bool { return look(p, func() bool { return p.wasReset }) }
 
 // Lent tells whether the server has made a net.Conn of the connection and not
 // taken it back.
-func (p *Peer) Lent() bool { return p.is(func() bool { return p.lent }) }
+func (p *Peer) Lent() bool { return look(p, func() bool { return p.lent }) }
 
 // Watched tells whether a loop waits for something of the connection: it is neither
 // lent nor on its way back.
-func (p *Peer) Watched() bool { return p.is(func() bool { return p.watch != 0 }) }
+func (p *Peer) Watched() bool { return look(p, func() bool { return p.watch != 0 }) }
 
 // Writes is how many writes of the server have reached the peer.
-func (p *Peer) Writes() (n int) {
-	p.change(func() { n = p.writes })
-	return n
-}
+func (p *Peer) Writes() int { return look(p, func() int { return p.writes }) }
 
 // Now is the time on the net's clock.
-func (n *Net) Now() time.Duration { return n.now }
+func (n *Net) Now() time.Duration { return time.Duration(n.now.Load()) }
 
 // Run turns the loops until nothing is left to do at this moment.
 func (n *Net) Run() {
@@ -205,7 +249,7 @@ func (n *Net) Idle() bool {
 func (n *Net) step() (worked bool) {
 	for i, s := range n.loops {
 		n.Group.Loop(i).Claim()
-		if s.takeWake(n.now) {
+		if s.takeWake(n.Now()) {
 			n.Group.Loop(i).Turn()
 			worked = true
 		}
@@ -239,7 +283,7 @@ func (n *Net) nextReady(fd int) (_, loop int, writable bool) {
 
 // Advance moves the clock on by d, firing each timer at its time.
 func (n *Net) Advance(d time.Duration) {
-	end := n.now + d
+	end := n.Now() + d
 	for {
 		n.Run()
 		next := end
@@ -251,15 +295,15 @@ func (n *Net) Advance(d time.Duration) {
 		if next >= end {
 			break
 		}
-		n.now = max(next, n.now)
+		n.now.Store(int64(max(next, n.Now())))
 	}
-	n.now = end
+	n.now.Store(int64(end))
 	n.Run()
 }
 
 // Skip moves the clock on by d without a turn of the loops: as if they had been
 // busy meanwhile.
-func (n *Net) Skip(d time.Duration) { n.now += d }
+func (n *Net) Skip(d time.Duration) { n.now.Add(int64(d)) }
 
 // system is a loop's kernel.
 type system struct {
@@ -310,10 +354,10 @@ func (n *Net) active() {
 func (s *system) WakeAfter(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.alarmAt, s.alarmSet = s.net.now+d, true
+	s.alarmAt, s.alarmSet = s.net.Now()+d, true
 }
 
-func (s *system) Now() time.Duration { return s.net.now }
+func (s *system) Now() time.Duration { return s.net.Now() }
 
 // peer is the peer with that descriptor, nil if the server has it no more.
 func (s *system) peer(fd int) *Peer {
@@ -323,14 +367,19 @@ func (s *system) peer(fd int) *Peer {
 	return s.net.peers[fd]
 }
 
-func (s *system) Read(fd int, b []byte) (int, error) {
+// with calls f for the peer with that descriptor, if the server has it.
+func (s *system) with(fd int, f func(p *Peer) error) error {
 	s.net.mu.Lock()
 	defer s.net.mu.Unlock()
-	p := s.peer(fd)
-	if p == nil {
-		return 0, syscall.EBADF
+	if p := s.peer(fd); p != nil {
+		return f(p)
 	}
-	return p.serverRead(b)
+	return syscall.EBADF
+}
+
+func (s *system) Read(fd int, b []byte) (n int, err error) {
+	err = s.with(fd, func(p *Peer) (err error) { n, err = p.serverRead(b); return err })
+	return n, err
 }
 
 func (p *Peer) serverRead(b []byte) (int, error) {
@@ -347,14 +396,9 @@ func (p *Peer) serverRead(b []byte) (int, error) {
 	return 0, syscall.EAGAIN
 }
 
-func (s *system) Write(fd int, b []byte) (int, error) {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	p := s.peer(fd)
-	if p == nil {
-		return 0, syscall.EBADF
-	}
-	return p.serverWrite(b)
+func (s *system) Write(fd int, b []byte) (n int, err error) {
+	err = s.with(fd, func(p *Peer) (err error) { n, err = p.serverWrite(b); return err })
+	return n, err
 }
 
 func (p *Peer) serverWrite(b []byte) (int, error) {
@@ -374,87 +418,59 @@ func (p *Peer) serverWrite(b []byte) (int, error) {
 }
 
 func (s *system) Writev(fd int, bs [][]byte) (n int, err error) {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	p := s.peer(fd)
-	if p == nil {
-		return 0, syscall.EBADF
-	}
-	writes := p.writes
-	defer func() { p.writes = min(p.writes, writes+1) }()
-	for _, b := range bs {
-		k, err := p.serverWrite(b)
-		n += max(k, 0)
-		if err != nil || k < len(b) {
-			if n > 0 {
-				return n, nil
+	err = s.with(fd, func(p *Peer) error {
+		writes := p.writes
+		defer func() { p.writes = min(p.writes, writes+1) }()
+		for _, b := range bs {
+			k, err := p.serverWrite(b)
+			if n += k; err != nil && n == 0 {
+				return err
 			}
-			return n, err
+			if k < len(b) {
+				break
+			}
 		}
-	}
-	return n, nil
+		return nil
+	})
+	return n, err
 }
 
 func (s *system) Watch(fd int, _, to netpoll.Interest) error {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	p := s.peer(fd)
-	if p == nil {
-		return syscall.EBADF
-	}
-	p.watch = to
-	p.loop = slices.Index(s.net.loops, s)
-	return nil
+	return s.with(fd, func(p *Peer) error { p.watch, p.loop = to, slices.Index(s.net.loops, s); return nil })
 }
 
-func (s *system) Unsent(fd int) int {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	if p := s.peer(fd); p != nil && p.window >= 0 {
-		return len(p.out)
-	}
-	return 0 // without a window, the peer's kernel takes everything
+func (s *system) Unsent(fd int) (n int) {
+	_ = s.with(fd, func(p *Peer) error {
+		if p.window >= 0 { // without one, the peer's kernel takes everything
+			n = len(p.out)
+		}
+		return nil
+	})
+	return n
 }
 
-func (s *system) Unread(fd int) int {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	if p := s.peer(fd); p != nil {
-		return len(p.in)
-	}
-	return 0
+func (s *system) Unread(fd int) (n int) {
+	_ = s.with(fd, func(p *Peer) error { n = len(p.in); return nil })
+	return n
 }
 
 func (s *system) Shutdown(fd int) error {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	p := s.peer(fd)
-	if p == nil {
-		return syscall.EBADF
-	}
-	p.shut = true
-	return nil
+	return s.with(fd, func(p *Peer) error { p.shut = true; return nil })
 }
 
 func (s *system) Close(fd int) error { return s.close(fd, false) }
 func (s *system) Reset(fd int) error { return s.close(fd, true) }
 
 func (s *system) close(fd int, reset bool) error {
-	s.net.mu.Lock()
-	defer s.net.mu.Unlock()
-	p := s.peer(fd)
-	if p == nil {
-		return syscall.EBADF
-	}
-	p.closed, p.wasReset = true, reset
-	return nil
+	return s.with(fd, func(p *Peer) error { p.closed, p.wasReset = true, reset; return nil })
 }
 
 func (s *system) AppendRemoteAddr(dst []byte, fd int) ([]byte, bool) {
 	s.net.mu.Lock()
 	defer s.net.mu.Unlock()
-	if p := s.peer(fd); p == nil || p.reset {
+	p := s.peer(fd)
+	if p == nil || p.reset {
 		return dst, false
 	}
-	return append(dst, remoteAddr.String()...), true
+	return append(dst, p.addr.String()...), true
 }

@@ -13,6 +13,7 @@ const (
 	inPath
 	inQuery
 	inHost
+	inIPv6
 	inValue // field-vchar, SP, HTAB: RFC 9110 section 5.5
 )
 
@@ -26,7 +27,10 @@ var charClass = func() (t [256]uint8) {
 			t[c] |= isToken
 		}
 		if digit || ('a' <= b|0x20 && b|0x20 <= 'f') {
-			t[c] |= isHex
+			t[c] |= isHex | inIPv6
+		}
+		if b == ':' || b == '.' {
+			t[c] |= inIPv6
 		}
 		if digit || letter || in("-._~%") {
 			t[c] |= inHost
@@ -44,6 +48,16 @@ var charClass = func() (t [256]uint8) {
 	return t
 }()
 
+// only tells whether all of b is of a class.
+func only(class uint8, b []byte) bool {
+	for _, c := range b {
+		if charClass[c]&class == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func isDigit(c byte) bool { return c-'0' <= 9 }
 
 // validFieldValue refuses control characters other than HTAB: CR, LF and NUL
@@ -57,21 +71,12 @@ func validFieldValue(b []byte) bool {
 		// Eight at a time; HTAB and characters above 0x7f take the slow way.
 		w := binary.LittleEndian.Uint64(b)
 		del := w ^ 0x7f*ones
-		if (w|(w-0x20*ones)|(del-ones))&highs != 0 {
-			for _, c := range b[:8] {
-				if charClass[c]&inValue == 0 {
-					return false
-				}
-			}
+		if (w|(w-0x20*ones)|(del-ones))&highs != 0 && !only(inValue, b[:8]) {
+			return false
 		}
 		b = b[8:]
 	}
-	for _, c := range b {
-		if charClass[c]&inValue == 0 {
-			return false
-		}
-	}
-	return true
+	return only(inValue, b)
 }
 
 func trimOWS(b []byte) []byte {
@@ -107,12 +112,8 @@ func lower(c byte) byte {
 // hasToken tells whether a comma-separated list has the token, in any case.
 func hasToken(list []byte, token string) bool {
 	for len(list) > 0 {
-		item := list
-		if i := bytes.IndexByte(list, ','); i >= 0 {
-			item, list = list[:i], list[i+1:]
-		} else {
-			list = nil
-		}
+		var item []byte
+		item, list, _ = bytes.Cut(list, []byte{','})
 		if equalFold(trimOWS(item), token) {
 			return true
 		}
@@ -138,13 +139,8 @@ func parseLength(b []byte) (n int64, ok bool) {
 // codingError tells a transfer coding that is not known from one that leaves
 // the end of the request in doubt (RFC 9112 sections 6.1 and 6.3).
 func codingError(value []byte) *Error {
-	if len(value) == 0 || hasToken(value, "chunked") {
+	if len(value) == 0 || hasToken(value, "chunked") || !only(isToken, value) {
 		return errCoding
-	}
-	for _, c := range value {
-		if charClass[c]&isToken == 0 {
-			return errCoding
-		}
 	}
 	return errCodingUnknown
 }

@@ -51,21 +51,12 @@ func splitTarget(b []byte) (t target, ok bool) {
 // brackets of all kinds, what is not ASCII. A fragment, white space and control
 // characters have no place.
 func (t target) valid() bool {
-	if t.authority != nil && !validHost(t.authority) {
-		return false // user information is refused as well (RFC 9110 section 4.2.4)
-	}
-	for _, c := range t.path {
-		if charClass[c]&inPath == 0 {
-			return false
-		}
-	}
-	for _, c := range t.query {
-		if charClass[c]&inQuery == 0 {
-			return false
-		}
-	}
-	return true
+	// User information is refused as well (RFC 9110 section 4.2.4).
+	return (t.authority == nil || validHost(t.authority)) && only(inPath, t.path) && only(inQuery, t.query)
 }
+
+// ValidHost tells whether s could be the value of a Host field that names one.
+func ValidHost(s string) bool { return s != "" && validHost([]byte(s)) }
 
 // validHost checks uri-host [ ":" port ] (RFC 9110 section 7.2). Of a reg-name
 // it wants letters, digits and -._~%: no host of http has another character. An
@@ -80,12 +71,7 @@ func validHost(b []byte) bool {
 			return false
 		}
 		host, port = b[1:end], b[end+1:]
-		for _, c := range host {
-			if charClass[c]&isHex == 0 && c != ':' && c != '.' {
-				return false
-			}
-		}
-		if len(port) > 0 && port[0] != ':' {
+		if !only(inIPv6, host) || len(port) > 0 && port[0] != ':' {
 			return false
 		}
 	} else {
@@ -95,10 +81,8 @@ func validHost(b []byte) bool {
 		if i := bytes.IndexByte(b, ':'); i >= 0 {
 			host, port = b[:i], b[i:]
 		}
-		for _, c := range host {
-			if charClass[c]&inHost == 0 {
-				return false
-			}
+		if !only(inHost, host) {
+			return false
 		}
 	}
 	if len(port) > len(":65535") {
@@ -116,13 +100,6 @@ func validHost(b []byte) bool {
 const maxHostBytes = 255
 
 func isBareIPv6(b []byte) bool {
-	for _, c := range b {
-		if charClass[c]&isHex == 0 && c != ':' && c != '.' {
-			return false
-		}
-	}
-	if !bytes.Contains(b, []byte("::")) && bytes.Count(b, []byte(":")) < 7 {
-		return false
-	}
-	return len(b) <= len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255:65535")
+	return only(inIPv6, b) && (bytes.Contains(b, []byte("::")) || bytes.Count(b, []byte(":")) >= 7) &&
+		len(b) <= len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255:65535")
 }

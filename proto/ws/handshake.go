@@ -117,11 +117,6 @@ func (r Response) Append(dst []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// AppendResponse appends the response without a subprotocol.
-func AppendResponse(dst, key []byte, extensions string, extra []byte) []byte {
-	return Response{Key: key, Extensions: extensions, Extra: extra}.Append(dst)
-}
-
 // appendAccept appends the Sec-WebSocket-Accept for a key.
 func appendAccept(dst, key []byte) []byte {
 	var scratch [24 + len(websocketGUID)]byte

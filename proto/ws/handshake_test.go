@@ -106,7 +106,7 @@ func TestUpgradeVersionRefused(t *testing.T) {
 // TestUpgradeResponse: section 4.2.2, with the example of section 1.3.
 func TestUpgradeResponse(t *testing.T) {
 	r := parseUpgrade(t, upgradeGET)
-	b := AppendResponse(nil, r.Header("Sec-WebSocket-Key"), "", []byte("X-Extra: 1\r\n"))
+	b := Response{Key: r.Header("Sec-WebSocket-Key"), Extra: []byte("X-Extra: 1\r\n")}.Append(nil)
 	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(append(b, "rest"...))), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +138,7 @@ func TestUpgradeAllocations(t *testing.T) {
 		if checkRequest(r) != nil {
 			panic("refused")
 		}
-		AppendResponse(room, r.Header("Sec-WebSocket-Key"), "", nil)
+		Response{Key: r.Header("Sec-WebSocket-Key")}.Append(room)
 	}); n != 0 {
 		t.Errorf("a handshake allocates %v times", n)
 	}

@@ -40,24 +40,25 @@ func (e ParsedEvent) String() string {
 // It is for tests and tools: pieces stay as they are, and the events own their
 // bytes.
 func ParseFrames(maxMessageBytes int, pieces ...[]byte) (events []ParsedEvent) {
-	return new(Stream).parse(maxMessageBytes, pieces)
+	return parse(maxMessageBytes, false, pieces)
 }
 
 // ParseDeflatedFrames is ParseFrames for a connection that has agreed to
 // permessage-deflate.
 func ParseDeflatedFrames(maxMessageBytes int, pieces ...[]byte) (events []ParsedEvent) {
-	return (&Stream{Deflate: true}).parse(maxMessageBytes, pieces)
+	return parse(maxMessageBytes, true, pieces)
 }
 
-func (r *Stream) parse(maxMessageBytes int, pieces [][]byte) (events []ParsedEvent) {
+func parse(maxMessageBytes int, deflate bool, pieces [][]byte) (events []ParsedEvent) {
+	var r Reader
 	defer r.Release()
 	var kept []byte
 	for _, piece := range pieces {
 		b := append(kept, piece...)
 		for len(b) > 0 {
-			e, n := r.Consume(b, maxMessageBytes)
+			ev, n, err := r.Consume(b, maxMessageBytes, deflate)
+			e := Parsed(ev, err)
 			if e.Kind != "" {
-				e.Data = bytes.Clone(e.Data)
 				events = append(events, e)
 			}
 			if e.Kind == "close" || e.Kind == "error" {
@@ -73,42 +74,14 @@ func (r *Stream) parse(maxMessageBytes int, pieces [][]byte) (events []ParsedEve
 	return events
 }
 
-// Stream reads the frames of one client as a connection does, without
-// the connection. The zero value stands at the beginning of a stream. It is for
-// tests and tools, and for one goroutine.
-type Stream struct {
-	// Deflate says that permessage-deflate has been agreed. Set it before the first
-	// Consume.
-	Deflate bool
-
-	r Reader
-}
-
-// Consume reads at most one frame, or part of one, from b, in which it removes
-// the mask. n is how much of b has been used; 0 means that more is needed, and
-// that b must be given again with it. The event's Data is a view, good until the
-// next call. After a close or an error Consume is not called again.
-func (r *Stream) Consume(b []byte, maxMessageBytes int) (e ParsedEvent, n int) {
-	ev, n, err := r.r.Consume(b, maxMessageBytes, r.Deflate)
+// Parsed is what a Reader has found, or its error. It owns its bytes.
+func Parsed(ev Event, err *Error) ParsedEvent {
 	if err != nil {
-		return ParsedEvent{Kind: "error", Code: err.Code, Reason: err.Reason}, n
+		return ParsedEvent{Kind: "error", Code: err.Code, Reason: err.Reason}
 	}
-	e = ParsedEvent{Data: ev.Data, Code: ev.Code, Reason: ev.Reason}
-	switch ev.Kind {
-	case Message:
-		e.Kind = "text"
-		if ev.Binary {
-			e.Kind = "binary"
-		}
-	case Ping:
-		e.Kind = "ping"
-	case Pong:
-		e.Kind = "pong"
-	case Close:
-		e.Kind = "close"
+	kind := [...]string{Message: "text", Ping: "ping", Pong: "pong", Close: "close", Deflated: ""}[ev.Kind]
+	if ev.Kind == Message && ev.Binary {
+		kind = "binary"
 	}
-	return e, n
+	return ParsedEvent{kind, bytes.Clone(ev.Data), ev.Code, ev.Reason}
 }
-
-// Release gives back what the reader holds.
-func (r *Stream) Release() { r.r.Release() }

@@ -1,0 +1,428 @@
+package netpoll
+
+import (
+	"errors"
+	"syscall"
+	"unsafe"
+
+	"github.com/sockeye-io/sockeye/internal/bytepool"
+	"github.com/sockeye-io/sockeye/proto/tls13"
+)
+
+// tls is the state of a connection with layerTLS.
+func (c *Conn) tls() *tlsState { return &(*secureConn)(unsafe.Pointer(c)).tls }
+
+// newSecureConn makes a connection whose peer is to begin with a handshake.
+func newSecureConn() *Conn {
+	s := &secureConn{Conn{layers: layerTLS}, tlsState{kept: new(tlsKept)}}
+	return &s.Conn
+}
+
+// tlsReadBytes is how much is read at once: opening it is a part of a turn.
+const tlsReadBytes = 8 << 10
+
+// receiveTLS takes what the kernel gave, which are records.
+func (c *Conn) receiveTLS(b []byte) {
+	switch t := c.tls(); {
+	case c.phase >= phaseClosing:
+		c.process(b) // which throws it away
+	case c.phase == phaseSecure:
+		c.receiveHandshake(b)
+	case t.kept != nil && t.kept.std != nil:
+		c.receiveStd(b)
+	default:
+		c.unseal(b)
+	}
+}
+
+// receiveOn goes on with what has come while nobody looked: on another loop, or at
+// net/http.
+func (c *Conn) receiveOn() {
+	if c.layers&layerTLS != 0 && c.phase < phaseClosing {
+		c.receiveTLS(nil)
+	}
+}
+
+// unseal opens the records that are whole, in place, and processes their content.
+func (c *Conn) unseal(b []byte) {
+	t := c.tls()
+	in := t.in
+	if in != nil {
+		in = bytepool.Append(in, b)
+		b, t.in = in.B, nil
+	}
+	plain, rest, end := c.openRecords(b)
+	if end == nil && len(rest) > 0 {
+		t.in = bytepool.Get(len(rest))
+		t.in.B = append(t.in.B, rest...)
+	}
+	if len(plain) > 0 {
+		c.process(plain)
+	} else {
+		c.settle()
+	}
+	bytepool.Put(in)
+	if end != nil {
+		c.endOfTLS(end)
+	}
+}
+
+// errCloseNotify is the peer's end of its stream.
+var errCloseNotify = errors.New("netpoll: the peer has sent close_notify")
+
+// errAlert is an alert that the peer has sent: it ends the connection.
+var errAlert = errors.New("netpoll: the peer has sent a TLS alert")
+
+// openRecords opens the records at the front of b: plain is their content, rest is
+// what is no whole record yet, and end why no further one is looked at.
+func (c *Conn) openRecords(b []byte) (plain, rest []byte, end error) {
+	t := c.tls()
+	plain = b[:0]
+	var opener *tls13.Cipher
+	for {
+		n, fault := tls13.ConsumeHeader(b)
+		if fault != nil {
+			return plain, nil, fault
+		}
+		if n == 0 || len(b) < n {
+			return plain, b, nil
+		}
+		if opener == nil {
+			opener = c.cipher(&t.opener, &t.read, &t.usedIn)
+		}
+		kind, content, fault := opener.Open(b[:n], &t.read)
+		if fault != nil {
+			return plain, nil, fault
+		}
+		b = b[n:]
+		if kind == tls13.ApplicationData && len(content) > 0 {
+			t.useless = 0
+			plain = append(plain, content...) // behind what has been opened: never beyond
+			continue
+		}
+		requested, end := t.other(kind, content)
+		if end != nil {
+			return plain, nil, end
+		}
+		if kind == tls13.Handshake {
+			t.opener, opener = nil, nil
+		}
+		if requested {
+			t.flags |= owesUpdate
+			c.kick()
+		}
+	}
+}
+
+// other follows a record that is no content: end is not nil if it ends the connection;
+// requested tells that a KeyUpdate is asked for.
+func (t *tlsState) other(kind tls13.ContentType, content []byte) (requested bool, end error) {
+	if t.useless++; t.useless > maxUselessRecords {
+		return false, errUseless
+	}
+	switch kind {
+	case tls13.ApplicationData: // empty
+		return false, nil
+	case tls13.Alert:
+		return false, peersAlert(content)
+	case tls13.Handshake:
+		requested, fault := tls13.ConsumeKeyUpdate(content)
+		if fault != nil {
+			return false, fault
+		}
+		t.read.Update()
+		return requested, nil
+	}
+	return false, errRecordType
+}
+
+// maxUselessRecords bounds the records in a row without content, as crypto/tls does.
+const maxUselessRecords = 16
+
+var (
+	errUseless    = &tls13.AlertError{Alert: tls13.AlertUnexpectedMessage, Reason: "too many records without content"}
+	errRecordType = &tls13.AlertError{Alert: tls13.AlertUnexpectedMessage, Reason: "a record of a type that may not come now"}
+)
+
+// peersAlert is what an alert means: nil if the connection goes on (RFC 8446, section 6).
+func peersAlert(content []byte) error {
+	switch {
+	case len(content) != 2:
+		return &tls13.AlertError{Alert: tls13.AlertDecodeError, Reason: "an alert of another length"}
+	case content[1] == tls13.AlertCloseNotify:
+		return errCloseNotify
+	case content[1] == tls13.AlertUserCanceled:
+		return nil
+	}
+	return errAlert
+}
+
+// endOfTLS ends a connection because of what its peer has sent.
+func (c *Conn) endOfTLS(err error) {
+	if c.phase >= phaseClosing {
+		return
+	}
+	var fault *tls13.AlertError
+	switch {
+	case err == errCloseNotify:
+		c.peerClosed()
+		return
+	case errors.As(err, &fault):
+		c.loop.group.stats.badTLS.Add(1)
+		if c.flush(); c.phase >= phaseClosing {
+			return
+		}
+		c.tls().alert = fault.Alert
+	}
+	c.abort(err)
+}
+
+// cipher is a cipher of one direction's keys, used now. It is kept when it is used
+// again within a second: one that comes with a heartbeat is not worth its memory.
+func (c *Conn) cipher(kept **tls13.Cipher, k *tls13.Keys, used *uint8) *tls13.Cipher {
+	now := uint8(c.loop.now / 1e9)
+	last := *used
+	*used = now
+	if *kept != nil {
+		return *kept
+	}
+	cipher := k.Cipher()
+	if now-last <= 1 && !c.loop.group.memory.Near() {
+		*kept = cipher
+		c.warm()
+	}
+	return cipher
+}
+
+// cipherBytes is what a kept cipher takes.
+const cipherBytes = 1312
+
+// coolAfter is the time after which a cipher that has not been used is given up.
+const coolAfter = 2 * 1e9
+
+// warm has the loop look after a connection's ciphers.
+func (c *Conn) warm() {
+	l, t := c.loop, c.tls()
+	c.settle()
+	if t.flags&isWarm != 0 {
+		return
+	}
+	t.flags |= isWarm
+	if l.tls.warm = append(l.tls.warm, c); len(l.tls.warm) == 1 {
+		l.Arm(&l.tls.cool, (*tlsCooler)(l), coolAfter)
+	}
+}
+
+// tlsCooler is the loop, for the timer of ciphers.
+type tlsCooler Loop
+
+// Expire is for the loop's timers only.
+func (x *tlsCooler) Expire(*Timer) {
+	l := (*Loop)(x)
+	now := uint8(l.now / 1e9)
+	still := l.tls.warm[:0]
+	for _, c := range l.tls.warm {
+		if c.loop != l || c.phase == phaseClosed || c.is(connMoving) {
+			continue // leave has taken its ciphers
+		}
+		t := c.tls()
+		if now-t.usedIn > 2 {
+			t.opener = nil
+		}
+		if now-t.usedOut > 2 {
+			t.sealer = nil
+		}
+		c.settle()
+		if t.opener != nil || t.sealer != nil {
+			still = append(still, c)
+		} else {
+			t.flags &^= isWarm
+		}
+	}
+	clear(l.tls.warm[len(still):])
+	if l.tls.warm = still; len(still) > 0 {
+		l.Arm(&l.tls.cool, x, coolAfter)
+	} else {
+		l.tls.warm = nil
+	}
+}
+
+// leaveTLS gives up what the loop looks after.
+func (c *Conn) leaveTLS() {
+	t := c.tls()
+	t.opener, t.sealer = nil, nil
+	t.flags &^= isWarm
+}
+
+// tlsHeld is the memory that TLS holds for the connection beyond its state.
+func (c *Conn) tlsHeld() (n int) {
+	t := c.tls()
+	for _, b := range []*bytepool.Buffer{t.in, t.out} {
+		if b != nil {
+			n += cap(b.B)
+		}
+	}
+	for _, k := range []*tls13.Cipher{t.opener, t.sealer} {
+		if k != nil {
+			n += cipherBytes
+		}
+	}
+	return n
+}
+
+// releaseTLS gives back what is held, and forgets the secrets.
+func (c *Conn) releaseTLS() {
+	t := c.tls()
+	bytepool.Put(t.in)
+	bytepool.Put(t.out)
+	if k := t.kept; k != nil && k.handshake != nil {
+		k.handshake.parked = 0
+		k.handshake.end()
+	}
+	t.wipe()
+	*t = tlsState{flags: toldClose}
+}
+
+// wipe forgets the secrets.
+func (t *tlsState) wipe() {
+	t.read.Wipe()
+	t.write.Wipe()
+	t.opener, t.sealer = nil, nil
+}
+
+// kick has a flush come although nothing of the connection's is to be written.
+func (c *Conn) kick() {
+	if c.out == nil {
+		c.out = c.loop.newOutQueue()
+		c.out.segs.Push(segment{NewBuffer(0), nil})
+	}
+	c.markDirty()
+}
+
+// sendRaw queues records that crypto/tls has made.
+func (c *Conn) sendRaw(b []byte) {
+	t := c.tls()
+	t.out = bytepool.Append(t.out, b)
+	c.settle()
+	c.kick()
+}
+
+// recordsWait tells whether records wait that the kernel has not taken.
+func (c *Conn) recordsWait() bool { return c.layers&layerTLS != 0 && c.tls().out != nil }
+
+// writeSealed writes as much of segs as goes into one call, as records. What a record
+// has of segs counts as written when the kernel has all of it: until then the queue
+// keeps it, and out the rest of the record.
+func (c *Conn) writeSealed(segs []segment) (int, error) {
+	t, l := c.tls(), c.loop
+	if t.out == nil {
+		w, n := c.seal(l.write[:0], segs)
+		if len(w) == 0 {
+			return n, nil
+		}
+		k, err := l.writeTo(int(c.fd), w)
+		switch {
+		case err == nil && k == len(w):
+			return n, nil
+		case err == syscall.EAGAIN || err == syscall.EINTR:
+			k = 0
+		case err != nil:
+			return 0, err
+		}
+		t.out = bytepool.Get(len(w) - k)
+		t.out.B = append(t.out.B, w[k:]...)
+		t.sealed, t.taken = int32(n), int32(k)
+		c.settle()
+		return 0, syscall.EAGAIN
+	}
+	k, err := l.writeTo(int(c.fd), t.out.B)
+	if err != nil {
+		return 0, err
+	}
+	t.taken += int32(k)
+	if t.out = drop(t.out, k); t.out != nil {
+		return 0, syscall.EAGAIN
+	}
+	n := int(t.sealed)
+	t.sealed, t.taken = 0, 0
+	c.settle()
+	return n, nil
+}
+
+// maxSealed is the content of a record of 16 KiB: a little more would take a buffer of 32.
+const maxSealed = 16<<10 - tls13.Overhead
+
+// seal makes records of what is owed, and one of as much of segs as it may have: what
+// the kernel then does not take is a copy, which is kept.
+func (c *Conn) seal(w []byte, segs []segment) ([]byte, int) {
+	t := c.tls()
+	if t.kept != nil && t.kept.std != nil {
+		return t.kept.std.seal(t, w, segs)
+	}
+	if t.flags&tlsOpen == 0 {
+		return w, 0
+	}
+	if t.flags&owesUpdate != 0 || t.write.Worn() {
+		w = c.cipher(&t.sealer, &t.write, &t.usedOut).Append(w, &t.write, tls13.Handshake, tls13.KeyUpdate(false))
+		t.write.Update()
+		t.sealer = nil
+		t.flags &^= owesUpdate
+	}
+	n, i := 0, 0
+	at := len(w)
+	w = tls13.Begin(w)
+	for i < len(segs) && n < maxSealed {
+		b := segs[i].b
+		k := min(len(b), maxSealed-n)
+		w = append(w, b[:k]...)
+		if n += k; k == len(b) {
+			i++
+		}
+	}
+	if n > 0 {
+		w = c.cipher(&t.sealer, &t.write, &t.usedOut).Seal(w, at, &t.write, tls13.ApplicationData)
+	} else {
+		w = w[:at] // nothing but empty segments
+	}
+	if t.flags&owesClose != 0 && i == len(segs) {
+		w = c.cipher(&t.sealer, &t.write, &t.usedOut).Append(w, &t.write, tls13.Alert, closeNotify)
+		t.flags = t.flags&^owesClose | toldClose
+	}
+	return w, n
+}
+
+var closeNotify = []byte{1, tls13.AlertCloseNotify} // a warning
+
+// endTLS has close_notify sent, if it has not been; it tells whether it is on its way.
+func (c *Conn) endTLS() bool {
+	if c.layers&layerTLS == 0 {
+		return false
+	}
+	t := c.tls()
+	if t.flags&tlsOpen == 0 || t.flags&(owesClose|toldClose) != 0 {
+		return false
+	}
+	t.flags |= owesClose
+	c.kick()
+	return true
+}
+
+// lastAlert tells the peer why the connection ends now, if the kernel takes it.
+func (c *Conn) lastAlert() {
+	t := c.tls()
+	if t.flags&tlsOpen == 0 || t.flags&toldClose != 0 || t.out != nil {
+		return
+	}
+	t.flags |= toldClose
+	var w []byte
+	if k := t.kept; k != nil && k.std != nil {
+		w = k.std.alert()
+	} else {
+		alert := closeNotify
+		if t.alert != tls13.AlertCloseNotify {
+			alert = []byte{2, t.alert} // fatal
+		}
+		w = t.write.Cipher().Append(nil, &t.write, tls13.Alert, alert)
+	}
+	_, _ = c.loop.writeTo(int(c.fd), w)
+}

@@ -1,0 +1,151 @@
+package netpoll
+
+import (
+	"crypto/fips140"
+	"crypto/tls"
+	"io"
+	"runtime"
+	"slices"
+	"unique"
+
+	"github.com/sockeye-io/sockeye/internal/bytepool"
+	"github.com/sockeye-io/sockeye/proto/tls13"
+)
+
+// TLS on the loops. crypto/tls makes each handshake, on a goroutine that is borrowed
+// for it; then, by TLS 1.3, only keys and sequence numbers stay, and the records are
+// this package's (proto/tls13). Every other connection keeps its tls.Conn, without a
+// goroutine.
+//
+//	accept -> phaseSecure: a record -> tlsHandshake -> crypto/tls
+//	                       its end  -> Keys of both directions, or the tls.Conn
+//	socket -> Conn.received -> unseal -> process
+//	outQueue -> flush -> seal, all that waits in one write -> socket
+//
+// The files: tls_handshake.go, what comes before; conn_tls.go, records on the loop;
+// tls_std.go, connections that keep crypto/tls; lend_tls.go, at net/http.
+
+const (
+	layerTLS   layers = 1 << iota // what goes through the socket are records
+	layerProxy                    // a header of the PROXY protocol is due, before those
+)
+
+// secureConn is a connection with TLS. A Conn without it is not larger for it: see
+// Conn.tls.
+type secureConn struct {
+	Conn
+	tls tlsState
+}
+
+// tlsState is what TLS keeps for a connection. Loop-owned; lent, its lentTLS's.
+type tlsState struct {
+	read, write    tls13.Keys
+	opener, sealer *tls13.Cipher    // while records come close together; nil otherwise
+	in             *bytepool.Buffer // the beginning of a record
+	out            *bytepool.Buffer // records that the kernel has not taken
+	kept           *tlsKept         // nil for most
+	info           unique.Handle[tlsInfo]
+	sealed         int32 // bytes of the outQueue that out has
+	taken          int32 // bytes of out that the kernel has taken
+	usedIn         uint8 // second in which a record was opened last
+	usedOut        uint8 // or sealed
+	useless        uint8 // records in a row that brought nothing
+	alert          uint8 // to be told at the end
+	flags          tlsFlags
+}
+
+type tlsFlags uint8
+
+const (
+	tlsOpen    tlsFlags = 1 << iota // the handshake is over
+	owesUpdate                      // a KeyUpdate goes before the next content
+	owesClose                       // close_notify goes behind what is queued
+	toldClose                       // close_notify, or a fatal alert, has gone
+	isWarm                          // on the loop's list of those with ciphers
+)
+
+// tlsKept is what only some connections keep.
+type tlsKept struct {
+	handshake *tlsHandshake        // under way
+	std       *tlsHandshake        // over, and its tls.Conn goes on
+	state     *tls.ConnectionState // of a peer with a certificate
+}
+
+// tlsInfo is what is known of a connection's handshake, the same for many.
+type tlsInfo struct {
+	version, suite uint16
+	protocol, name string
+	resumed        bool
+}
+
+// tlsServer is what the handshakes of a group go by.
+type tlsServer struct {
+	// Immutable after newTLSServer.
+	config *tls.Config // the user's, which may change its ticket keys
+	base   *tls.Config // asks back for each connection's own
+	plain  bool        // Config.PlainTLS
+
+	working chan struct{} // one token for each handshake that computes
+}
+
+func newTLSServer(cfg *Config) *tlsServer {
+	s := &tlsServer{
+		config: cfg.TLS, base: cfg.TLS.Clone(), plain: cfg.PlainTLS || fips140.Enforced(),
+		working: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	s.base.GetConfigForClient = s.configFor
+	return s
+}
+
+// acmeProtocol is the protocol of a certificate authority's challenge (RFC 8737): the
+// handshake is all of it.
+const acmeProtocol = "acme-tls/1"
+
+// configFor makes a connection's own configuration: its secrets are told to it.
+func (s *tlsServer) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	cfg := s.config
+	if get := cfg.GetConfigForClient; get != nil {
+		own, err := get(hello)
+		if err != nil {
+			return nil, err
+		}
+		if own != nil {
+			cfg = own
+		}
+	}
+	cfg = cfg.Clone()
+	cfg.GetConfigForClient = nil
+	cfg.NextProtos = slices.DeleteFunc(slices.Clone(cfg.NextProtos), func(p string) bool { return p == "h2" })
+	if len(cfg.NextProtos) == 0 {
+		cfg.NextProtos = []string{"http/1.1"}
+	}
+	if hs, ok := hello.Conn.(*tlsHandshake); ok && !s.plain {
+		if cfg.KeyLogWriter == nil {
+			cfg.KeyLogWriter = (*keyLog)(hs)
+		} else {
+			cfg.KeyLogWriter = io.MultiWriter(cfg.KeyLogWriter, (*keyLog)(hs))
+		}
+	}
+	return cfg, nil
+}
+
+// TLS tells of the connection's TLS: nil if it has none. What it knows after the
+// handshake are version, suite, protocol, the name that the peer asked for and whether
+// the session was resumed; and everything of a peer that has shown a certificate.
+func (c *Conn) TLS() *tls.ConnectionState {
+	if c.layers&layerTLS == 0 {
+		return nil
+	}
+	t := c.tls()
+	if t.flags&tlsOpen == 0 {
+		return nil
+	}
+	if k := t.kept; k != nil && k.state != nil {
+		return k.state
+	}
+	i := t.info.Value()
+	return &tls.ConnectionState{
+		Version: i.version, HandshakeComplete: true, CipherSuite: i.suite, NegotiatedProtocol: i.protocol,
+		ServerName: i.name, DidResume: i.resumed,
+	}
+}

@@ -1,0 +1,132 @@
+package netpoll_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/netpoll"
+)
+
+// certificate is one of this host's own.
+var certificate = sync.OnceValue(func() tls.Certificate { return newCertificate("localhost") })
+
+func newCertificate(name string) tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// listenTLS is listen for peers that speak TLS.
+func listenTLS(t *testing.T, cfg netpoll.Config, h netpoll.Handler) (*netpoll.Group, string) {
+	t.Helper()
+	if cfg.TLS == nil {
+		cfg.TLS = &tls.Config{Certificates: []tls.Certificate{certificate()}}
+	}
+	g, _ := listen(t, cfg, h)
+	addr, err := g.ListenTLS("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, addr.String()
+}
+
+func dialTLS(t *testing.T, addr string, cfg *tls.Config) *tls.Conn {
+	t.Helper()
+	if cfg == nil {
+		cfg = &tls.Config{}
+	}
+	cfg.InsecureSkipVerify = true
+	c := tls.Client(dial(t, addr), cfg)
+	if err := c.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// ways are how a connection may be sealed.
+var ways = []struct {
+	name string
+	cfg  netpoll.Config
+	peer *tls.Config
+	kept uint64 // connections that keep a tls.Conn
+}{
+	{"1.3", netpoll.Config{}, &tls.Config{MinVersion: tls.VersionTLS13}, 0},
+	{"1.3 by crypto-tls", netpoll.Config{PlainTLS: true}, &tls.Config{MinVersion: tls.VersionTLS13}, 1},
+	{"1.2", netpoll.Config{}, &tls.Config{MaxVersion: tls.VersionTLS12}, 1},
+	{"1.2 CBC", netpoll.Config{}, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}}, 1},
+}
+
+// TestTLS: requests, small and large, claimed and net/http's, on one connection.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := way.cfg
+			cfg.Loops = 2
+			cfg.Fallback = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				b, err := io.ReadAll(r.Body)
+				if r.TLS == nil || !r.TLS.HandshakeComplete || r.TLS.Version < tls.VersionTLS12 {
+					err = fmt.Errorf("the request's TLS is %+v", r.TLS)
+				}
+				fmt.Fprintf(w, "%s|%s|%v", r.URL.Path, b, err)
+			})
+			cfg.TLS = &tls.Config{Certificates: []tls.Certificate{certificate()}, CipherSuites: []uint16{
+				tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+			}}
+			g, addr := listenTLS(t, cfg, &mine{})
+			c := dialTLS(t, addr, way.peer.Clone())
+			r := bufio.NewReader(c)
+			for i, size := range []int{0, 1, 100, 20_000, 300_000, 5} {
+				body := bytes.Repeat([]byte{'a' + byte(i)}, size)
+				for _, path := range []string{"/mine/x", "/theirs", "/mine/y"} {
+					if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", path, size, body); err != nil {
+						t.Fatal(err)
+					}
+					want := path + "|" + string(body)
+					if path == "/theirs" {
+						want += "|<nil>"
+					}
+					resp, err := http.ReadResponse(r, nil)
+					if err != nil {
+						t.Fatalf("%s with %d bytes: %v", path, size, err)
+					}
+					got, err := io.ReadAll(resp.Body)
+					if err != nil || string(got) != want {
+						t.Fatalf("%s with %d bytes: %d came, %.50q, %v", path, size, len(got), got, err)
+					}
+				}
+			}
+			if s := g.Stats(); s.TLSHandshakes != 1 || s.TLSKept != way.kept || s.TLSFaults != 0 {
+				t.Errorf("%+v", s)
+			}
+			_ = c.CloseWrite() // close_notify
+			if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				t.Errorf("the end is %d, %v", n, err)
+			}
+		})
+	}
+}
