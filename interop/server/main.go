@@ -11,9 +11,9 @@ import (
 
 	sockeye "github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/internal/tlspeer"
 	"github.com/sockeye-io/sockeye/interop/events"
 	"github.com/sockeye-io/sockeye/interop/run"
-	"github.com/sockeye-io/sockeye/internal/tlspeer"
 
 	"github.com/sockeye-io/sockeye/proto/ws"
 )
