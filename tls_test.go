@@ -2,6 +2,7 @@ package sockeye_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -43,6 +44,55 @@ func TestTLS(t *testing.T) {
 			t.Errorf("%v: %d, secure %v, %v", transports, sum, secure, err)
 		}
 		_ = c.Close()
+	}
+}
+
+// TestClientCertificate: who has shown one is known by it, to those who decide and later;
+// who must show one and has none does not get in.
+func TestClientCertificate(t *testing.T) {
+	t.Parallel()
+	cert := tlspeer.NewCertificate("ann")
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := tlspeer.ServerConfig()
+	cfg.ClientAuth, cfg.ClientCAs = tls.RequireAnyClientCert, x509.NewCertPool()
+	cfg.ClientCAs.AddCert(leaf)
+	name := func(r *sockeye.Request) string {
+		if r.TLS() == nil || r.HTTP().TLS == nil {
+			return "nobody"
+		}
+		return r.TLS().PeerCertificates[0].DNSNames[0]
+	}
+	decided := make(chan string, 1)
+	srv, err := sockeye.New(sockeye.Config{TLS: cfg, Logger: slog.New(slog.DiscardHandler), AllowRequest: func(r *sockeye.Request) error {
+		decided <- name(r)
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = srv.Close() })
+	srv.On("who", func(s *sockeye.Socket) string { return name(s.Request()) })
+	addr, err := srv.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer := &tls.Config{InsecureSkipVerify: true}
+	if _, err := client.Dial(t.Context(), "https://"+addr.String(), client.Config{TLS: peer.Clone()}); err == nil {
+		t.Error("a peer without a certificate is in")
+	}
+	peer.Certificates = []tls.Certificate{cert}
+	c, err := client.Dial(t.Context(), "https://"+addr.String(), client.Config{TLS: peer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var who string
+	answer, err := c.Call(t.Context(), "who")
+	if err != nil || answer.Decode(&who) != nil || who != "ann" || <-decided != "ann" {
+		t.Errorf("%q, %v", who, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -54,10 +55,26 @@ func (e *Engine) newRequestWithin(c *netpoll.Conn, r *http1.Request, sid []byte,
 	secure := told.scheme == "https" || told.scheme == "" && c.Secure()
 	var truncated bool
 	buf.B, truncated = r.AppendCompactWithin(buf.B, headBytes, keptFirst)
-	return Request{
+	req := Request{
 		at: time.Now().UnixNano(), data: string(buf.B), sidLen: uint16(len(sid)), addrLen: uint16(addrLen),
 		clientLen: uint8(clientLen), truncated: truncated, secure: secure,
 	}
+	if peer := c.PeerTLS(); peer != nil {
+		ctx := context.WithValue(context.Background(), tlsKey{}, peer)
+		req.ctx = &ctx
+	}
+	return req
+}
+
+// tlsKey finds, in the request's context, the TLS of a peer with a certificate.
+type tlsKey struct{}
+
+// TLS is the connection's, of a peer that has shown a certificate; nil for any other:
+// see Secure. Config.Middleware must pass the context on that it is given, or one made
+// of it.
+func (r *Request) TLS() *tls.ConnectionState {
+	state, _ := r.Context().Value(tlsKey{}).(*tls.ConnectionState)
+	return state
 }
 
 // requestOf copies a request of net/http; nil if it cannot be one of ours.
@@ -121,6 +138,7 @@ func (r *Request) HTTP() *http.Request {
 	h := &http.Request{
 		Method: string(in.Method), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: in.Minor, Header: headers(in),
 		Body: http.NoBody, Host: string(in.Host), RemoteAddr: r.RemoteAddr(), RequestURI: pathAndQuery(in),
+		TLS: r.TLS(),
 	}
 	if in.Minor == 0 {
 		h.Proto = "HTTP/1.0"

@@ -64,3 +64,32 @@ func TestIdleEndsAfterSlowlyReadAnswer(t *testing.T) {
 		t.Errorf("closed: %v, reset: %v", p.Closed(), p.WasReset())
 	}
 }
+
+// TestRefusals: a refusal has a Date, and no content for a HEAD request (RFC 9110
+// sections 6.6.1 and 9.3.2).
+func TestRefusals(t *testing.T) {
+	long := strings.Repeat("x", 20_000)
+	for _, c := range []struct{ in, status string }{
+		{"HEAD /other HTTP/1.1\r\nHost: h\r\n\r\n", "404"},
+		{"GET /other HTTP/1.1\r\nHost: h\r\n\r\n", "404"},
+		{"GET /mine/a HTTP/1.1\r\n\r\n", "400"},
+		{"GET /" + long + " HTTP/1.1\r\nHost: h\r\n\r\n", "414"},
+		{"GET /mine/a HTTP/1.1\r\nHost: h\r\nX: " + long + "\r\n\r\n", "431"},
+		{"GET /ws HTTP/1.1\r\nHost: h\r\n\r\n", "4"},
+		{"HEAD /ws HTTP/1.1\r\nHost: h\r\n\r\n", "4"},
+		{"POST /mine/a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab", "408"},
+		{"HEAD /mine/a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab", "408"},
+	} {
+		n := startOf(netpoll.Config{Logger: quiet}, &mine{})
+		p := n.Dial(0)
+		p.Write([]byte(c.in))
+		n.Advance(31 * time.Second)
+		head, content, ok := strings.Cut(string(p.Read()), "\r\n\r\n")
+		if !ok || !strings.HasPrefix(head, "HTTP/1.1 "+c.status) || !strings.Contains(head, "\r\nDate: ") || !strings.HasSuffix(head[strings.Index(head, "\r\nDate: "):][:37], " GMT") {
+			t.Errorf("%.40q: %q", c.in, head)
+		}
+		if isHead := strings.HasPrefix(c.in, "HEAD"); isHead == (content != "") || isHead && !strings.Contains(head, "Content-Length: ") {
+			t.Errorf("%.40q: %q, and then %q", c.in, head, content)
+		}
+	}
+}

@@ -129,6 +129,17 @@ func (s *tlsServer) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	return cfg, nil
 }
 
+// PeerTLS is TLS for a peer that has shown a certificate, and nil for any other.
+func (c *Conn) PeerTLS() *tls.ConnectionState {
+	if c.layers&layerTLS == 0 {
+		return nil
+	}
+	if k := c.tls().kept; k != nil {
+		return k.state
+	}
+	return nil
+}
+
 // TLS tells of the connection's TLS: nil if it has none. What it knows after the
 // handshake are version, suite, protocol, the name that the peer asked for and whether
 // the session was resumed; and everything of a peer that has shown a certificate.
@@ -140,8 +151,8 @@ func (c *Conn) TLS() *tls.ConnectionState {
 	if t.flags&tlsOpen == 0 {
 		return nil
 	}
-	if k := t.kept; k != nil && k.state != nil {
-		return k.state
+	if peer := c.PeerTLS(); peer != nil {
+		return peer
 	}
 	i := t.info.Value()
 	return &tls.ConnectionState{

@@ -15,7 +15,7 @@ import (
 // handshake; chi's ResponseWriter passes Hijack on.
 func routes(srv *sockeye.Server) http.Handler {
 	r := chi.NewRouter()
-	r.Use(middleware.RequestID, middleware.RealIP, middleware.Recoverer)
+	r.Use(middleware.RequestID, middleware.Recoverer)
 	r.Handle("/socket.io/*", srv.Handler())
 	r.Get("/hello", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("hello"))
