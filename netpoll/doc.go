@@ -28,6 +28,10 @@
 // conn_phase.go. A peer that is slow but moves, at Config.MinRate, is waited for; one
 // that does not is cut by a reset, so that no cut looks like a whole answer.
 //
+// Connections also come from net/http (Group.Place, adopt.go), and from any listener
+// (Group.Serve). What no poller can watch is bridged: a net.Conn with a goroutine, under a
+// number of its own kind (bridge.go).
+//
 // # Batches
 //
 // A loop handles one event of the poller at a time. While it does, what is sent

@@ -1,5 +1,3 @@
-//go:build unix
-
 package netpoll_test
 
 import (
@@ -135,7 +133,7 @@ func dialWith(t *testing.T, addr string, room int) *net.TCPConn {
 			return nil
 		}
 		var err error
-		err2 := rc.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, room) })
+		err2 := rc.Control(func(fd uintptr) { err = setRoom(fd, room) })
 		if err2 != nil {
 			return err2
 		}
