@@ -36,9 +36,9 @@ func (c *Conn) receiveTLS(b []byte) {
 }
 
 // receiveOn goes on with what has come while nobody looked: on another loop, or at
-// net/http.
+// net/http. If the connection has been lent or moved again, that is theirs to do.
 func (c *Conn) receiveOn() {
-	if c.layers&layerTLS != 0 && c.phase < phaseClosing {
+	if c.layers&layerTLS != 0 && c.phase < phaseClosing && !c.is(connMoving) {
 		c.receiveTLS(nil)
 	}
 }
