@@ -36,9 +36,9 @@ func (c *Conn) receiveTLS(b []byte) {
 }
 
 // receiveOn goes on with what has come while nobody looked: on another loop, or at
-// net/http.
+// net/http. If the connection has been lent or moved again, that is theirs to do.
 func (c *Conn) receiveOn() {
-	if c.layers&layerTLS != 0 && c.phase < phaseClosing {
+	if c.layers&layerTLS != 0 && c.phase < phaseClosing && !c.is(connMoving) {
 		c.receiveTLS(nil)
 	}
 }
@@ -46,6 +46,10 @@ func (c *Conn) receiveOn() {
 // unseal opens the records that are whole, in place, and processes their content.
 func (c *Conn) unseal(b []byte) {
 	t := c.tls()
+	if k := t.kept; k != nil && k.end != nil {
+		c.endOfTLS(k.end)
+		return
+	}
 	in := t.in
 	if in != nil {
 		in = bytepool.Append(in, b)
@@ -57,14 +61,25 @@ func (c *Conn) unseal(b []byte) {
 		t.in.B = append(t.in.B, rest...)
 	}
 	if len(plain) > 0 {
+		t.keepEnd(end) // whoever has the connection next finds it
 		c.process(plain)
 	} else {
 		c.settle()
 	}
 	bytepool.Put(in)
-	if end != nil {
+	if end != nil && !c.is(connMoving) {
 		c.endOfTLS(end)
 	}
+}
+
+func (t *tlsState) keepEnd(end error) {
+	if end == nil {
+		return
+	}
+	if t.kept == nil {
+		t.kept = new(tlsKept)
+	}
+	t.kept.end = end
 }
 
 // errCloseNotify is the peer's end of its stream.

@@ -62,6 +62,13 @@ func unlend(conn net.Conn) (plain []byte) {
 	defer l.reading.Unlock()
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	switch l.end { //nolint:errorlint // it is one of our own
+	case nil:
+	case io.EOF:
+		l.t.keepEnd(errCloseNotify)
+	default:
+		l.t.keepEnd(errAlert)
+	}
 	plain, l.plain, l.end, l.over = l.plain, nil, net.ErrClosed, true
 	if l.std != nil {
 		l.std.below = nil
@@ -94,6 +101,9 @@ func (l *lentTLS) Read(p []byte) (int, error) {
 // fill opens the next record, and reads what is missing of it.
 func (l *lentTLS) fill() error {
 	t := l.t
+	if k := t.kept; k != nil && k.end != nil {
+		return l.ended(k.end)
+	}
 	if n, whole, fault := wholeRecord(t.in); fault != nil {
 		return l.fail(fault)
 	} else if whole {
@@ -137,15 +147,8 @@ func (l *lentTLS) open(rec []byte) error {
 		return nil
 	}
 	requested, err := t.other(kind, content)
-	switch fault := (*tls13.AlertError)(nil); {
-	case err == errCloseNotify:
-		l.end = io.EOF
-		return l.end
-	case errors.As(err, &fault):
-		return l.fail(fault)
-	case err != nil:
-		l.end = err
-		return err
+	if err != nil {
+		return l.ended(err)
 	}
 	if kind == tls13.Handshake {
 		l.opener = nil
@@ -156,6 +159,20 @@ func (l *lentTLS) open(rec []byte) error {
 		l.writing.Unlock()
 	}
 	return nil
+}
+
+// ended ends what is read, because of what the peer has sent.
+func (l *lentTLS) ended(err error) error {
+	var fault *tls13.AlertError
+	switch {
+	case err == errCloseNotify:
+		l.end = io.EOF
+	case errors.As(err, &fault):
+		return l.fail(fault)
+	default:
+		l.end = err
+	}
+	return l.end
 }
 
 // fail tells the peer of its fault, if the kernel takes it at once.

@@ -69,6 +69,7 @@ type tlsKept struct {
 	handshake *tlsHandshake        // under way
 	std       *tlsHandshake        // over, and its tls.Conn goes on
 	state     *tls.ConnectionState // of a peer with a certificate
+	end       error                // of the peer's stream, behind what is processed or lent
 }
 
 // tlsInfo is what is known of a connection's handshake, the same for many.

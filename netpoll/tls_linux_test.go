@@ -130,3 +130,99 @@ func TestTLS(t *testing.T) {
 		})
 	}
 }
+
+// TestTLSLentAgain: a connection that net/http gives back with a request that the loop
+// lends again at once is not touched by the loop any more. The race detector tells.
+func TestTLSLentAgain(t *testing.T) {
+	t.Parallel()
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := way.cfg
+			cfg.Fallback = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				b, err := io.ReadAll(r.Body)
+				fmt.Fprintf(w, "%s|%v", b, err)
+			})
+			cfg.TLS = &tls.Config{Certificates: []tls.Certificate{certificate()}, CipherSuites: []uint16{
+				tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+			}}
+			_, addr := listenTLS(t, cfg, &mine{})
+			c := dialTLS(t, addr, way.peer.Clone())
+			r := bufio.NewReader(c)
+			const expecting = "POST /theirs HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+			for range 30 {
+				if _, err := io.WriteString(c, "GET /theirs HTTP/1.1\r\nHost: h\r\n\r\n"+expecting); err != nil {
+					t.Fatal(err)
+				}
+				for _, want := range []string{"|<nil>", "", "12345|<nil>"} {
+					resp, err := http.ReadResponse(r, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if want == "" { // 100
+						_, err = io.WriteString(c, "12345")
+					}
+					got, _ := io.ReadAll(resp.Body)
+					if err != nil || string(got) != want {
+						t.Fatalf("%s: %q, %v", resp.Status, got, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// together is a net.Conn that sends what is written once release is called.
+type together struct {
+	net.Conn
+	held *[]byte
+}
+
+func (c together) Write(b []byte) (int, error) {
+	if *c.held == nil {
+		return c.Conn.Write(b)
+	}
+	*c.held = append(*c.held, b...)
+	return len(b), nil
+}
+
+// SetWriteDeadline leaves what is held alone: CloseWrite ends writing.
+func (c together) SetWriteDeadline(time.Time) error { return nil }
+
+// TestTLSLentWithItsEnd: a request for net/http in the same bytes as close_notify behind
+// it is answered, and the end is seen behind the answer.
+func TestTLSLentWithItsEnd(t *testing.T) {
+	t.Parallel()
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := way.cfg
+			cfg.Fallback = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "answered") })
+			cfg.TLS = &tls.Config{Certificates: []tls.Certificate{certificate()}, CipherSuites: []uint16{
+				tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+			}}
+			_, addr := listenTLS(t, cfg, &mine{})
+			for range 10 {
+				var held []byte
+				peer := way.peer.Clone()
+				peer.InsecureSkipVerify = true
+				raw := dial(t, addr)
+				c := tls.Client(together{raw, &held}, peer)
+				if err := c.Handshake(); err != nil {
+					t.Fatal(err)
+				}
+				held = []byte{}
+				_, _ = io.WriteString(c, "GET /theirs HTTP/1.1\r\nHost: h\r\n\r\n")
+				_ = c.CloseWrite()
+				if _, err := raw.Write(held); err != nil {
+					t.Fatal(err)
+				}
+				held = nil
+				got, err := io.ReadAll(c)
+				if err != nil || !bytes.HasSuffix(got, []byte("answered")) {
+					t.Fatalf("%q, %v", got, err)
+				}
+			}
+		})
+	}
+}

@@ -69,6 +69,7 @@ func (c *Conn) receiveStd(b []byte) {
 	}
 	switch {
 	case errors.Is(end, errNothingHere) || c.phase >= phaseClosing:
+	case c.is(connMoving): // the tls.Conn tells it again, to who reads it next
 	case errors.Is(end, io.EOF):
 		c.peerClosed()
 	default:

@@ -1,0 +1,129 @@
+"""Usage: python tls.py <host:port> <TLSv1_2 or TLSv1_3> [socketio]
+
+What a server that speaks TLS must do for Python's ssl: raw requests, the end of a
+stream from either side, resumed sessions; and for python-socketio, if it is told to.
+"""
+
+import http.client
+import socket
+import ssl
+import sys
+import threading
+
+where, version = sys.argv[1:3]
+host, port = where.rsplit(":", 1)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname = False
+context.verify_mode = ssl.CERT_NONE
+context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+context.set_alpn_protocols(["h2", "http/1.1"])
+POLL = "/socket.io/?EIO=4&transport=polling"
+
+
+def connect(session=None):
+    raw = socket.create_connection((host, int(port)), timeout=10)
+    return context.wrap_socket(raw, server_hostname="localhost", session=session)
+
+
+def ask(s, path, body=None):
+    """A request over a connection that stays."""
+    head = f"{'POST' if body else 'GET'} {path} HTTP/1.1\r\nHost: localhost\r\n"
+    if body:
+        head += f"Content-Length: {len(body)}\r\n"
+    s.sendall(head.encode() + b"\r\n" + (body or b""))
+    answer = http.client.HTTPResponse(s)
+    answer.begin()
+    assert answer.status == 200, answer.status
+    return answer.read()
+
+
+def keep():
+    """One connection, the loop's and net/http's by turns, ended by close_notify."""
+    for last in (POLL, "/page?last"):
+        s = connect()
+        assert s.selected_alpn_protocol() == "http/1.1"
+        for path in (POLL, "/page?a", POLL, "/page?b", last):
+            got = ask(s, path)
+            assert got.startswith(b'0{"sid"' if path == POLL else b"page "), got
+        assert ask(s, "/sum", b"0123456789" * 30_000).startswith(b"sum 300000 ")
+        assert len(ask(s, "/large/300000")) == 300_000
+        ask(s, last)
+        s.unwrap().close()  # close_notify, and waits for the server's
+
+
+def split():
+    """A request whose records have one byte each, and one of many in one write."""
+    s = connect()
+    for b in b"GET /page?slow HTTP/1.1\r\nHost: localhost\r\n\r\n":
+        s.sendall(bytes([b]))
+    answer = http.client.HTTPResponse(s)
+    answer.begin()
+    assert answer.read().startswith(b"page slow by ")
+    s.close()  # without close_notify
+    s = connect()
+    s.sendall(f"GET {POLL} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 20)
+    reader = s.makefile("rb")
+    for _ in range(20):
+        assert reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        length = 0
+        while (line := reader.readline()) != b"\r\n":
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        assert reader.read(length).startswith(b'0{"sid"')
+    s.unwrap().close()
+
+
+def resume():
+    s = connect()
+    ask(s, "/page?new")
+    session = s.session
+    assert not s.session_reused
+    s.unwrap().close()
+    s = connect(session)
+    assert s.session_reused
+    ask(s, "/page?again")
+    s.sendall(b"GET /page?end HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    text = b""
+    while got := s.recv(10_000):  # raises unless close_notify comes
+        text += got
+    assert b"page end by " in text, text
+    s.unwrap().close()
+
+
+def events(transports):
+    import requests
+    import requests.adapters
+    import socketio
+
+    class Adapter(requests.adapters.HTTPAdapter):
+        def init_poolmanager(self, *args, **kwargs):
+            return super().init_poolmanager(*args, ssl_context=context, **kwargs)
+
+    session = requests.Session()
+    session.verify, session.trust_env = False, False
+    session.mount("https://", Adapter())
+    client = socketio.Client(
+        http_session=session, ssl_verify=False, reconnection=False, handle_sigint=False,
+        websocket_extra_options={"sslopt": {"context": context}},
+    )
+    told = threading.Event()
+    sent = bytes(range(256)) * 800
+    client.on("told", lambda data: data == sent and told.set())
+    client.connect(f"https://{where}", transports=transports)
+    for _ in range(3):
+        assert client.call("echo", sent, timeout=10) == sent
+    client.emit("tell", sent)
+    assert told.wait(10)
+    client.disconnect()
+
+
+import warnings
+
+warnings.simplefilter("ignore")
+keep()
+split()
+resume()
+if "socketio" in sys.argv[3:]:
+    for transports in (["websocket"], ["polling"], ["polling", "websocket"]):
+        events(transports)
+print("served")
