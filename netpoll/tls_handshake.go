@@ -460,12 +460,19 @@ func (hs *tlsHandshake) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// end lets the goroutine end: the connection is over.
+// end lets the goroutine end: the connection is over. A driven loop waits for it.
 func (hs *tlsHandshake) end() {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	hs.ended = net.ErrClosed
 	hs.cond.Broadcast()
+	if hs.done || !hs.l.group.manual() {
+		return
+	}
+	for !hs.done {
+		hs.cond.Wait()
+	}
+	hs.l.PostNow(steppedOnLoop, hs, nil, 0) // as run does on other loops
 }
 
 // RemoteAddr is for the user's callbacks.

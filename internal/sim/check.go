@@ -43,7 +43,7 @@ func (w *world) checkClient(c *client) {
 // message more, and what is held by those who hold too little to be ended.
 func (w *world) checkMemory() {
 	used := w.srv.Stats().Net.MemoryBytes
-	if limit := w.cfg.maxMemory + 100_000 + int64(len(w.kernel.fds))*8_000; used > limit {
+	if limit := w.cfg.maxMemory + 100_000 + int64(len(w.kernel.fds))*8_000 + w.secureBytes(); used > limit {
 		w.fault("memory", "%d bytes are charged; %d are the limit", used, w.cfg.maxMemory)
 	}
 	if used < 0 {
@@ -60,7 +60,7 @@ func (w *world) checkEmpty() {
 	}{
 		{"sessions", st.Engine.Sessions},
 		{"connections", st.Net.Open},
-		{"descriptors", w.kernel.open()},
+		{"descriptors", w.kernel.held()},
 		{"bytes of memory charged", int(st.Net.MemoryBytes)},
 		{"active sockets", st.ActiveSockets},
 		{"workers", st.Workers},
@@ -101,7 +101,7 @@ func (w *world) checkEnd() {
 			w.fault("life", "OnDisconnect of l%d has been called %d times", l.name, l.disconnects)
 		}
 	}
-	if n := w.kernel.open(); n > 0 {
+	if n := w.kernel.held(); n > 0 {
 		w.fault("left", "%d descriptors after Close", n)
 	}
 	time.Sleep(time.Minute)

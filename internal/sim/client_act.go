@@ -18,6 +18,9 @@ func (c *client) step() {
 		return
 	}
 	if c.sid == "" {
+		if Secure && (c.manner == loser || c.manner == vanisher) {
+			c.misbehave(c.seats[0]) // in the middle of a handshake, too
+		}
 		return
 	}
 	s := c.seats[c.rng.IntN(len(c.seats))]
@@ -144,6 +147,13 @@ func (c *client) misbehave(s *seat) {
 // forge sends what no client does.
 func (c *client) forge(s *seat) {
 	c.strange = true
+	if Secure && c.rng.IntN(8) == 0 {
+		lines := c.lines()
+		l := lines[c.rng.IntN(len(lines))]
+		c.w.note("c%d spoils k%d", c.name, l.name)
+		l.spoil()
+		return
+	}
 	text := ""
 	switch c.rng.IntN(12) {
 	case 0:

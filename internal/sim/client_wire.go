@@ -60,17 +60,20 @@ func (c *client) readable() bool {
 // read takes what has come.
 func (c *client) read() {
 	for _, l := range c.lines() {
-		if holdsSecret(l.down) {
-			c.fault("secret", "it sees %q", l.down)
+		b := l.take()
+		if holdsSecret(b) {
+			c.fault("secret", "it sees %q", b)
 		}
-		l.in = append(l.in, l.down...)
-		l.down = nil
+		l.in = append(l.in, b...)
 		for c.open && !l.left && c.parse(l) {
 		}
 		if !c.open {
 			return
 		}
 		if !l.left && l.ended() {
+			if err := l.truncated(); err != nil && !c.strange {
+				c.fault("wire", "k%d: %v", l.name, err)
+			}
 			c.endOf(l)
 			if !c.open {
 				return

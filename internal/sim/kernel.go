@@ -18,6 +18,7 @@ type kernel struct {
 	// Immutable after newKernel.
 	began time.Time
 	rng   *rand.Rand
+	tls   *rand.Rand // nil without TLS; see Secure
 	loops []*poller
 	limit int // descriptors
 
@@ -59,6 +60,8 @@ type conn struct {
 	closed     bool // the server has closed the descriptor
 	broken     bool // the client sees a reset
 	left       bool // the client has closed it, and does not look at it again
+
+	tls *secured // nil without TLS
 }
 
 func newKernel(rng *rand.Rand, loops, limit int) *kernel {
@@ -86,12 +89,15 @@ func (k *kernel) dial() *conn {
 	if k.rng.IntN(4) == 0 {
 		c.window, c.buffer = 1+k.rng.IntN(5000), 1+k.rng.IntN(5000)
 	}
+	if k.tls != nil {
+		c.begin()
+	}
 	k.backlog = append(k.backlog, c)
 	k.conns = append(k.conns, c)
 	return c
 }
 
-func (k *kernel) open() (n int) {
+func (k *kernel) held() (n int) {
 	for _, c := range k.fds {
 		if c != nil {
 			n++
@@ -112,7 +118,11 @@ func (k *kernel) accept() {
 		k.fds = append(k.fds, nil)
 	}
 	k.fds[fd], c.fd = c, fd
-	k.group.Loop(c.loop).Adopt(fd)
+	if k.tls != nil {
+		k.group.Loop(c.loop).AdoptTLS(fd)
+	} else {
+		k.group.Loop(c.loop).Adopt(fd)
+	}
 }
 
 // forget drops connections that nobody can do anything with.
@@ -173,7 +183,7 @@ func (c *conn) ready() (writable, ok bool) {
 
 // The client's end.
 
-func (c *conn) write(b []byte) {
+func (c *conn) writeRaw(b []byte) {
 	if !c.fin && !c.rst && !c.left {
 		c.up = append(c.up, b...)
 	}
@@ -181,11 +191,13 @@ func (c *conn) write(b []byte) {
 
 // hangUp ends the client's side as a process does that closes its socket.
 func (c *conn) hangUp() {
+	c.leave(true)
 	c.left, c.fin = true, true
 	c.down = nil
 }
 
 func (c *conn) abort() {
+	c.leave(false)
 	c.left, c.rst = true, true
 	c.up, c.down = nil, nil
 }
@@ -198,6 +210,7 @@ func (c *conn) cut(silently bool) {
 	}
 	c.broken = true
 	if silently {
+		c.leave(false)
 		c.dead, c.left, c.down = true, true, nil
 	} else {
 		c.rst = true

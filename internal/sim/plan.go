@@ -98,6 +98,9 @@ func (p *plan) config(w *world) sockeye.Config {
 		cfg.MaxPendingAcks = 1 + rng.IntN(3)
 	}
 	w.cleanup = cfg.CleanupEmptyChildNamespaces
+	if Secure {
+		w.secure(&cfg)
+	}
 	if p.early {
 		cfg.GenerateID = w.newSID
 	}

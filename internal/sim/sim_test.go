@@ -18,12 +18,14 @@ var (
 	dump    = flag.String("sim.dump", "", "a file that gets the whole trace of the last seed")
 	tell    = flag.Bool("sim.progress", false, "print how far it is")
 	deep    = flag.Bool("sim.deep", false, "goroutines stop between statements of the server, too: TestDeep")
+	secure  = flag.Bool("sim.tls", false, "every connection speaks TLS")
 	until   = flag.String("sim.until", "", "the beginning of a fault after which it is stopped")
 	stop    = flag.Int("sim.stop", 5, "after how many seeds that fail it is stopped; 0: never")
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	Secure = *secure
 	// One at a time: with more processors, whom a step has woken would run beside
 	// each other until their next stop.
 	runtime.GOMAXPROCS(1)
@@ -37,8 +39,8 @@ func report(t *testing.T, r Result) {
 	if n := len(trace) - *verbose; n > 0 {
 		trace = trace[n:]
 	}
-	t.Errorf("seed %d fails; run it again by: go test ./internal/sim -run TestSeeds -sim.from %d -sim.seeds 1\n%s\n%s\ntrace:\n%s",
-		r.Seed, r.Seed, strings.Join(r.Faults, "\n"), r.World, strings.Join(trace, "\n"))
+	t.Errorf("seed %d fails; run it again by: go test ./internal/sim -run TestSeeds -sim.from %d -sim.seeds 1%s\n%s\n%s\ntrace:\n%s",
+		r.Seed, r.Seed, map[bool]string{true: " -sim.tls"}[Secure], strings.Join(r.Faults, "\n"), r.World, strings.Join(trace, "\n"))
 }
 
 // TestSeeds runs -sim.seeds seeds. Any that fails belongs into testdata/seeds.txt.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/sim/yield"
+	"github.com/sockeye-io/sockeye/internal/tlspeer"
 )
 
 // Result is what a seed has led to.
@@ -32,20 +33,21 @@ type Result struct {
 
 // world is one run.
 type world struct {
-	seed     uint64
-	rng      *rand.Rand
-	cfg      plan
-	kernel   *kernel
-	schedule *schedule
-	ledger   *ledger
-	srv      *sockeye.Server
-	parent   *sockeye.ParentNamespace
-	clients  []*client
-	nonces   map[string]place
-	closing  bool // the server is being closed
-	cleanup  bool // of child namespaces
-	sids     int
-	steps    int
+	seed      uint64
+	rng       *rand.Rand
+	cfg       plan
+	kernel    *kernel
+	schedule  *schedule
+	ledger    *ledger
+	srv       *sockeye.Server
+	parent    *sockeye.ParentNamespace
+	clients   []*client
+	strangers []*conn
+	nonces    map[string]place
+	closing   bool // the server is being closed
+	cleanup   bool // of child namespaces
+	sids      int
+	steps     int
 
 	calm atomic.Bool // the application does nothing more by itself
 
@@ -127,6 +129,9 @@ func Run(t *testing.T, seed uint64) (r Result) {
 		panic(fmt.Sprintf("sim: seed %d hangs: somebody waits for a lock that is never given back, or computes without end\n%s", seed, stacks[:runtime.Stack(stacks, true)]))
 	})
 	defer dog.Stop()
+	if Secure {
+		tlspeer.Certificate() // once a process, by no seed
+	}
 	cryptotest.SetGlobalRandom(t, seed)
 	var w *world
 	defer func() {
@@ -214,6 +219,9 @@ func (w *world) run() {
 		w.awaitClose(closed)
 	}
 	w.settle(30*time.Second, nil)
+	for _, c := range w.kernel.conns {
+		c.leave(false)
+	}
 	w.checkEnd()
 }
 
@@ -233,7 +241,7 @@ func (w *world) step(wild bool) bool {
 	up, down := those(w.kernel.conns, (*conn).sends), those(w.kernel.conns, (*conn).receives)
 	readers := those(w.clients, (*client).readable)
 	accepts := 0
-	if len(w.kernel.backlog) > 0 && w.kernel.open() < w.kernel.limit {
+	if len(w.kernel.backlog) > 0 && w.kernel.held() < w.kernel.limit {
 		accepts = 1
 	}
 	parked, gates := w.schedule.standing()
@@ -257,17 +265,22 @@ func (w *world) step(wild bool) bool {
 		sum += c.weight * min(c.n, 1)
 	}
 	idle := sum == 0
+	strangers := 0
+	if Secure {
+		strangers = 1
+	}
 	if wild {
 		classes = append(classes,
 			class{1, gates, func(i int) { id := w.schedule.resume(i, true); w.note("f%d passes its gate", id) }},
 			class{6, w.cfg.clients, func(i int) { w.clients[i].step() }},
 			class{1, 1, func(int) { w.pass() }},
+			class{1, strangers, func(int) { w.strange() }},
 			class{1, 1, func(int) { // an event that has come too late
 				fd := 3 + w.rng.IntN(len(w.kernel.fds))
 				w.kernel.group.Loop(w.rng.IntN(w.cfg.loops)).Deliver(w.rng.IntN(2) == 0, fd)
 			}},
 		)
-		sum += 6 + 1 + 1 + min(gates, 1)
+		sum += 6 + 1 + 1 + min(gates, 1) + strangers
 	} else if idle {
 		return false
 	}
@@ -369,6 +382,7 @@ func (w *world) calmDown() {
 	w.note("calm")
 	w.calm.Store(true)
 	w.schedule.openGates()
+	w.dismiss()
 	for _, c := range w.clients {
 		if c.stalled {
 			c.stalled = false

@@ -3,8 +3,7 @@
 package tlspeer
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,9 +21,10 @@ import (
 // Certificate is one of localhost's, made once a process.
 var Certificate = sync.OnceValue(func() tls.Certificate { return NewCertificate("localhost") })
 
-// NewCertificate makes one of that name's.
+// NewCertificate makes one of that name's. Its signatures have one length, so that a
+// handshake's records have, too.
 func NewCertificate(name string) tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	public, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		panic(err)
 	}
@@ -32,7 +32,7 @@ func NewCertificate(name string) tls.Certificate {
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, key)
 	if err != nil {
 		panic(err)
 	}
