@@ -147,11 +147,14 @@ func TestTLSLive(t *testing.T) {
 				keys    [][32]byte // nil: as before
 				resumes bool
 			}{
-				{nil, false}, {nil, true}, // keys of crypto/tls's own
-				{key[:1], false}, {nil, true},
+				{nil, false},
+				{nil, true}, // keys of crypto/tls's own
+				{key[:1], false},
+				{nil, true},
 				{[][32]byte{key[1], key[0]}, true}, // the one before is still known
 				{key[1:2], true},                   // and the ticket is by the new one
-				{key[2:], false}, {nil, true},
+				{key[2:], false},
+				{nil, true},
 			} {
 				if step.keys != nil {
 					live.SetSessionTicketKeys(step.keys)

@@ -396,3 +396,23 @@ func TestTLSPython(t *testing.T) {
 		})
 	}
 }
+
+// TestTLSJava: java.net.http, pages and a WebSocket, with keys that change after each
+// 64 KiB that Java sends.
+func TestTLSJava(t *testing.T) {
+	t.Parallel()
+	needTool(t, "javac") // a JDK: java alone cannot run a source file
+	args := []string{"clients/java/Tls.java"}
+	var servers []*tlsServer
+	for _, by := range tlsChoices {
+		x := startTLS(t, nil)
+		servers = append(servers, x)
+		args = append(args, x.url(), by.name)
+	}
+	java := startTool(t, "java", args...)
+	for i, by := range tlsChoices {
+		java.until("served " + by.name)
+		servers[i].check(t, by)
+	}
+	java.end()
+}
