@@ -19,6 +19,7 @@ var Secure bool
 type secured struct {
 	peer  *tlspeer.Peer
 	early []byte // waits for the end of the handshake
+	heard bool   // the server has sent something, and so knows of that end
 }
 
 // secure is what a seed makes of TLS. It has random numbers of its own.
@@ -73,6 +74,7 @@ func (c *conn) take() []byte {
 		return b
 	}
 	b = c.tls.peer.Receive(b)
+	c.tls.heard = c.tls.heard || len(b) > 0
 	c.writeRaw(c.tls.peer.Take())
 	if c.open() && len(c.tls.early) > 0 {
 		early := c.tls.early
@@ -96,9 +98,10 @@ func (c *conn) leave(politely bool) {
 }
 
 // truncated tells what is wrong with the end of the server's stream: a peer has to be
-// able to tell it from one that somebody else has cut.
+// able to tell it from one that somebody else has cut. One that is closed at once is told
+// only if the kernel takes it.
 func (c *conn) truncated() error {
-	if c.tls == nil || c.broken || !c.ended() || !c.open() {
+	if c.tls == nil || c.broken || !c.ended() || !c.tls.heard || !c.shut {
 		return nil
 	}
 	switch err := c.tls.peer.Err(); {
