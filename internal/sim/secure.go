@@ -25,6 +25,7 @@ type secured struct {
 // secure is what a seed makes of TLS. It has random numbers of its own.
 func (w *world) secure(cfg *sockeye.Config) {
 	w.kernel.tls = rand.New(rand.NewPCG(w.seed, 3<<32))
+	w.kernel.sessions = tls.NewLRUClientSessionCache(8)
 	rng := w.kernel.tls
 	cfg.TLS, cfg.TLSHandshakeTimeout, cfg.PlainTLS = tlspeer.ServerConfig(), 5*time.Second, rng.IntN(10) == 0
 	if rng.IntN(3) == 0 {
@@ -34,7 +35,10 @@ func (w *world) secure(cfg *sockeye.Config) {
 
 // clientConfig is a client's: few speak TLS 1.2, which leaves the records to crypto/tls.
 func (k *kernel) clientConfig() *tls.Config {
-	cfg := &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}
+	cfg := &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}, ServerName: "localhost"}
+	if k.tls.IntN(3) == 0 {
+		cfg.ClientSessionCache = k.sessions
+	}
 	switch k.tls.IntN(16) {
 	case 0:
 		cfg.MaxVersion = tls.VersionTLS12
