@@ -323,3 +323,26 @@ func TestTLSClose(t *testing.T) {
 		})
 	}
 }
+
+// TestFaultBehindRequest: an answer that crypto/tls does not send any more, as the peer
+// has sent what it may not, is lost; the loop goes on, and the peer is told.
+func TestFaultBehindRequest(t *testing.T) {
+	t.Parallel()
+	g, addr := listenTLS(t, netpoll.Config{PlainTLS: true, Loops: 1}, &mine{})
+	s := dialSealed(t, addr)
+	b := s.out.Cipher().Append(nil, &s.out, tls13.ApplicationData, []byte(aRequest))
+	s.raw(append(b, 23, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20))
+	for kind := tls13.ContentType(0); kind != tls13.Alert; {
+		var err error
+		var content []byte
+		if kind, content, err = s.receive(); err != nil {
+			t.Fatalf("no alert: %v", err)
+		}
+		if kind == tls13.Alert && (len(content) != 2 || content[1] != tls13.AlertBadRecordMAC) {
+			t.Errorf("alert %v", content)
+		}
+	}
+	dialSealed(t, addr).expect()
+	_ = s.c.Close()
+	eventually(t, "it is counted", func() bool { return g.Stats().TLSFaults == 1 })
+}

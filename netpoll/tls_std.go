@@ -79,7 +79,8 @@ func (c *Conn) receiveStd(b []byte) {
 	}
 }
 
-// seal has the tls.Conn make records of segs.
+// seal has the tls.Conn make records of segs. One that has told a fault makes no more:
+// what is queued is lost, and counts as written.
 func (hs *tlsHandshake) seal(t *tlsState, w []byte, segs []segment) ([]byte, int) {
 	hs.out = w
 	n := 0
@@ -89,7 +90,11 @@ func (hs *tlsHandshake) seal(t *tlsState, w []byte, segs []segment) ([]byte, int
 		}
 		k, err := hs.conn.Write(s.b[:min(len(s.b), joinBytes)])
 		n += k
-		if err != nil || k < len(s.b) {
+		if err != nil {
+			n = sizeOf(segs)
+			break
+		}
+		if k < len(s.b) {
 			break
 		}
 	}
@@ -99,6 +104,13 @@ func (hs *tlsHandshake) seal(t *tlsState, w []byte, segs []segment) ([]byte, int
 	}
 	w, hs.out = hs.out, nil
 	return w, n
+}
+
+func sizeOf(segs []segment) (n int) {
+	for _, s := range segs {
+		n += len(s.b)
+	}
+	return n
 }
 
 // alert is close_notify, unless the tls.Conn has told another alert already.

@@ -109,6 +109,11 @@ func (w *world) checkEnd() {
 		w.fault("goroutines", "%d are left", n)
 		w.note("%s", stacks)
 	}
+	if st := w.srv.Stats().Net; Secure {
+		w.count("handshakes", int(st.TLSHandshakes))
+		w.count("by crypto/tls", int(st.TLSKept))
+		w.count("faults of TLS", int(st.TLSFaults))
+	}
 	w.count("lives", len(w.lives))
 	w.count("entries", len(w.ledger.entries))
 	w.count("steps", w.steps)

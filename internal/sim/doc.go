@@ -15,9 +15,11 @@
 //
 // The kernel has partial reads and writes, windows that fill, delay, cuts at any
 // byte, half-open connections, resets, and few descriptors, which it uses again at
-// once. Clients speak the wire by themselves, and some of them well.
+// once. Clients speak the wire by themselves, and some of them well. With Secure all of
+// that happens to TLS, by the client's end of internal/tlspeer: versions 1.2 and 1.3,
+// resumed sessions, handshakes that stop, garbage between records.
 //
 // It does not see: what happens between two instructions of the server without a
 // call of the application's in between, other kernels' errors, net/http behind
-// Config.Fallback, clients of version 3.
+// Config.Fallback, clients of version 3, KeyUpdates of a client's.
 package sim

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"crypto/tls"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -22,11 +23,12 @@ type kernel struct {
 	loops []*poller
 	limit int // descriptors
 
-	group   *netpoll.Group
-	fds     []*conn // by descriptor, which is used again as soon as it is free
-	backlog []*conn // wait for a descriptor
-	conns   []*conn // that somebody may still do something with
-	made    int
+	group    *netpoll.Group
+	sessions tls.ClientSessionCache // of TLS, to be resumed
+	fds      []*conn                // by descriptor, which is used again as soon as it is free
+	backlog  []*conn                // wait for a descriptor
+	conns    []*conn                // that somebody may still do something with
+	made     int
 }
 
 // poller is what a loop sees of the kernel.

@@ -19,11 +19,13 @@ var Secure bool
 type secured struct {
 	peer  *tlspeer.Peer
 	early []byte // waits for the end of the handshake
+	heard bool   // the server has sent something, and so knows of that end
 }
 
 // secure is what a seed makes of TLS. It has random numbers of its own.
 func (w *world) secure(cfg *sockeye.Config) {
 	w.kernel.tls = rand.New(rand.NewPCG(w.seed, 3<<32))
+	w.kernel.sessions = tls.NewLRUClientSessionCache(8)
 	rng := w.kernel.tls
 	cfg.TLS, cfg.TLSHandshakeTimeout, cfg.PlainTLS = tlspeer.ServerConfig(), 5*time.Second, rng.IntN(10) == 0
 	if rng.IntN(3) == 0 {
@@ -33,7 +35,10 @@ func (w *world) secure(cfg *sockeye.Config) {
 
 // clientConfig is a client's: few speak TLS 1.2, which leaves the records to crypto/tls.
 func (k *kernel) clientConfig() *tls.Config {
-	cfg := &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}
+	cfg := &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}, ServerName: "localhost"}
+	if k.tls.IntN(3) == 0 {
+		cfg.ClientSessionCache = k.sessions
+	}
 	switch k.tls.IntN(16) {
 	case 0:
 		cfg.MaxVersion = tls.VersionTLS12
@@ -73,6 +78,7 @@ func (c *conn) take() []byte {
 		return b
 	}
 	b = c.tls.peer.Receive(b)
+	c.tls.heard = c.tls.heard || len(b) > 0
 	c.writeRaw(c.tls.peer.Take())
 	if c.open() && len(c.tls.early) > 0 {
 		early := c.tls.early
@@ -96,9 +102,10 @@ func (c *conn) leave(politely bool) {
 }
 
 // truncated tells what is wrong with the end of the server's stream: a peer has to be
-// able to tell it from one that somebody else has cut.
+// able to tell it from one that somebody else has cut. One that is closed at once is told
+// only if the kernel takes it.
 func (c *conn) truncated() error {
-	if c.tls == nil || c.broken || !c.ended() || !c.open() {
+	if c.tls == nil || c.broken || !c.ended() || !c.tls.heard || !c.shut {
 		return nil
 	}
 	switch err := c.tls.peer.Err(); {

@@ -73,6 +73,17 @@ func TestSeeds(t *testing.T) {
 	t.Logf("%v; what happened has the hash %x", counts, sum)
 }
 
+// TestSecureSeeds runs a few over TLS; TestSeeds with -sim.tls runs as many as wanted.
+func TestSecureSeeds(t *testing.T) {
+	Secure = true
+	defer func() { Secure = *secure }()
+	for seed := *from; seed < *from+20; seed++ {
+		if r := Run(t, seed); len(r.Faults) > 0 {
+			report(t, r)
+		}
+	}
+}
+
 // TestKeptSeeds runs those that have found something.
 func TestKeptSeeds(t *testing.T) {
 	text, err := os.ReadFile("testdata/seeds.txt")
