@@ -10,6 +10,9 @@ import (
 
 // checkClient checks what a client that is still there has got.
 func (w *world) checkClient(c *client) {
+	if c.open && c.sid == "" && c.honest() && !w.cfg.tight && w.cfg.descriptors >= 1000 && w.kernel.Now()-c.since > 3*time.Second {
+		c.fault("answer", "it has waited for a session for %v", w.kernel.Now()-c.since)
+	}
 	if !c.open || c.sid == "" || c.strange {
 		return
 	}

@@ -19,8 +19,9 @@ type client struct {
 	first    bool // the first transport is a WebSocket
 	upgrades bool
 
-	open     bool // a session
-	sessions int  // so far
+	open     bool          // a session
+	sessions int           // so far
+	since    time.Duration // when it has begun the last
 	sid      string
 	get      *line // polls; nil while the transport is a WebSocket
 	post     *line
@@ -85,6 +86,7 @@ func (c *client) fault(kind, format string, args ...any) {
 // connect opens a session.
 func (c *client) connect() {
 	c.sessions++
+	c.since = c.w.kernel.Now()
 	c.open, c.sid, c.ws, c.probed, c.queue, c.partial, c.stalled = true, "", false, false, nil, nil, false
 	if c.first {
 		c.sock = c.dial()
