@@ -107,7 +107,9 @@ def events(transports):
         websocket_extra_options={"sslopt": {"context": context}},
     )
     told = threading.Event()
-    sent = bytes(range(256)) * 800
+    # Text: this client handles each message in a thread of its own, so that an attachment
+    # may come before its packet.
+    sent = "0123456789abcdef" * 12_800
     client.on("told", lambda data: data == sent and told.set())
     client.connect(f"https://{where}", transports=transports)
     for _ in range(3):
