@@ -378,17 +378,13 @@ func TestTLSNode(t *testing.T) {
 	})
 }
 
-// TestTLSPython: ssl, which cannot choose suites of TLS 1.3, and python-socketio.
+// TestTLSPython: ssl, which cannot choose suites of TLS 1.3.
 func TestTLSPython(t *testing.T) {
 	for _, by := range []tlsChoice{{"TLSv1_3", tls.VersionTLS13, 0}, {"TLSv1_2", tls.VersionTLS12, 0}} {
 		t.Run(by.name, func(t *testing.T) {
 			t.Parallel()
 			x := startTLS(t, nil)
-			python, more := "python3", []string{}
-			if _, err := os.Stat(venv); err == nil {
-				python, more = filepath.Join(venv, "python"), []string{"socketio"}
-			}
-			startTool(t, python, append([]string{"clients/python/tls.py", x.addr, by.name}, more...)...).until("served")
+			startTool(t, "python3", "clients/python/tls.py", x.addr, by.name).until("served")
 			if n := x.resumed(); n != 1 {
 				t.Errorf("%d sessions were resumed, want 1", n)
 			}
