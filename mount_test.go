@@ -644,35 +644,12 @@ func (b *lockedBuilder) String() string {
 	return b.b.String()
 }
 
-// pipes is a listener in memory.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (*pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "pipe"} }
-
 // TestServe: listeners of every kind.
 func TestServe(t *testing.T) {
 	cert := httptest.NewUnstartedServer(nil)
 	cert.StartTLS()
 	defer cert.Close()
-	inMemory := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	inMemory := wiretest.NewPipes()
 	for _, c := range []struct {
 		name    string
 		ln      func() net.Listener
@@ -695,7 +672,7 @@ func TestServe(t *testing.T) {
 		}, true},
 		{"memory", func() net.Listener { return inMemory }, func(net.Addr) (net.Conn, error) {
 			near, far := net.Pipe()
-			inMemory.conns <- near
+			inMemory.Conns <- near
 			return far, nil
 		}, true},
 	} {

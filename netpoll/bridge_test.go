@@ -18,32 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/proto/http1"
 )
-
-// given is a listener of connections that a test gives it.
-type given struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (g *given) Accept() (net.Conn, error) {
-	select {
-	case c := <-g.conns:
-		return c, nil
-	case <-g.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (g *given) Close() error {
-	g.once.Do(func() { close(g.closed) })
-	return nil
-}
-
-func (*given) Addr() net.Addr { return &net.UnixAddr{Name: "given", Net: "given"} }
 
 // bridge serves h over what is given, and afterwards no goroutine is left.
 func bridge(t *testing.T, cfg netpoll.Config, h netpoll.Handler) (*netpoll.Group, func(near net.Conn)) {
@@ -53,12 +31,12 @@ func bridge(t *testing.T, cfg netpoll.Config, h netpoll.Handler) (*netpoll.Group
 		eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
 	})
 	g, _ := listen(t, cfg, h)
-	ln := &given{conns: make(chan net.Conn), closed: make(chan struct{})}
+	ln := wiretest.NewPipes()
 	if _, err := g.Serve(ln, false); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ln.Close() })
-	return g, func(near net.Conn) { ln.conns <- near }
+	return g, func(near net.Conn) { ln.Conns <- near }
 }
 
 // pipe is a bridged connection's other end.
@@ -250,7 +228,7 @@ func TestBridgeMixed(t *testing.T) {
 		fmt.Fprint(w, r.URL.Path, string(b))
 	})}, h)
 	group = g
-	ln := &given{conns: make(chan net.Conn), closed: make(chan struct{})}
+	ln := wiretest.NewPipes()
 	ended, err := g.Serve(ln, false)
 	if err != nil {
 		t.Fatal(err)
@@ -261,7 +239,7 @@ func TestBridgeMixed(t *testing.T) {
 			var c net.Conn
 			if i%2 == 0 {
 				near, far := net.Pipe()
-				ln.conns <- near
+				ln.Conns <- near
 				c = far
 			} else {
 				c = dial(t, addr)

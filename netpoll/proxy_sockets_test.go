@@ -19,10 +19,11 @@ import (
 
 // whoHandler answers with the peer's address, on the loop and at net/http.
 func whoHandler() (*mine, http.Handler) {
-	return &mine{request: func(c *netpoll.Conn, _ *http1.Request) {
+	onLoop := &mine{request: func(c *netpoll.Conn, _ *http1.Request) {
 		b, _ := c.AppendRemoteAddr(nil)
 		respond(c, string(b))
-	}}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	}}
+	return onLoop, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/hijack" {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err == nil {
