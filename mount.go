@@ -55,6 +55,7 @@ func (m mountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := mountRequest{srv: srv, w: w, r: r, rc: http.NewResponseController(w), target: r.URL.RequestURI()}
+	q.user, _ = r.Context().Value(http.ServerContextKey).(*http.Server)
 	if !q.valid() {
 		http.Error(w, "malformed request", http.StatusBadRequest)
 		return
@@ -63,8 +64,7 @@ func (m mountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Without an http.Server nobody would serve other paths on a connection that has moved.
-	user, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
-	if r.ProtoMajor >= 2 || user == nil && !q.websocket() || !q.hijack(user) {
+	if r.ProtoMajor >= 2 || q.user == nil && !q.websocket() || !q.hijack() {
 		q.bridge()
 	}
 }
@@ -74,6 +74,7 @@ type mountRequest struct {
 	srv      *Server
 	w        http.ResponseWriter
 	r        *http.Request
+	user     *http.Server // the request's; nil if it is none of net/http's
 	rc       *http.ResponseController
 	target   string
 	body     []byte
@@ -95,8 +96,7 @@ func (q *mountRequest) readBody() bool {
 	if q.oversize = r.ContentLength > int64(cfg.MaxBodyBytes); q.oversize {
 		return true
 	}
-	user, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
-	timed := cfg.BodyTimeout > 0 && (user == nil || user.ReadTimeout <= 0)
+	timed := cfg.BodyTimeout > 0 && (q.user == nil || q.user.ReadTimeout <= 0)
 	begun := time.Now()
 	var b bytes.Buffer
 	if r.ContentLength > 0 {
@@ -157,7 +157,7 @@ func (q *mountRequest) websocket() bool {
 }
 
 // hijack moves the connection; it is false if it cannot be had.
-func (q *mountRequest) hijack(user *http.Server) bool {
+func (q *mountRequest) hijack() bool {
 	place := q.place(q.r.Context())
 	if place == nil {
 		return true
@@ -173,7 +173,7 @@ func (q *mountRequest) hijack(user *http.Server) bool {
 		rest, _ := brw.Reader.Peek(n)
 		in = append(in, rest...)
 	}
-	_ = place.Adopt(conn, netpoll.Adoption{In: in, Server: user, Context: ctx, Keep: len(ctx.keys) > 0}) // closed, if it cannot be
+	_ = place.Adopt(conn, netpoll.Adoption{In: in, Server: q.user, Context: ctx, Keep: len(ctx.keys) > 0}) // closed, if it cannot be
 	return true
 }
 

@@ -28,7 +28,7 @@ func (c *Conn) receiveTLS(b []byte) {
 		c.process(b) // which throws it away
 	case c.phase == phaseSecure:
 		c.receiveHandshake(b)
-	case t.kept != nil && t.kept.std != nil:
+	case t.std() != nil:
 		c.receiveStd(b)
 	default:
 		c.unseal(b)
@@ -371,17 +371,15 @@ const maxSealed = 16<<10 - tls13.Overhead
 // the kernel then does not take is a copy, which is kept.
 func (c *Conn) seal(w []byte, segs []segment) ([]byte, int) {
 	t := c.tls()
-	if t.kept != nil && t.kept.std != nil {
-		return t.kept.std.seal(t, w, segs)
+	if std := t.std(); std != nil {
+		return std.seal(t, w, segs)
 	}
 	if t.flags&tlsOpen == 0 {
 		return w, 0
 	}
-	if t.flags&owesUpdate != 0 || t.write.Worn() {
-		w = c.cipher(&t.sealer, &t.write, &t.usedOut).Append(w, &t.write, tls13.Handshake, tls13.KeyUpdate(false))
-		t.write.Update()
+	w, renewed := t.renew(w)
+	if renewed {
 		t.sealer = nil
-		t.flags &^= owesUpdate
 	}
 	n, i := 0, 0
 	at := len(w)
@@ -406,7 +404,29 @@ func (c *Conn) seal(w []byte, segs []segment) ([]byte, int) {
 	return w, n
 }
 
+// renew appends the KeyUpdate that is owed, or due, and goes on with the next key: then
+// ciphers of the one before are over.
+func (t *tlsState) renew(w []byte) (_ []byte, renewed bool) {
+	if t.flags&owesUpdate == 0 && !t.write.Worn() {
+		return w, false
+	}
+	w = t.write.Cipher().Append(w, &t.write, tls13.Handshake, tls13.KeyUpdate(false))
+	t.write.Update()
+	t.flags &^= owesUpdate
+	return w, true
+}
+
 var closeNotify = []byte{1, tls13.AlertCloseNotify} // a warning
+
+// lastRecord is the record of an alert behind which nothing goes out.
+func (t *tlsState) lastRecord(alert byte) []byte {
+	t.flags |= toldClose
+	content := closeNotify
+	if alert != tls13.AlertCloseNotify {
+		content = []byte{2, alert} // fatal
+	}
+	return t.write.Cipher().Append(nil, &t.write, tls13.Alert, content)
+}
 
 // endTLS has close_notify sent, if it has not been; it tells whether it is on its way.
 func (c *Conn) endTLS() bool {
@@ -428,16 +448,12 @@ func (c *Conn) lastAlert() {
 	if t.flags&tlsOpen == 0 || t.flags&toldClose != 0 || t.out != nil {
 		return
 	}
-	t.flags |= toldClose
 	var w []byte
-	if k := t.kept; k != nil && k.std != nil {
-		w = k.std.alert()
+	if std := t.std(); std != nil {
+		t.flags |= toldClose
+		w = std.alert()
 	} else {
-		alert := closeNotify
-		if t.alert != tls13.AlertCloseNotify {
-			alert = []byte{2, t.alert} // fatal
-		}
-		w = t.write.Cipher().Append(nil, &t.write, tls13.Alert, alert)
+		w = t.lastRecord(t.alert)
 	}
 	_, _ = c.loop.writeTo(int(c.fd), w)
 }

@@ -36,8 +36,7 @@ type lentTLS struct {
 // lendTLS puts TLS on the kernel's connection of one that is lent.
 func (c *Conn) lendTLS(kernel net.Conn) net.Conn {
 	l := &lentTLS{Conn: kernel, c: c, t: c.tls()}
-	if k := l.t.kept; k != nil && k.std != nil {
-		l.std = k.std
+	if l.std = l.t.std(); l.std != nil {
 		l.std.below = kernel
 	}
 	return l
@@ -182,8 +181,7 @@ func (l *lentTLS) fail(fault *tls13.AlertError) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if t := l.t; !l.over && t.out == nil && t.flags&toldClose == 0 {
-		t.flags |= toldClose
-		_, _ = l.Conn.Write(t.write.Cipher().Append(nil, &t.write, tls13.Alert, []byte{2, fault.Alert}))
+		_, _ = l.Conn.Write(t.lastRecord(fault.Alert))
 	}
 	return fault
 }
@@ -205,13 +203,8 @@ func (l *lentTLS) Write(p []byte) (n int, err error) {
 		if t.out == nil {
 			k := min(len(p), tls13.MaxContent)
 			t.out = bytepool.Get(k + 2*tls13.Overhead + 8)
-			if t.flags&owesUpdate != 0 || t.write.Worn() {
-				t.out.B = t.write.Cipher().Append(t.out.B, &t.write, tls13.Handshake, tls13.KeyUpdate(false))
-				t.write.Update()
-				l.sealer = nil
-				t.flags &^= owesUpdate
-			}
-			if l.sealer == nil {
+			var renewed bool
+			if t.out.B, renewed = t.renew(t.out.B); renewed || l.sealer == nil {
 				l.sealer = t.write.Cipher()
 			}
 			t.out.B = l.sealer.Append(t.out.B, &t.write, tls13.ApplicationData, p[:k])
@@ -254,8 +247,7 @@ func (l *lentTLS) notifyClose() {
 	case l.std != nil:
 		_ = l.std.conn.CloseWrite()
 	case t.out == nil && t.flags&toldClose == 0:
-		t.flags |= toldClose
-		_, _ = l.Conn.Write(t.write.Cipher().Append(nil, &t.write, tls13.Alert, closeNotify))
+		_, _ = l.Conn.Write(t.lastRecord(tls13.AlertCloseNotify))
 	}
 }
 

@@ -72,6 +72,14 @@ type tlsKept struct {
 	end       error                // of the peer's stream, behind what is processed or lent
 }
 
+// std is the tls.Conn's, of a connection that keeps one; nil otherwise.
+func (t *tlsState) std() *tlsHandshake {
+	if t.kept == nil {
+		return nil
+	}
+	return t.kept.std
+}
+
 // tlsInfo is what is known of a connection's handshake, the same for many.
 type tlsInfo struct {
 	version, suite uint16

@@ -121,8 +121,7 @@ func (c *Conn) stepHandshake() {
 		return
 	}
 	if whole {
-		rec := t.in.B[:n]
-		hs.give(rec)
+		hs.give(t.in.B[:n])
 		t.in = drop(t.in, n)
 		c.settle()
 		hs.settleDriven()
@@ -169,18 +168,13 @@ func (c *Conn) handshakeRecord(in *bytepool.Buffer, first bool) (n int, whole bo
 func (c *Conn) notTLS(b []byte) {
 	c.loop.group.stats.badTLS.Add(1)
 	if hs := c.tls().kept.handshake; hs == nil && b[0] >= 'A' && b[0] <= 'Z' {
-		c.dropTLS()
+		c.releaseTLS()
+		c.layers &^= layerTLS // it is told without
 		c.refuse(&http1.Error{Status: 400, Reason: "this port speaks TLS: use https or wss"}, "")
 		c.close(errNotTLS)
 		return
 	}
 	c.abort(errNotTLS)
-}
-
-// dropTLS goes on without TLS.
-func (c *Conn) dropTLS() {
-	c.releaseTLS()
-	c.layers &^= layerTLS
 }
 
 // startHandshake takes a place for a handshake, or stands in line.
