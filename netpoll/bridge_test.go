@@ -214,8 +214,8 @@ func TestBridgeSlowPeer(t *testing.T) {
 // them, and go to net/http and back.
 func TestBridgeMixed(t *testing.T) {
 	const conns, requests = 24, 30
-	var group *netpoll.Group
 	h := &mine{request: func(c *netpoll.Conn, r *http1.Request) {
+		group := c.Loop().Group()
 		if to := group.Loop(len(r.RawQuery) % group.Len()); c.Loop() != to {
 			c.MoveTo(to, r)
 			return
@@ -227,7 +227,6 @@ func TestBridgeMixed(t *testing.T) {
 		b, _ := io.ReadAll(r.Body)
 		fmt.Fprint(w, r.URL.Path, string(b))
 	})}, h)
-	group = g
 	ln := wiretest.NewPipes()
 	ended, err := g.Serve(ln, false)
 	if err != nil {
