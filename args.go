@@ -25,10 +25,11 @@ type Args struct {
 	srv         *Server
 	list        [][]byte
 	attachments [][]byte
+	json        bool // they are JSON though there is a Parser: of another server
 }
 
 func newArgs(srv *Server, list, attachments [][]byte) Args {
-	return Args{srv, list, attachments}
+	return Args{srv: srv, list: list, attachments: attachments}
 }
 
 // Len is the number of arguments.
@@ -41,9 +42,21 @@ func (a *Args) Argument(i int) Argument { return Argument{a.list[i], a.attachmen
 func (a *Args) Arguments() []any {
 	all := make([]any, len(a.list))
 	for i := range a.list {
-		all[i] = a.Argument(i)
+		if all[i] = a.Argument(i); a.json && a.srv.cfg.Parser != nil {
+			var v any // the Parser's form is another
+			_ = a.decode(i, &v)
+			all[i] = v
+		}
 	}
 	return all
+}
+
+// parser reads the arguments; nil for JSON.
+func (a *Args) parser() Parser {
+	if a.json {
+		return nil
+	}
+	return a.srv.cfg.Parser
 }
 
 // Decode decodes the first arguments into what dst point to. A *[]byte takes
@@ -63,12 +76,12 @@ func (a *Args) Decode(dst ...any) error {
 
 func (a *Args) decode(i int, dst any) error {
 	arg := a.list[i]
-	if a.srv.cfg.Parser != nil {
+	if parser := a.parser(); parser != nil {
 		if p, ok := dst.(*Argument); ok {
 			*p = Argument{JSON: bytes.Clone(arg)}
 			return nil
 		}
-		return a.srv.cfg.Parser.Unmarshal(arg, dst)
+		return parser.Unmarshal(arg, dst)
 	}
 	switch p := dst.(type) {
 	case *[]byte:
@@ -106,7 +119,7 @@ func (a *Args) decode(i int, dst any) error {
 // plain is argument i if it is a string that stands in the JSON as it is.
 func (a *Args) plain(i int) (text string, ok bool) {
 	arg := a.list[i]
-	if n := len(arg); n >= 2 && arg[0] == '"' && a.srv.cfg.Parser == nil && bytes.IndexByte(arg, '\\') < 0 {
+	if n := len(arg); n >= 2 && arg[0] == '"' && a.parser() == nil && bytes.IndexByte(arg, '\\') < 0 {
 		return string(arg[1 : n-1]), true
 	}
 	return "", false

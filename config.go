@@ -66,6 +66,11 @@ type Config struct {
 	// Recovery, if not nil, lets sockets whose connection broke come back. Default: off.
 	Recovery *Recovery
 
+	// Adapter, if not nil, joins the namespaces of several servers: rooms are shared, and
+	// broadcasts reach the sockets of all. See docs/cluster.md. Shutdown closes it. Default:
+	// this server alone.
+	Adapter Adapter
+
 	// Parser is another wire form of packets than Socket.IO's own; the Codec is not
 	// used then. Default: Socket.IO's own.
 	Parser Parser

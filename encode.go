@@ -34,31 +34,40 @@ func (srv *Server) encode(p sio.Packet, namespace, event string, args []any) (*e
 
 func (srv *Server) encodeJSON(p sio.Packet, namespace, event string, args []any) (*engine.Message, error) {
 	p.Namespace = []byte(namespace)
-	msg := engine.NewMessage(false)
 	enc := arguments.Encoder{Codec: srv.cfg.Codec, Received: received}
+	var msg *engine.Message
 	if !arguments.HasBinary(args, received) {
+		msg = engine.NewMessage(false)
 		msg.B = sio.AppendHeader(msg.B, p)
 		msg.B = appendList(&enc, msg.B, p.Type, event, args)
+		msg.Seal()
 	} else {
 		// The header tells the number of attachments, so the array is first.
 		scratch := bytebufferpool.Get()
 		defer bytebufferpool.Put(scratch)
 		scratch.B = appendList(&enc, scratch.B, p.Type, event, args)
-		if p.Attachments = len(enc.Attachments); p.Attachments > 0 {
-			p.Type += sio.BinaryEvent - sio.Event
-		}
-		msg.B = append(sio.AppendHeader(msg.B, p), scratch.B...)
-		for _, a := range enc.Attachments {
-			part := engine.NewMessage(true)
-			part.B = append(part.B, a...)
-			msg.Attach(part)
-		}
+		msg = assemble(p, scratch.B, enc.Attachments)
 	}
 	if enc.Err != nil {
-		msg.Seal().Release()
+		msg.Release()
 		return nil, fmt.Errorf("sockeye: encode %q: %w", event, enc.Err)
 	}
-	return msg.Seal(), nil
+	return msg, nil
+}
+
+// assemble makes a message of a packet's parts, which it copies.
+func assemble(p sio.Packet, json []byte, attachments [][]byte) *engine.Message {
+	if p.Attachments = len(attachments); p.Attachments > 0 {
+		p.Type += sio.BinaryEvent - sio.Event
+	}
+	msg := engine.NewMessage(false)
+	msg.B = append(sio.AppendHeader(msg.B, p), json...)
+	for _, a := range attachments {
+		part := engine.NewMessage(true)
+		part.B = append(part.B, a...)
+		msg.Attach(part)
+	}
+	return msg.Seal()
 }
 
 // deflate compresses a large message on the goroutine that emits it.

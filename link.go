@@ -185,7 +185,7 @@ func (l *link) remove(s *Socket, how *Disconnect, e lifeEvent) bool {
 		rooms = append([]string{s.member.ID}, s.ns.rooms.In(&s.member)...)
 	}
 	s.setLastRooms(rooms)
-	s.ns.adapter.Remove(&s.member)
+	s.ns.rooms.Remove(&s.member)
 	if who.pid != "" && recoverable(reason) && (from == connected || who.saved != nil) {
 		s.remember(rooms)
 	}

@@ -119,7 +119,7 @@ func queryAsAuth(query []byte) []byte {
 func socketID(ns *Namespace, s *engine.Session) string {
 	switch {
 	case s.Version() == 4:
-		return engine.NewID()
+		return engine.NewIDWith(ns.srv.id)
 	case ns.name == "/":
 		return s.ID()
 	}

@@ -19,8 +19,9 @@ type Namespace struct {
 	name    string
 	parent  *ParentNamespace // nil for one that Server.Of has made
 	rooms   *broadcast.Rooms
-	adapter broadcast.Adapter
-	history *history // of broadcasts, for connection state recovery; or nil
+	remote  broadcast.Remote // the other servers' part; nil without Config.Adapter
+	servers *serverEvents    // likewise
+	history *history         // of broadcasts, for connection state recovery; or nil
 
 	// Any goroutine (atomic).
 	onRoom hooks[func(e broadcast.RoomEvent)] // guarded by Server.hooksMu: who registers
@@ -34,10 +35,10 @@ func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace 
 		ns.handlers = &parent.handlers
 	}
 	ns.rooms = broadcast.New(srv.group, ns.deliver)
-	ns.adapter = ns.rooms
 	if srv.cfg.Recovery != nil {
 		ns.history = newHistory(ns, srv.cfg.Recovery)
 	}
+	ns.joinServers()
 	return ns
 }
 
@@ -72,14 +73,17 @@ func (ns *Namespace) In(rooms ...string) Operator { return ns.To(rooms...) }
 // Except addresses all sockets but those of rooms.
 func (ns *Namespace) Except(rooms ...string) Operator { return Operator{ns: ns}.Except(rooms...) }
 
+// Local addresses the sockets that are connected to this server.
+func (ns *Namespace) Local() Operator { return Operator{ns: ns}.Local() }
+
 // All addresses all sockets.
 func (ns *Namespace) All() Operator { return Operator{ns: ns} }
 
 // Volatile addresses all sockets, with messages that may be dropped.
 func (ns *Namespace) Volatile() Operator { return Operator{ns: ns}.Volatile() }
 
-// CloseRoom takes every socket out of a room.
-func (ns *Namespace) CloseRoom(room string) { ns.To(room).Leave(room) }
+// CloseRoom takes every socket out of a room; see Operator.Leave.
+func (ns *Namespace) CloseRoom(room string) error { return ns.To(room).Leave(room) }
 
 // Sockets are the connected sockets.
 func (ns *Namespace) Sockets() []*Socket { return Operator{ns: ns}.Sockets() }

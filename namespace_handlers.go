@@ -28,6 +28,7 @@ type handlers struct {
 	middlewares     hooks[func(s *Socket) error]
 	onAny           hooks[func(s *Socket, e *Event)]
 	onAnyOutgoing   hooks[func(s *Socket, event string, args []any)]
+	onServerSide    hooks[func(e *ServerEvent)]
 
 	eventMiddlewares hooks[eventMiddleware]
 	events           callback[map[string]*handler]

@@ -150,7 +150,10 @@ func (srv *Server) tidy(ns *Namespace) {
 	}
 	delete(srv.namespaces, ns.name)
 	srv.dynamic--
-	ns.adapter.Close()
+	ns.rooms.Close()
+	if ns.remote != nil {
+		ns.remote.Close()
+	}
 	if ns.history != nil {
 		ns.history.close()
 	}

@@ -172,18 +172,19 @@ func (h *history) encode(event string, args []any) (*engine.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	msg.B = append(msg.B[:len(msg.B)-len("]")], `,"`+noOffset+`"]`...)
-	return msg.Seal(), nil
+	return withOffset(msg), nil
 }
 
-// broadcastRecorded is broadcast, with an offset, and remembered unless it is
-// volatile: that has the offset of the one before.
-func (ns *Namespace) broadcastRecorded(op Operator, event string, args []any) error {
+// withOffset makes a place for the offset of an event in JSON.
+func withOffset(msg *engine.Message) *engine.Message {
+	msg.B = append(msg.B[:len(msg.B)-len("]")], `,"`+noOffset+`"]`...)
+	return msg.Seal()
+}
+
+// broadcastRecorded serves this server's own sockets, with an offset, and remembers msg
+// unless it is volatile: that has the offset of the one before.
+func (ns *Namespace) broadcastRecorded(op Operator, msg *engine.Message) error {
 	h := ns.history
-	msg, err := h.encode(event, args)
-	if err != nil {
-		return err
-	}
 	if err := ns.rooms.WaitForSpace(op.o); err != nil {
 		msg.Release()
 		return ns.closedErr(err)
@@ -577,7 +578,7 @@ func (h *history) collect(s *savedSocket) (complete bool) {
 // its rooms, and what was sent to them meanwhile, at one moment: everything
 // later is delivered as usual. mu is held, since before the socket was admitted.
 func (h *history) enter(s *Socket) {
-	s.ns.adapter.Add(&s.member)
+	s.ns.rooms.Add(&s.member)
 	if !s.recovers() { // an old client
 		return
 	}

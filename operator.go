@@ -50,6 +50,13 @@ func (op Operator) Compress(on bool) Operator {
 	return op
 }
 
+// Local leaves other servers out: only sockets that are connected to this one are
+// addressed.
+func (op Operator) Local() Operator {
+	op.o.Local = true
+	return op
+}
+
 // Context has Emit wait for the loops no longer than until ctx is done: the error is
 // ctx's then. It is for one emit, or a few, not to be kept.
 func (op Operator) Context(ctx context.Context) Operator {
@@ -74,7 +81,8 @@ func (op Operator) namespaces() []*Namespace {
 // Emit sends an event to the sockets addressed. It is encoded once. See
 // Socket.Emit for the arguments. Emit waits when the server is far behind with
 // earlier broadcasts. To the children of a ParentNamespace it is sent one after the
-// other; an error with one keeps it from no other.
+// other; an error with one keeps it from no other. With Config.Adapter, ErrUnavailable
+// tells that this server's own sockets get the event, and no others.
 func (op Operator) Emit(event string, args ...any) error {
 	if op.parent == nil {
 		return op.ns.broadcast(op, event, args)
@@ -89,12 +97,28 @@ func (op Operator) Emit(event string, args ...any) error {
 // broadcast emits to sockets of the namespace.
 func (ns *Namespace) broadcast(op Operator, event string, args []any) error {
 	ns.tellOutgoing(nil, event, args)
-	if ns.history != nil {
-		return ns.broadcastRecorded(op, event, args)
+	if ns.remote != nil && !op.o.Local {
+		return ns.broadcastEverywhere(op, event, args)
 	}
-	msg, err := ns.srv.encodeEvent(ns.name, event, args, noAck)
+	msg, err := ns.encode(event, args)
 	if err != nil {
 		return err
+	}
+	return ns.serve(op, msg)
+}
+
+// encode encodes an event that asks for no answer.
+func (ns *Namespace) encode(event string, args []any) (*engine.Message, error) {
+	if ns.history != nil {
+		return ns.history.encode(event, args)
+	}
+	return ns.srv.encodeEvent(ns.name, event, args, noAck)
+}
+
+// serve sends msg to this server's own sockets, and takes over its reference.
+func (ns *Namespace) serve(op Operator, msg *engine.Message) error {
+	if ns.history != nil {
+		return ns.broadcastRecorded(op, msg)
 	}
 	return op.send(ns, msg)
 }
@@ -104,7 +128,7 @@ func (op Operator) send(ns *Namespace, msg *engine.Message) error {
 	msg.NoCompress = op.noCompress
 	ns.srv.deflate(msg)
 	ns.srv.tally.Add(-1, tallyBroadcasts, 1) // no loop's
-	err := ns.adapter.Broadcast(msg, op.o)
+	err := ns.rooms.Broadcast(msg, op.o)
 	msg.Release()
 	return ns.closedErr(err)
 }
@@ -137,32 +161,35 @@ func (op Operator) Sockets() []*Socket {
 	return sockets
 }
 
-// Join puts the sockets addressed into rooms.
-func (op Operator) Join(rooms ...string) {
+// Join puts the sockets addressed into rooms, those of other servers soon after. The error
+// is the Config.Adapter's: this server's own sockets are in them.
+func (op Operator) Join(rooms ...string) error {
 	for _, s := range op.Sockets() {
 		_ = s.Join(rooms...)
 	}
+	return op.elsewhere(func(r broadcast.Remote) error { return r.JoinRooms(op.target(), rooms) })
 }
 
-// Leave takes the sockets addressed out of rooms.
-func (op Operator) Leave(rooms ...string) {
+// Leave takes the sockets addressed out of rooms; see Join.
+func (op Operator) Leave(rooms ...string) error {
 	for _, s := range op.Sockets() {
 		for _, room := range rooms {
 			s.Leave(room)
 		}
 	}
+	return op.elsewhere(func(r broadcast.Remote) error { return r.LeaveRooms(op.target(), rooms) })
 }
 
-// Disconnect disconnects the sockets addressed; see [Socket.Disconnect].
-func (op Operator) Disconnect() {
-	for _, s := range op.Sockets() {
-		s.Disconnect()
-	}
-}
+// Disconnect disconnects the sockets addressed; see [Socket.Disconnect] and Join.
+func (op Operator) Disconnect() error { return op.dismiss(false) }
 
-// CloseSession ends the sessions of the sockets addressed; see [Socket.CloseSession].
-func (op Operator) CloseSession() {
+// CloseSession ends the sessions of the sockets addressed; see [Socket.CloseSession] and
+// Join.
+func (op Operator) CloseSession() error { return op.dismiss(true) }
+
+func (op Operator) dismiss(closeSession bool) error {
 	for _, s := range op.Sockets() {
-		s.CloseSession()
+		s.dismiss(closeSession)
 	}
+	return op.elsewhere(func(r broadcast.Remote) error { return r.Disconnect(op.target(), closeSession) })
 }

@@ -5,26 +5,39 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
+	"github.com/sockeye-io/sockeye/broadcast"
+	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/netpoll"
+	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
 // Answer is what one of several sockets has acknowledged.
 type Answer struct {
-	SocketID string
-	Args     Args // may be kept
+	SocketID string // "" for a socket of another server
+	Args     Args   // may be kept; of a socket of another server, the first alone
 }
 
 // answers gathers those of a broadcast.
 type answers struct {
-	// Guarded by mu.
-	mu   sync.Mutex
-	list []Answer
-	left int           // that have not answered
-	lost int           // that have gone without an answer
-	all  chan struct{} // closed when none is left
+	// Immutable after newAnswers.
+	each func(id string, args Args) // is called with each, under mu
 
-	asked []*pendingAck // by the one who asks
+	// Guarded by mu.
+	mu      sync.Mutex
+	left    int           // that have not answered: sockets, and other servers' parts
+	lost    int           // that have gone without an answer
+	all     chan struct{} // closed when none is left
+	timer   *time.Timer   // that is not needed any more then; or nil
+	missing []error       // of other servers
+
+	asked []*pendingAck  // by the one who asks
+	parts sync.WaitGroup // who wait for other servers
+}
+
+func newAnswers(each func(id string, args Args)) *answers {
+	return &answers{each: each, all: make(chan struct{}), left: 1} // one until all have been asked
 }
 
 // Call sends an event to the sockets addressed and waits for their answers,
@@ -32,25 +45,31 @@ type answers struct {
 // those that came, and ErrAckTimeout, with ctx's error if that is why, if others
 // did not, or if their sockets have gone. The event is encoded once.
 //
+// With Config.Adapter the sockets of other servers are asked, too. If a server does not
+// answer, the error has a *MissingError as well; ErrUnavailable tells that this server's
+// own sockets alone were asked.
+//
 // The socket of the handler that calls is not waited for if its peer has not been
 // told yet that it is in: in OnConnect it counts as one that has not answered. On an event loop Call returns ErrWouldBlock.
 func (op Operator) Call(ctx context.Context, event string, args ...any) ([]Answer, error) {
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case netpoll.OnLoop() && len(op.Sockets()) > 0:
+	case netpoll.OnLoop() && (op.server().cfg.Adapter != nil || len(op.Sockets()) > 0):
 		return nil, ErrWouldBlock
-	}
-	a, err := op.ask(event, args)
-	if err != nil {
-		return nil, err
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, op.server().cfg.AckTimeout, ErrAckTimeout)
 		defer cancel()
 	}
-	return a.wait(ctx)
+	var list []Answer
+	a, err := op.ask(ctx, &list, event, args)
+	if err != nil {
+		return nil, err
+	}
+	err = a.wait(ctx)
+	return list, err
 }
 
 // EmitWithAck is Call for who does not wait: it sends the event, and calls f with
@@ -58,57 +77,98 @@ func (op Operator) Call(ctx context.Context, event string, args ...any) ([]Answe
 // EmitWithAck returns an error it does not call f.
 func (op Operator) EmitWithAck(f func(answers []Answer, err error), event string, args ...any) error {
 	srv := op.server()
-	a, err := op.ask(event, args)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), srv.ackTimeout(op.timeout), ErrAckTimeout)
+	var list []Answer
+	a, err := op.ask(ctx, &list, event, args)
 	if err != nil {
+		cancel()
 		return err
 	}
 	go func() {
-		ctx, cancel := context.WithTimeoutCause(context.Background(), srv.ackTimeout(op.timeout), ErrAckTimeout)
 		defer cancel()
-		answers, err := a.wait(ctx)
-		srv.protect(event, func() { f(answers, err) })
+		err := a.wait(ctx)
+		srv.protect(event, func() { f(list, err) })
 	}()
 	return nil
 }
 
-// ask sends the event. What it returns must be waited for.
-func (op Operator) ask(event string, args []any) (*answers, error) {
-	a := &answers{all: make(chan struct{}), left: 1} // one until all have been asked
+// ask sends the event; answers come to list. What it returns must be waited for.
+func (op Operator) ask(ctx context.Context, list *[]Answer, event string, args []any) (*answers, error) {
+	a := newAnswers(func(id string, args Args) { *list = append(*list, Answer{id, args}) })
 	for _, ns := range op.namespaces() {
 		ns.tellOutgoing(nil, event, args)
-		id := ns.ackID.Add(1) - 1
-		msg, err := ns.srv.encodeEvent(ns.name, event, args, int64(id))
-		if err != nil {
-			a.forget()
-			return nil, err
-		}
-		for _, m := range ns.rooms.Members(op.o) {
-			s := m.Owner.(*Socket)
-			a.mu.Lock()
-			a.left++
-			a.mu.Unlock()
-			p := &pendingAck{s: s, id: id, now: true, answer: func(args Args, err error) { a.add(s, args, err) }}
-			err := s.addAck(p)
-			if err == nil && !s.life.state().answered() && s.inHandler() {
-				s.takeAck(id)
-				err = ErrConnecting
-			}
-			if err != nil {
-				p.finish(Args{}, err)
-				continue
-			}
-			a.asked = append(a.asked, p)
-			if s.mailboxFull() {
-				s.engineSession().Loop().Post(paceOnLoop, s, nil, 0)
-			}
-		}
-		if err := op.send(ns, msg); err != nil {
+		if err := a.askIn(ctx, op.in(ns), event, args); err != nil {
 			a.forget()
 			return nil, err
 		}
 	}
-	a.add(nil, Args{}, nil)
+	a.add("", Args{}, nil)
 	return a, nil
+}
+
+// askIn sends the event to one namespace, of all servers.
+func (a *answers) askIn(ctx context.Context, op Operator, event string, args []any) error {
+	ns := op.ns
+	if ns.remote == nil || op.o.Local {
+		return a.ask(op, func(id int64) (*engine.Message, error) { return ns.srv.encodeEvent(ns.name, event, args, id) })
+	}
+	var p broadcast.Payload
+	err := a.ask(op, func(id int64) (msg *engine.Message, err error) {
+		p, msg, err = ns.encodeForAll(event, args, id)
+		return msg, err
+	})
+	if err != nil {
+		return err
+	}
+	p = p.Clone() // its binary is the caller's
+	a.expect()
+	a.parts.Go(func() {
+		err := ns.remote.Call(ctx, p, op.target(), func(p broadcast.Payload) {
+			p = p.Clone()
+			if elements, err := sio.SplitArray(p.JSON, nil, 0); err == nil {
+				a.expect()
+				a.add("", ns.srv.jsonArgs(elements, p.Attachments), nil)
+			}
+		})
+		a.servers(ns.closedErr(err))
+	})
+	return nil
+}
+
+// expect counts one more that has to answer.
+func (a *answers) expect() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.left++
+}
+
+// ask sends an event that encode encodes to this server's own sockets.
+func (a *answers) ask(op Operator, encode func(id int64) (*engine.Message, error)) error {
+	ns := op.ns
+	id := ns.ackID.Add(1) - 1
+	msg, err := encode(int64(id))
+	if err != nil {
+		return err
+	}
+	for _, m := range ns.rooms.Members(op.o) {
+		s := m.Owner.(*Socket)
+		a.expect()
+		p := &pendingAck{s: s, id: id, now: true, answer: func(args Args, err error) { a.add(s.ID(), args, err) }}
+		err := s.addAck(p)
+		if err == nil && !s.life.state().answered() && s.inHandler() {
+			s.takeAck(id)
+			err = ErrConnecting
+		}
+		if err != nil {
+			p.finish(Args{}, err)
+			continue
+		}
+		a.asked = append(a.asked, p)
+		if s.mailboxFull() {
+			s.engineSession().Loop().Post(paceOnLoop, s, nil, 0)
+		}
+	}
+	return op.send(ns, msg)
 }
 
 // forget gives up those that have not answered.
@@ -118,45 +178,73 @@ func (a *answers) forget() {
 	}
 }
 
-func (a *answers) wait(ctx context.Context) ([]Answer, error) {
+// wait waits for all answers, or for ctx. None is given to each afterwards.
+func (a *answers) wait(ctx context.Context) error {
 	var err error
 	select {
 	case <-a.all:
 	case <-ctx.Done():
 		select {
 		case <-a.all: // at the same time
-			return a.result(nil)
 		default:
+			if err = ErrAckTimeout; !errors.Is(context.Cause(ctx), ErrAckTimeout) {
+				err = fmt.Errorf("%w: %w", ErrAckTimeout, ctx.Err())
+			}
+			a.forget()
+			a.parts.Wait() // they end with ctx
 		}
-		if err = ErrAckTimeout; !errors.Is(context.Cause(ctx), ErrAckTimeout) {
-			err = fmt.Errorf("%w: %w", ErrAckTimeout, ctx.Err())
-		}
-		a.forget()
 	}
-	return a.result(err)
+	return a.end(err)
 }
 
-func (a *answers) result(err error) ([]Answer, error) {
+// end ends the gathering, and says what is missing; err is why it ends.
+func (a *answers) end(err error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.lost > 0 && err == nil {
+	a.each = nil
+	missing := errors.Join(a.missing...)
+	if err == nil && (a.lost > 0 || errors.As(missing, new(*MissingError))) {
 		err = ErrAckTimeout
 	}
-	return a.list, err
+	switch {
+	case missing == nil:
+		return err
+	case err == nil:
+		return missing
+	}
+	return fmt.Errorf("%w: %w", err, missing)
 }
 
-func (a *answers) add(s *Socket, args Args, err error) {
+// add takes an answer, or err for none; with neither, it only counts.
+func (a *answers) add(id string, args Args, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case s == nil:
 	case err != nil:
 		a.lost++
-	default:
-		a.list = append(a.list, Answer{s.ID(), args})
+	case args.srv != nil && a.each != nil:
+		a.each(id, args)
 	}
+	a.done()
+}
+
+// servers takes what is missing of other servers' answers; nil for nothing.
+func (a *answers) servers(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil {
+		a.missing = append(a.missing, err)
+	}
+	a.done()
+}
+
+// done counts one off. mu is held.
+func (a *answers) done() {
 	if a.left--; a.left == 0 {
 		close(a.all)
+		if a.timer != nil {
+			a.timer.Stop()
+		}
 	}
 }
 

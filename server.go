@@ -43,6 +43,7 @@ type Server struct {
 	engine  *engine.Engine
 	claims  engine.Mux // the engine and Config.Engines
 	files   *bundle    // nil without Config.Client
+	id      string     // begins the IDs of its sockets, and its sids; "" without Config.Adapter
 	group   *netpoll.Group
 	pool    lend.Pool
 	trimmer *trimmer // nil for none
@@ -80,6 +81,10 @@ func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	srv := &Server{cfg: cfg, log: ratelog.New(cfg.Logger), namespaces: map[string]*Namespace{}, closed: make(chan struct{})}
 	eng, net := cfg.engine(), cfg.net()
+	if cfg.Adapter != nil {
+		srv.id = engine.NewID()[:serverIDBytes]
+		eng.IDPrefix = srv.id
+	}
 	if net.TLS == nil {
 		net.TLS = srv.tlsOfFiles()
 	}
@@ -292,9 +297,12 @@ func (srv *Server) close(ctx context.Context) {
 	// a broadcast is let go before the handlers are waited for.
 	ends(srv.group.Close(ctx))
 	for _, ns := range srv.all() {
-		ns.adapter.Close()
+		ns.rooms.Close()
 	}
 	ends(srv.pool.Wait(ctx))
+	if srv.cfg.Adapter != nil { // the last handlers have told the others
+		ends(srv.cfg.Adapter.Close(ctx))
+	}
 	for _, ns := range srv.all() {
 		if ns.history != nil {
 			ns.history.close()

@@ -121,7 +121,7 @@ func (s *Socket) Join(rooms ...string) error {
 		if s.recovers() {
 			s.ns.history.joins(s, rooms)
 		}
-		s.ns.adapter.Join(&s.member, rooms...)
+		s.ns.rooms.Join(&s.member, rooms...)
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (s *Socket) Leave(room string) {
 		if s.recovers() {
 			s.ns.history.leaves(s, room)
 		}
-		s.ns.adapter.Leave(&s.member, room)
+		s.ns.rooms.Leave(&s.member, room)
 	}
 }
 

@@ -60,7 +60,7 @@ func (s *Socket) enter() bool {
 	case h != nil:
 		h.enter(s)
 	default:
-		s.ns.adapter.Add(&s.member)
+		s.ns.rooms.Add(&s.member)
 	}
 	if h != nil {
 		h.mu.Unlock()
@@ -72,7 +72,7 @@ func (s *Socket) enter() bool {
 		if s.recovers() {
 			s.ns.history.joins(s, rooms)
 		}
-		s.ns.adapter.Join(&s.member, rooms...)
+		s.ns.rooms.Join(&s.member, rooms...)
 	}
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -29,4 +30,80 @@ func (s *Socket) Handshake() Handshake {
 	}
 	h.XDomain = h.Headers.Get("Origin") != ""
 	return h
+}
+
+// wireHandshake is a Handshake as the reference writes it for other servers.
+type wireHandshake struct {
+	Headers map[string]any  `json:"headers"` // a string, or a list of them, by the name in lower case
+	Time    string          `json:"time"`
+	Address string          `json:"address"`
+	XDomain bool            `json:"xdomain"`
+	Secure  bool            `json:"secure"`
+	Issued  int64           `json:"issued"` // ms
+	URL     string          `json:"url"`
+	Query   map[string]any  `json:"query"`
+	Auth    json.RawMessage `json:"auth"`
+}
+
+// wire is the handshake for other servers.
+func (h Handshake) wire(srv *Server) json.RawMessage {
+	w := wireHandshake{
+		Headers: map[string]any{}, Time: h.Time.UTC().Format(time.RFC1123), Address: h.Address, XDomain: h.XDomain, Secure: h.Secure,
+		Issued: h.Time.UnixMilli(), URL: h.URL, Query: map[string]any{}, Auth: json.RawMessage("{}"),
+	}
+	for name, values := range h.Headers {
+		w.Headers[strings.ToLower(name)] = strings.Join(values, ", ")
+	}
+	for name, values := range h.Query {
+		if w.Query[name] = any(values); len(values) == 1 {
+			w.Query[name] = values[0]
+		}
+	}
+	if h.Auth != nil {
+		w.Auth = h.Auth
+		if srv.cfg.Parser != nil { // it is in the Parser's form
+			var v any
+			_ = srv.cfg.Parser.Unmarshal(h.Auth, &v)
+			w.Auth, _ = json.Marshal(v)
+		}
+	}
+	b, err := json.Marshal(w)
+	if err != nil {
+		return json.RawMessage("{}")
+	}
+	return b
+}
+
+// handshakeOf reads what another server has written; what cannot be read is left out.
+func handshakeOf(wire json.RawMessage) Handshake {
+	var w wireHandshake
+	_ = json.Unmarshal(wire, &w) // the rest is there all the same
+	h := Handshake{
+		Headers: http.Header{}, Query: url.Values{}, URL: w.URL, Time: time.UnixMilli(w.Issued), Address: w.Address,
+		Secure: w.Secure, XDomain: w.XDomain, Auth: w.Auth,
+	}
+	for name, v := range w.Headers {
+		for _, s := range texts(v) {
+			h.Headers.Add(name, s)
+		}
+	}
+	for name, v := range w.Query {
+		for _, s := range texts(v) {
+			h.Query.Add(name, s)
+		}
+	}
+	return h
+}
+
+// texts are the strings in v: itself, or those of a list.
+func texts(v any) (list []string) {
+	switch v := v.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		for _, x := range v {
+			list = append(list, texts(x)...)
+		}
+	}
+	return list
 }

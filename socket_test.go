@@ -639,15 +639,20 @@ func TestClose(t *testing.T) {
 }
 
 // disconnect calls Disconnect, or CloseSession.
-func disconnect(who interface {
-	Disconnect()
-	CloseSession()
-}, closeSession bool,
-) {
-	if closeSession {
-		who.CloseSession()
-	} else {
-		who.Disconnect()
+func disconnect(who any, closeSession bool) {
+	switch who := who.(type) {
+	case *sockeye.Socket:
+		if closeSession {
+			who.CloseSession()
+		} else {
+			who.Disconnect()
+		}
+	case sockeye.Operator:
+		if closeSession {
+			_ = who.CloseSession()
+		} else {
+			_ = who.Disconnect()
+		}
 	}
 }
 

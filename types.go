@@ -47,6 +47,24 @@ type (
 	// RoomEvent tells of a room on this server: Kind, Room, and the ID of the socket
 	// that joins or leaves.
 	RoomEvent = broadcast.RoomEvent
+
+	// Adapter joins the namespaces of several servers.
+	Adapter = broadcast.Adapter
+
+	// AdapterStats are counters of what goes between servers.
+	AdapterStats = broadcast.AdapterStats
+
+	// MissingError tells which servers have not answered in time.
+	MissingError = broadcast.MissingError
+)
+
+// What an Adapter cannot do.
+var (
+	// ErrUnavailable: the other servers cannot be reached at present, and nothing is kept
+	// for them.
+	ErrUnavailable = broadcast.ErrUnavailable
+	// ErrUnsupported: the adapter's format has no such message.
+	ErrUnsupported = broadcast.ErrUnsupported
 )
 
 // UnixPeers stands, in Config.ProxyProtocol and Config.TrustedProxies, for the peers of

@@ -1,10 +1,13 @@
 package broadcast
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
-
-	"github.com/sockeye-io/sockeye/engine"
+	"fmt"
+	"strings"
+	"time"
 )
 
 // Options say who gets a broadcast.
@@ -31,28 +34,181 @@ type Options struct {
 	Context context.Context //nolint:containedctx // of one call
 }
 
-// ErrClosed: the adapter has been closed.
-var ErrClosed = errors.New("broadcast: the adapter is closed")
+// ErrClosed: the namespace, or the adapter, has been closed.
+var ErrClosed = errors.New("broadcast: closed")
 
-// Adapter decides where the rooms of a namespace live. Its methods may be
-// called from any goroutine, except Remove.
+// Adapter joins the namespaces of several servers: a socket of one is then addressed by
+// the rooms it is in from all of them. What the servers speak with each other is the
+// adapter's: a bus, and a format that other Socket.IO servers understand.
+//
+// # The contract
+//
+// Every adapter keeps it; package adaptertest tests it.
+//
+// Local first. A server's own members are served by the server itself, before the bus is
+// told: they get everything, in order, also when the bus is slow or down.
+//
+// Never blocking. No method of Remote but those with a context waits for the bus: what is
+// to be sent is queued, within bounds, and an event loop may call them. What does not fit
+// is refused with ErrUnavailable, and no other server gets it.
+//
+// At most once. A message reaches each other server once or, when the bus or a server
+// fails at that moment, not at all; it is never sent again when it may have been sent.
+// What is lost is counted (Stats.Lost), and a log says from when to when.
+//
+// In order. What one goroutine sends to a namespace reaches each other server in that
+// order. Nothing is said about what two servers send: two members on two servers may get
+// their messages in different orders.
+//
+// Answers. Who asks several servers has an answer when all have answered, or, when its
+// context ends first, what has come by then and a *MissingError that tells who has not.
+// A server that is known to have gone is not waited for.
+//
+// Joining. A server that has just joined, or whose first member has just entered a room,
+// gets what is broadcast once the bus knows of it: a round trip later.
+//
+// Hostile input. What comes by the bus and cannot be read is counted and ignored.
 type Adapter interface {
-	// Add enters a member that is in no room yet, once: after Remove it does nothing,
-	// and returns false.
-	Add(m *Member) bool
-	// Remove takes a member out of everything, for good, whether it was added or not.
-	// It is called on the member's loop.
-	Remove(m *Member)
-	// Join puts a member into rooms. Joining a room twice does nothing, nor does
-	// joining one that is named like the member's ID, or joining after Remove.
-	Join(m *Member, rooms ...string)
-	// Leave takes a member out of a room.
-	Leave(m *Member, room string)
-	// Broadcast sends msg, sealed, to the members that o selects. It takes
-	// references of its own. It waits when the loops of members addressed are far
-	// behind and the caller is not one of them. With an error, which is ErrClosed or
-	// o.Context's, nobody gets msg.
-	Broadcast(msg *engine.Message, o Options) error
-	// Close ends the adapter, and lets go of those who wait.
+	// Join joins a namespace, before it has members. It does not wait for the bus. From
+	// then on local is called by the adapter's goroutines.
+	Join(local Local) (Remote, error)
+	// Close sends what is queued, until ctx is done, and ends the adapter.
+	Close(ctx context.Context) error
+	// Stats are counters of what went over the bus. They cost some loads.
+	Stats() AdapterStats
+}
+
+// AdapterStats are an adapter's counters.
+type AdapterStats struct {
+	Sent, SentBytes         uint64 // messages handed to the bus
+	Received, ReceivedBytes uint64 // messages of other servers
+	Lost                    uint64 // messages that the bus has not taken
+	Refused                 uint64 // calls that ended with ErrUnavailable
+	Ignored                 uint64 // messages that could not be read, or that nobody here knows
+	Late                    uint64 // requests whose answers did not all come in time
+	Queued                  int    // bytes that wait for the bus
+	Down                    bool   // the bus cannot be reached at present
+}
+
+// Payload is the arguments of an event, its name first, or of an answer.
+type Payload struct {
+	// JSON is an array. {"_placeholder":true,"num":i} stands for Attachments[i].
+	JSON        []byte
+	Attachments [][]byte
+}
+
+// Clone is a copy that may be kept.
+func (p Payload) Clone() Payload {
+	c := Payload{JSON: bytes.Clone(p.JSON)}
+	for _, a := range p.Attachments {
+		c.Attachments = append(c.Attachments, bytes.Clone(a))
+	}
+	return c
+}
+
+// Target says by names who is addressed, on whichever server.
+type Target struct {
+	Rooms, Except []string // as in Options
+	Volatile      bool
+	NoCompress    bool
+}
+
+// SocketInfo describes a socket of another server.
+type SocketInfo struct {
+	ID        string          `json:"id"`
+	Handshake json.RawMessage `json:"handshake"` // in the form of the reference server's socket.handshake
+	Rooms     []string        `json:"rooms"`     // its own ID among them
+	Data      json.RawMessage `json:"data"`      // null if it cannot be written as JSON
+}
+
+// Local is this server's part of a namespace, as an adapter sees it. Its methods may be
+// called from any goroutine; they do what is asked for this server's own members alone.
+type Local interface {
+	// Name is the namespace's name, "/" or "/chat".
+	Name() string
+	// Server names this server: the IDs of its sockets begin with it, and no other
+	// server's do.
+	Server() string
+	// Broadcast serves the members that t selects. It keeps nothing of p. It waits
+	// while their loops are far behind.
+	Broadcast(p Payload, t Target) error
+	// Call is Broadcast with answers: it returns how many members were asked, and calls
+	// answered for each that answers within timeout, also while Call still runs. What
+	// answered gets may be kept.
+	Call(p Payload, t Target, timeout time.Duration, answered func(p Payload)) (asked int, err error)
+	// Sockets describes the members that t selects.
+	Sockets(t Target) []SocketInfo
+	// JoinRooms, LeaveRooms and Disconnect change the members that t selects.
+	JoinRooms(t Target, rooms []string)
+	LeaveRooms(t Target, rooms []string)
+	Disconnect(t Target, closeSession bool)
+	// ServerEvent calls the handlers of an event that another server has sent to the
+	// servers. It does not wait for them. answer is nil if no answer is wanted; it is
+	// called once at most, with one value in an array.
+	ServerEvent(p Payload, answer func(p Payload))
+	// HasRoom tells whether somebody here is in a room, or has that ID.
+	HasRoom(room string) bool
+	// Rooms are the rooms that somebody here is in, without the sockets' own.
+	Rooms() []string
+}
+
+// Remote is the other servers' part of a namespace. Its methods may be called from any
+// goroutine. They keep nothing of what they are given.
+type Remote interface {
+	// Broadcast serves the others' members that t selects.
+	Broadcast(p Payload, t Target) error
+	// Call is Broadcast with answers: answered is called with each, by one goroutine at a
+	// time, until Call returns. Its error is a *MissingError if some have not come by the
+	// end of ctx.
+	Call(ctx context.Context, p Payload, t Target, answered func(p Payload)) error
+	// Sockets describes the others' members that t selects. With a *MissingError it
+	// returns those that are known.
+	Sockets(ctx context.Context, t Target) ([]SocketInfo, error)
+	// JoinRooms, LeaveRooms and Disconnect change the others' members that t selects.
+	JoinRooms(t Target, rooms []string) error
+	LeaveRooms(t Target, rooms []string) error
+	Disconnect(t Target, closeSession bool) error
+	// ServerEvent sends an event to the other servers themselves.
+	ServerEvent(p Payload) error
+	// CallServers is ServerEvent with answers, one of each server: an array of one value.
+	CallServers(ctx context.Context, p Payload) ([]Payload, error)
+	// Servers is the number of other servers in the namespace.
+	Servers(ctx context.Context) (int, error)
+	// Room is told when the first member here has entered a room, or the last has left
+	// it. It must not block: it is called under a lock.
+	Room(room string, exists bool)
+	// Close leaves the namespace. It does not wait for the bus.
 	Close()
 }
+
+// What an adapter cannot do.
+var (
+	// ErrUnavailable: the bus cannot be reached, or is too slow, and what was to be sent
+	// reaches this server's own sockets alone.
+	ErrUnavailable = errors.New("broadcast: the other servers cannot be reached")
+	// ErrUnsupported: the adapter's format has no such message.
+	ErrUnsupported = errors.New("broadcast: the adapter's format cannot express this")
+)
+
+// MissingError tells which servers have not answered in time.
+type MissingError struct {
+	Asked, Answered int      // servers
+	Servers         []string // the names of those that have not, as far as they are known
+	Sockets         int      // that have not answered, of servers that have
+	Err             error    // why nobody waits any longer
+}
+
+// Error names them.
+func (e *MissingError) Error() string {
+	text := fmt.Sprintf("broadcast: %d of %d servers have answered", e.Answered, e.Asked)
+	if len(e.Servers) > 0 {
+		text += ", not " + strings.Join(e.Servers, ", ")
+	}
+	if e.Sockets > 0 {
+		text += fmt.Sprintf("; %d of their sockets have not", e.Sockets)
+	}
+	return fmt.Sprintf("%s: %v", text, e.Err)
+}
+
+// Unwrap is why nobody waits any longer.
+func (e *MissingError) Unwrap() error { return e.Err }

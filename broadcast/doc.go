@@ -4,8 +4,8 @@
 // Nouns: a Member is one socket's place in the rooms of its namespace. Rooms
 // is the index of one namespace on this server: room -> members, one shard for
 // each loop. A fan-out is one message on its way to the members of one shard.
-// Adapter is the extension point: the in-memory one, Rooms itself, is the
-// default; a cluster's adapter also tells the other servers.
+// Adapter is the extension point: it joins the namespaces of several servers. Local
+// is this server's part of a namespace, Remote the others'.
 //
 //	Broadcast -> for each loop: snapshot of its members -> one job -> fan-out on the loop
 //	fan-outs  -> 64 members -> their queues -> sockets written -> other sockets' turn -> the next 64

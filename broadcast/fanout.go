@@ -42,8 +42,10 @@ type snapshot struct {
 
 var fanouts = sync.Pool{New: func() any { return new(fanout) }}
 
-// Broadcast sends msg to the members that o selects, in the order of the
-// calls. See Adapter.
+// Broadcast sends msg, sealed, to the members that o selects, in the order of the calls.
+// It takes references of its own. It waits when the loops of members addressed are far
+// behind and the caller is not one of them. With an error, which is ErrClosed or
+// o.Context's, nobody gets msg.
 func (r *Rooms) Broadcast(msg *engine.Message, o Options) error {
 	var places [8]*shard
 	reserved := places[:0]

@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -30,11 +31,13 @@ const (
 // lock, in the order in which it happens, and told by one goroutine without any.
 type observer struct {
 	// Any goroutine (atomic).
-	on atomic.Bool // once Observe has been called, for good
+	on atomic.Bool // once Observe or Watch has been called, for good
 
 	// Guarded by mu, which is taken inside a shard's.
 	mu      sync.Mutex
 	f       func(RoomEvent)
+	watch   func(room string, exists bool)
+	prefix  string
 	members map[string]int // by room, over all loops
 	events  []RoomEvent    // not told yet
 	teller  uintptr        // the goroutine that tells; 0 for none
@@ -50,25 +53,51 @@ const maxRoomEvents = 10_000
 // things have happened, soon after; it may block, and call every method: Join then
 // waits, if it is not called by f or a loop, while 10,000 events have not been told.
 func (r *Rooms) Observe(f func(e RoomEvent)) {
+	r.observe(func(o *observer) { o.f = f })
+}
+
+// Watch registers, before there are members, who is told at once when a room begins to
+// exist here, or no longer does: under locks, so f must not block, nor call a method of
+// Rooms. Members' own rooms are left out if their IDs begin with prefix.
+func (r *Rooms) Watch(prefix string, f func(room string, exists bool)) {
+	r.observe(func(o *observer) { o.watch, o.prefix = f, prefix })
+}
+
+// entered and gone tell of a member's own room. The shard's mu is held.
+func (o *observer) entered(id string) { o.own(id, true) }
+func (o *observer) gone(id string)    { o.own(id, false) }
+
+func (o *observer) own(id string, exists bool) {
+	if !o.on.Load() {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.watch != nil && !strings.HasPrefix(id, o.prefix) {
+		o.watch(id, exists)
+	}
+}
+
+// observe registers an observer, at one moment of all shards: the numbers of members are
+// true from then on.
+func (r *Rooms) observe(register func(o *observer)) {
 	o := &r.observer
-	// All shards at one moment: the numbers of members are true from then on.
 	for _, sh := range r.shards {
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.f = f
-	if o.on.Swap(true) {
-		return
-	}
-	o.told.L = &o.mu
-	o.members = map[string]int{}
-	for _, sh := range r.shards {
-		for name, rm := range sh.byName {
-			o.members[name] += len(rm.members)
+	if !o.on.Swap(true) {
+		o.told.L = &o.mu
+		o.members = map[string]int{}
+		for _, sh := range r.shards {
+			for name, rm := range sh.byName {
+				o.members[name] += len(rm.members)
+			}
 		}
 	}
+	register(o)
 }
 
 // joined notes that a member has joined. The shard's mu is held.
@@ -79,6 +108,9 @@ func (o *observer) joined(room, id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.members[room]++; o.members[room] == 1 {
+		if o.watch != nil {
+			o.watch(room, true)
+		}
 		o.note(RoomEvent{Kind: CreateRoom, Room: room})
 	}
 	o.note(RoomEvent{JoinRoom, room, id})
@@ -94,6 +126,9 @@ func (o *observer) left(room, id string) {
 	o.note(RoomEvent{LeaveRoom, room, id})
 	if o.members[room]--; o.members[room] <= 0 {
 		delete(o.members, room)
+		if o.watch != nil {
+			o.watch(room, false)
+		}
 		o.note(RoomEvent{Kind: DeleteRoom, Room: room})
 	}
 }

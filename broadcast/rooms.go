@@ -53,9 +53,8 @@ type room struct {
 	everyone bool // it is the room of all members
 }
 
-// Rooms is the index of one namespace's members on this server, and the
-// in-memory Adapter. Its methods may be called from any goroutine unless they
-// say otherwise.
+// Rooms is the index of one namespace's members on this server. Its methods may be
+// called from any goroutine unless they say otherwise.
 type Rooms struct {
 	// Immutable after New.
 	shards  []*shard
@@ -105,7 +104,8 @@ func New(g *netpoll.Group, deliver func(m *Member, msg *engine.Message, volatile
 
 func (r *Rooms) shard(m *Member) *shard { return r.shards[m.Session.Loop().Index()] }
 
-// Add enters a member that is in no room yet, once; see Adapter.
+// Add enters a member that is in no room yet, once: after Remove it does nothing,
+// and returns false.
 func (r *Rooms) Add(m *Member) bool {
 	sh := r.shard(m)
 	sh.mu.Lock()
@@ -115,11 +115,12 @@ func (r *Rooms) Add(m *Member) bool {
 	}
 	sh.byID.Add(m)
 	sh.all.add(m)
+	r.observer.entered(m.ID)
 	return true
 }
 
-// Remove takes a member out of everything, for good. It is called on the member's
-// loop; what was broadcast to it before is delivered first.
+// Remove takes a member out of everything, for good, whether it was added or not. It is
+// called on the member's loop; what was broadcast to it before is delivered first.
 func (r *Rooms) Remove(m *Member) {
 	sh := r.shard(m)
 	sh.loop.Check()
@@ -132,11 +133,14 @@ func (r *Rooms) Remove(m *Member) {
 			sh.leave(m, m.room.room)
 		}
 		sh.leave(m, &sh.all)
+		r.observer.gone(m.ID)
 	}
 	m.all = removed
 }
 
-// Join puts a member into rooms; see Adapter.
+// Join puts a member into rooms. Joining a room twice does nothing, nor does joining one
+// that is named like the member's ID, or joining after Remove. It waits while too much has
+// not been told to Observe's function.
 func (r *Rooms) Join(m *Member, names ...string) {
 	r.observer.waitToJoin()
 	r.JoinNow(m, names...)
@@ -212,6 +216,32 @@ func (r *Rooms) Lookup(id string) *Member {
 		}
 	}
 	return nil
+}
+
+// Has tells whether a room has members, or a member has that ID.
+func (r *Rooms) Has(name string) bool {
+	for _, sh := range r.shards {
+		sh.mu.Lock()
+		has := sh.byName[name] != nil || sh.byID.Get(name) != nil
+		sh.mu.Unlock()
+		if has {
+			return true
+		}
+	}
+	return false
+}
+
+// Names are the rooms that have members.
+func (r *Rooms) Names() []string {
+	all := map[string]struct{}{}
+	for _, sh := range r.shards {
+		sh.mu.Lock()
+		for name := range sh.byName {
+			all[name] = struct{}{}
+		}
+		sh.mu.Unlock()
+	}
+	return slices.Collect(maps.Keys(all))
 }
 
 // Len is the number of members.

@@ -156,6 +156,10 @@ type Config struct {
 	// handshake. Default: 120 random bits as 20 characters.
 	GenerateID func(r *Request) string
 
+	// IDPrefix is what the sids begin with that the engine makes: 20 characters with it, so
+	// it should be short.
+	IDPrefix string
+
 	// Logger receives faults of this side. Default: slog.Default.
 	Logger *slog.Logger
 }

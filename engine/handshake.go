@@ -59,7 +59,7 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 	var scratch [idBytes]byte
 	id := scratch[:0]
 	if e.cfg.GenerateID == nil {
-		id = appendID(id)
+		id = appendID(id, e.cfg.IDPrefix)
 	} else {
 		if req == nil {
 			req = new(Request)

@@ -109,13 +109,20 @@ const idBytes = 20
 
 // NewID returns 120 random bits as 20 characters that are safe in a URL: the
 // form of the reference server's ids.
-func NewID() string {
+func NewID() string { return NewIDWith("") }
+
+// NewIDWith is NewID, whose first characters are those of prefix: each of them takes six
+// random bits.
+func NewIDWith(prefix string) string {
 	var b [idBytes]byte
-	return string(appendID(b[:0]))
+	return string(appendID(b[:0], prefix))
 }
 
-func appendID(dst []byte) []byte {
+func appendID(dst []byte, prefix string) []byte {
 	var b [15]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return base64.RawURLEncoding.AppendEncode(dst, b[:])
+	from := len(dst)
+	dst = base64.RawURLEncoding.AppendEncode(dst, b[:])
+	copy(dst[from:], prefix)
+	return dst
 }

@@ -1,0 +1,225 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye/broadcast"
+	"github.com/sockeye-io/sockeye/internal/ratelog"
+)
+
+// Options configure what all adapters have. In each field 0 means the default.
+type Options struct {
+	// RequestTimeout is how long answers of other servers are waited for where the caller's
+	// context has no deadline. Default 5 s, as the reference's.
+	RequestTimeout time.Duration
+	// MaxQueued bounds the bytes that wait for the bus; what is beyond is refused. Default
+	// 16 MiB.
+	MaxQueued int
+	// QueueWhileDown keeps what is sent while the bus cannot be reached, up to MaxQueued,
+	// and sends it when the bus is back. Default: it is refused.
+	QueueWhileDown bool
+	// SendTimeout is how long the bus has for what is handed to it. Default 10 s.
+	SendTimeout time.Duration
+	// HeartbeatInterval is how often a server tells the others that it is there. Default 5 s.
+	HeartbeatInterval time.Duration
+	// NamespaceHeartbeats sends heartbeats in each namespace, for formats by which servers
+	// count each other so. Default: in "/" alone.
+	NamespaceHeartbeats bool
+	// HeartbeatTimeout is from when on a server that is not heard of has gone. Default 10 s.
+	HeartbeatTimeout time.Duration
+	// Logger gets what happens to the bus. Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// Adapter is a broadcast.Adapter by a Bus.
+type Adapter struct {
+	// Immutable after New.
+	bus Bus
+	o   Options
+	uid string
+	log *ratelog.Log
+	out outbox
+
+	// Any goroutine (atomic).
+	received, receivedBytes, ignored, refused, late atomic.Uint64
+
+	// Guarded by mu.
+	mu     sync.RWMutex
+	nodes  map[string]*node
+	closed bool
+	stop   chan struct{} // closed by Close
+	beats  bool          // the goroutine that sends heartbeats runs
+
+	// Guarded by seenMu, which is taken inside mu.
+	seenMu  sync.Mutex
+	servers map[string]time.Time // when others were last heard of, by uid
+}
+
+var _ broadcast.Adapter = (*Adapter)(nil)
+
+// New makes an adapter by a bus, and opens it.
+func New(bus Bus, o Options) (*Adapter, error) {
+	o.RequestTimeout = cmp.Or(o.RequestTimeout, 5*time.Second)
+	o.MaxQueued = cmp.Or(o.MaxQueued, 16<<20)
+	o.SendTimeout = cmp.Or(o.SendTimeout, 10*time.Second)
+	o.HeartbeatInterval = cmp.Or(o.HeartbeatInterval, 5*time.Second)
+	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, 10*time.Second)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	a := &Adapter{bus: bus, o: o, uid: NewID(), log: ratelog.New(o.Logger), nodes: map[string]*node{}, servers: map[string]time.Time{}, stop: make(chan struct{})}
+	a.out.init(bus, &a.o)
+	if err := bus.Open(a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// NewID is the name of a server or of a request: 64 random bits as 16 hexadecimal digits.
+func NewID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it does not fail
+	return hex.EncodeToString(b[:])
+}
+
+// UID names this server on the bus.
+func (a *Adapter) UID() string { return a.uid }
+
+// Join joins a namespace.
+func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
+	n := &node{a: a, local: local, name: local.Name(), peers: map[string]struct{}{}, requests: map[string]*request{}}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return nil, broadcast.ErrClosed
+	}
+	a.nodes[n.name] = n
+	a.bus.Join(n.name)
+	if n.beat(InitialHeartbeat, time.Now()) != broadcast.ErrUnsupported && !a.beats {
+		a.beats = true
+		go a.beat()
+	}
+	return n, nil
+}
+
+// Receive takes a message that has come by the bus, of size bytes; it keeps nothing of it.
+// It may wait while loops are far behind. A message of this server's own is ignored.
+func (a *Adapter) Receive(m *Message, size int) {
+	if m.UID == a.uid {
+		return
+	}
+	a.received.Add(1)
+	a.receivedBytes.Add(uint64(size))
+	a.mu.RLock()
+	n := a.nodes[m.Namespace]
+	a.mu.RUnlock()
+	if n == nil {
+		return // it has just been left
+	}
+	n.receive(m)
+}
+
+// Ignore counts what has come by the bus and cannot be read.
+func (a *Adapter) Ignore(channel string, err error) {
+	a.ignored.Add(1)
+	a.log.Warn("ignored", "cluster: a message that cannot be read is ignored", "channel", channel, "error", err)
+}
+
+// Stats are the adapter's counters.
+func (a *Adapter) Stats() broadcast.AdapterStats {
+	s := a.out.stats()
+	s.Received, s.ReceivedBytes = a.received.Load(), a.receivedBytes.Load()
+	s.Ignored, s.Refused, s.Late = a.ignored.Load(), a.refused.Load(), a.late.Load()
+	return s
+}
+
+// Close tells the others, sends what is queued until ctx is done, and ends the adapter.
+func (a *Adapter) Close(ctx context.Context) error {
+	a.mu.Lock()
+	if a.closed {
+		a.mu.Unlock()
+		return nil
+	}
+	a.closed = true
+	nodes := a.nodes
+	a.nodes = map[string]*node{}
+	close(a.stop)
+	a.mu.Unlock()
+	for _, n := range nodes {
+		n.end()
+	}
+	err := a.out.close(ctx)
+	if e := a.bus.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// send queues a message for the others.
+func (a *Adapter) send(m *Message) error {
+	m.UID = a.uid
+	f, err := a.bus.Encode(m)
+	if err != nil {
+		return err
+	}
+	return a.out.push(f)
+}
+
+// maxServers bounds the servers that are known by name: who sends uids at will must not
+// fill the memory.
+const maxServers = 10_000
+
+// heard notes that another server is there; false if it is not to be known.
+func (a *Adapter) heard(uid string) bool {
+	if uid == "" || uid == EmitterUID {
+		return false
+	}
+	now := time.Now()
+	a.seenMu.Lock()
+	defer a.seenMu.Unlock()
+	if _, ok := a.servers[uid]; !ok && len(a.servers) >= maxServers {
+		return false
+	}
+	a.servers[uid] = now
+	return true
+}
+
+// gone returns the servers that have not been heard of for too long, and forgets them.
+func (a *Adapter) gone(now time.Time) (uids []string) {
+	a.seenMu.Lock()
+	defer a.seenMu.Unlock()
+	for uid, at := range a.servers {
+		if now.Sub(at) > a.o.HeartbeatTimeout {
+			delete(a.servers, uid)
+			uids = append(uids, uid)
+		}
+	}
+	return uids
+}
+
+// beat sends heartbeats, and forgets servers that send none any more.
+func (a *Adapter) beat() {
+	t := time.NewTicker(max(a.o.HeartbeatInterval/5, 10*time.Millisecond))
+	defer t.Stop()
+	for {
+		select {
+		case <-a.stop:
+			return
+		case now := <-t.C:
+			gone := a.gone(now)
+			a.mu.RLock()
+			nodes := slices.Collect(maps.Values(a.nodes))
+			a.mu.RUnlock()
+			for _, n := range nodes {
+				n.tick(now, gone)
+			}
+		}
+	}
+}

@@ -1,0 +1,289 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sockeye-io/sockeye/broadcast"
+)
+
+// node is one namespace of this server on the bus: the others' part of it.
+type node struct {
+	// Immutable after Join.
+	a     *Adapter
+	local broadcast.Local
+	name  string
+
+	// Guarded by mu.
+	mu       sync.Mutex
+	peers    map[string]struct{} // other servers that have been heard of here, by uid
+	requests map[string]*request
+	told     time.Time // when the others last heard of this server
+	closed   bool
+}
+
+// maxWait bounds how long another server may have answers waited for.
+const maxWait = 10 * time.Minute
+
+func (n *node) send(m *Message) error {
+	m.Namespace = n.name
+	return n.a.send(m)
+}
+
+// tell is send for callers.
+func (n *node) tell(m *Message) error {
+	err := n.send(m)
+	if err == broadcast.ErrUnavailable {
+		n.a.refused.Add(1)
+	}
+	return err
+}
+
+// Broadcast tells the other servers.
+func (n *node) Broadcast(p broadcast.Payload, t broadcast.Target) error {
+	return n.tell(&Message{Type: Broadcast, Payload: p, Target: t})
+}
+
+// JoinRooms tells the other servers.
+func (n *node) JoinRooms(t broadcast.Target, rooms []string) error {
+	return n.tell(&Message{Type: SocketsJoin, Target: t, Rooms: rooms})
+}
+
+// LeaveRooms tells the other servers.
+func (n *node) LeaveRooms(t broadcast.Target, rooms []string) error {
+	return n.tell(&Message{Type: SocketsLeave, Target: t, Rooms: rooms})
+}
+
+// Disconnect tells the other servers.
+func (n *node) Disconnect(t broadcast.Target, closeSession bool) error {
+	return n.tell(&Message{Type: DisconnectSockets, Target: t, Close: closeSession})
+}
+
+// ServerEvent tells the other servers.
+func (n *node) ServerEvent(p broadcast.Payload) error {
+	return n.tell(&Message{Type: ServerSideEmit, Payload: p})
+}
+
+// Room tells the bus.
+func (n *node) Room(room string, exists bool) { n.a.bus.Room(n.name, room, exists) }
+
+// Servers is the number of other servers.
+func (n *node) Servers(ctx context.Context) (int, error) {
+	others, err := n.a.bus.Others(ctx, n.name)
+	if errors.Is(err, broadcast.ErrUnsupported) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return len(n.peers), nil
+	}
+	return others, err
+}
+
+// Call asks the other servers' sockets.
+func (n *node) Call(ctx context.Context, p broadcast.Payload, t broadcast.Target, answered func(broadcast.Payload)) error {
+	m := &Message{Type: Broadcast, Payload: p, Target: t}
+	return n.ask(ctx, m, &request{answered: answered, counts: true})
+}
+
+// Sockets asks the other servers.
+func (n *node) Sockets(ctx context.Context, t broadcast.Target) ([]broadcast.SocketInfo, error) {
+	r := &request{}
+	err := n.ask(ctx, &Message{Type: FetchSockets, Target: t}, r)
+	return r.sockets, err
+}
+
+// CallServers asks the other servers.
+func (n *node) CallServers(ctx context.Context, p broadcast.Payload) ([]broadcast.Payload, error) {
+	r := &request{}
+	err := n.ask(ctx, &Message{Type: ServerSideEmit, Payload: p}, r)
+	return r.payloads, err
+}
+
+// Close leaves the namespace.
+func (n *node) Close() {
+	a := n.a
+	a.mu.Lock()
+	if a.nodes[n.name] == n {
+		delete(a.nodes, n.name)
+	}
+	a.mu.Unlock()
+	n.end()
+	a.bus.Leave(n.name)
+}
+
+// end tells the others, and lets go of who waits.
+func (n *node) end() {
+	n.mu.Lock()
+	was := n.closed
+	n.closed = true
+	for _, r := range n.requests {
+		r.end(broadcast.ErrClosed)
+	}
+	n.mu.Unlock()
+	if !was {
+		_ = n.send(&Message{Type: AdapterClose}) // or they find out by themselves
+	}
+}
+
+// beat tells the others that this server is there.
+func (n *node) beat(t Type, now time.Time) error {
+	n.mu.Lock()
+	n.told = now
+	n.mu.Unlock()
+	return n.send(&Message{Type: t})
+}
+
+// tick sends a heartbeat when it is time, and forgets servers that have gone.
+func (n *node) tick(now time.Time, gone []string) {
+	n.mu.Lock()
+	due := now.Sub(n.told) >= n.a.o.HeartbeatInterval && (n.name == "/" || n.a.o.NamespaceHeartbeats)
+	for _, uid := range gone {
+		n.forget(uid)
+	}
+	n.mu.Unlock()
+	if due {
+		_ = n.beat(Heartbeat, now) // while the bus is down, the next one tells
+	}
+}
+
+// seen notes that another server is there.
+func (n *node) seen(uid string) {
+	if !n.a.heard(uid) {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.peers[uid] = struct{}{}
+}
+
+// forget forgets another server: nobody waits for it any longer. mu is held.
+func (n *node) forget(uid string) {
+	if _, ok := n.peers[uid]; !ok {
+		return
+	}
+	delete(n.peers, uid)
+	for _, r := range n.requests {
+		r.without(uid)
+	}
+}
+
+// receive acts on what another server says.
+func (n *node) receive(m *Message) {
+	n.seen(m.UID)
+	switch m.Type {
+	case InitialHeartbeat:
+		_ = n.beat(Heartbeat, time.Now())
+	case Heartbeat:
+	case AdapterClose:
+		n.mu.Lock()
+		n.forget(m.UID)
+		n.mu.Unlock()
+	case Broadcast:
+		if m.RequestID == "" {
+			_ = n.local.Broadcast(m.Payload, m.Target) // closed: nobody is here
+			return
+		}
+		n.askHere(m)
+	case SocketsJoin:
+		n.local.JoinRooms(m.Target, m.Rooms)
+	case SocketsLeave:
+		n.local.LeaveRooms(m.Target, m.Rooms)
+	case DisconnectSockets:
+		n.local.Disconnect(m.Target, m.Close)
+	case FetchSockets:
+		n.answer(m, &Message{Type: FetchSocketsResponse, Sockets: n.local.Sockets(m.Target)})
+	case ServerSideEmit:
+		if m.RequestID == "" {
+			n.local.ServerEvent(m.Payload, nil)
+			return
+		}
+		to := *m
+		n.local.ServerEvent(m.Payload, func(p broadcast.Payload) {
+			n.answer(&to, &Message{Type: ServerSideEmitResponse, Payload: p})
+		})
+	case FetchSocketsResponse, ServerSideEmitResponse, BroadcastClientCount, BroadcastAck:
+		n.mu.Lock()
+		r := n.requests[m.RequestID]
+		n.mu.Unlock()
+		if r != nil { // it is not late
+			r.take(m)
+		}
+	}
+}
+
+// askHere asks this server's own sockets for another one.
+func (n *node) askHere(m *Message) {
+	timeout := m.Timeout
+	if timeout <= 0 {
+		timeout = n.a.o.RequestTimeout
+	}
+	to := *m
+	asked, err := n.local.Call(m.Payload, m.Target, min(timeout, maxWait), func(p broadcast.Payload) {
+		n.answer(&to, &Message{Type: BroadcastAck, Payload: p})
+	})
+	if err == nil {
+		n.answer(&to, &Message{Type: BroadcastClientCount, Count: asked})
+	}
+}
+
+// answer sends an answer to who has asked.
+func (n *node) answer(to, m *Message) {
+	m.To, m.RequestID = to.UID, to.RequestID
+	_ = n.send(m) // who asks has a time of its own
+}
+
+// ask sends a request and waits for the answers.
+func (n *node) ask(ctx context.Context, m *Message, r *request) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, n.a.o.RequestTimeout)
+		defer cancel()
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		m.Timeout = max(time.Until(deadline), time.Millisecond)
+	}
+	others, err := n.a.bus.Others(ctx, n.name)
+	counted := !errors.Is(err, broadcast.ErrUnsupported)
+	if counted && err != nil {
+		n.a.refused.Add(1)
+		return errors.Join(broadcast.ErrUnavailable, err)
+	}
+	id := NewID()
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return broadcast.ErrClosed
+	}
+	r.init(others, counted, slices.Collect(maps.Keys(n.peers)))
+	n.requests[id] = r
+	n.mu.Unlock()
+	defer func() {
+		n.mu.Lock()
+		delete(n.requests, id)
+		n.mu.Unlock()
+	}()
+	if r.nobody() {
+		return nil
+	}
+	m.RequestID = id
+	if err := n.tell(m); err != nil {
+		r.end(err)
+		return err
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		r.end(ctx.Err())
+	}
+	if err := r.result(); err != nil {
+		n.a.late.Add(1)
+		return err
+	}
+	return nil
+}
