@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 	"/client":              {"/internal/arguments", "/internal/fifo", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"/sockeyetest":         {"", "/internal/seam", "/internal/arguments", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"/internal/arguments":  {"/proto/sio"},
+	"/internal/msgpack":    {"/proto/sio"},
 	"":                     {"/broadcast", "/engine", "/internal/arguments", "/internal/goroutine", "/internal/lend", "/internal/fifo", "/internal/ratelog", "/internal/seam", "/internal/tally", "/proto/sio", "/proto/ws", "/netpoll", "github.com/valyala/bytebufferpool"},
 }
 

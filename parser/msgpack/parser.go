@@ -3,14 +3,15 @@ package msgpack
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/sockeye-io/sockeye"
+	wire "github.com/sockeye-io/sockeye/internal/msgpack"
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
@@ -28,14 +29,12 @@ type Parser struct {
 
 var _ sockeye.Parser = Parser{}
 
-const maxDepth = 512
-
-func (p Parser) depth() int {
-	if p.MaxDepth <= 0 || p.MaxDepth > maxDepth {
-		return maxDepth
-	}
-	return p.MaxDepth
-}
+// What can be wrong with a packet whose MessagePack is right.
+var (
+	errRest    = errors.New("msgpack: something follows the packet")
+	errPacket  = errors.New("msgpack: the message is no packet")
+	errElement = errors.New("msgpack: an event's name must be a string or a number")
+)
 
 // Binary is true.
 func (Parser) Binary() bool { return true }
@@ -43,7 +42,7 @@ func (Parser) Binary() bool { return true }
 // The extension types of notepack.io, which JavaScript's parser uses, and of
 // MessagePack's own timestamps.
 const (
-	extJavaScript = 0 // undefined, Date or ArrayBuffer, by size
+	extJavaScript = 0
 	extTimestamp  = -1
 )
 
@@ -57,50 +56,20 @@ func (p Parser) Append(dst []byte, h sio.Packet, data any) ([]byte, error) {
 	if h.HasID {
 		fields++
 	}
-	dst = append(dst, 0x80|byte(fields))
-	dst = append(appendString(dst, "type"), byte(h.Type))
+	dst = wire.AppendMapHead(dst, fields)
+	dst = wire.AppendUint(wire.AppendString(dst, "type"), uint64(h.Type))
 	if data != nil {
 		encoded, err := p.marshal(data)
 		if err != nil {
 			return nil, err
 		}
-		dst = append(appendString(dst, "data"), encoded...)
+		dst = append(wire.AppendString(dst, "data"), encoded...)
 	}
-	dst = appendString(appendString(dst, "nsp"), string(h.Namespace))
+	dst = wire.AppendString(wire.AppendString(dst, "nsp"), h.Namespace)
 	if h.HasID {
-		dst = appendUint(appendString(dst, "id"), h.ID)
+		dst = wire.AppendUint(wire.AppendString(dst, "id"), h.ID)
 	}
 	return dst, nil
-}
-
-// appendString appends a string.
-func appendString(dst []byte, s string) []byte {
-	switch n := len(s); {
-	case n < 32:
-		dst = append(dst, 0xa0|byte(n))
-	case n < 1<<8:
-		dst = append(dst, 0xd9, byte(n))
-	case n < 1<<16:
-		dst = binary.BigEndian.AppendUint16(append(dst, 0xda), uint16(n))
-	default:
-		dst = binary.BigEndian.AppendUint32(append(dst, 0xdb), uint32(n))
-	}
-	return append(dst, s...)
-}
-
-// appendUint appends a number in its shortest form.
-func appendUint(dst []byte, n uint64) []byte {
-	switch {
-	case n < 1<<7:
-		return append(dst, byte(n))
-	case n < 1<<8:
-		return append(dst, 0xcc, byte(n))
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16(append(dst, 0xcd), uint16(n))
-	case n < 1<<32:
-		return binary.BigEndian.AppendUint32(append(dst, 0xce), uint32(n))
-	}
-	return binary.BigEndian.AppendUint64(append(dst, 0xcf), n)
 }
 
 // marshal encodes data; timestamps as strings or dates, which JavaScript's
@@ -116,12 +85,12 @@ func (p Parser) marshal(data any) ([]byte, error) {
 		return nil, err
 	}
 	b := buf.Bytes()
-	_, ext, err := scan(b, maxDepth)
+	_, ext, err := wire.Scan(b, 0)
 	if err != nil {
 		return nil, err
 	}
 	if ext {
-		b = rewrite(b, p.appendOwnValue)
+		b = wire.Rewrite(b, p.appendOwnValue)
 	}
 	return b, nil
 }
@@ -155,113 +124,64 @@ func raw(v any, depth int) any {
 
 // appendOwnValue appends what stands for a value that marshal has made: another
 // one only for timestamps.
-func (p Parser) appendOwnValue(dst []byte, h head, value []byte) []byte {
-	if h.kind != kindExt {
+func (p Parser) appendOwnValue(dst []byte, h wire.Head, value []byte) []byte {
+	if h.Kind != wire.KindExt || h.Ext != extTimestamp {
 		return append(dst, value...)
 	}
-	ext, body := h.ext, value[h.size:]
-	t, ok := timestamp(body)
+	t, ok := wire.Time(value)
 	switch {
-	case ext != extTimestamp || !ok:
-		return appendExt(dst, ext, body)
+	case !ok:
+		return append(dst, value...)
 	case p.Dates:
 		return binary.BigEndian.AppendUint64(append(dst, 0xd7, extJavaScript), uint64(t.UnixMilli()))
 	}
-	return appendString(dst, t.UTC().Format(time.RFC3339Nano))
-}
-
-// timestamp reads the body of MessagePack's timestamp extension.
-func timestamp(body []byte) (time.Time, bool) {
-	switch len(body) {
-	case 4:
-		return time.Unix(int64(binary.BigEndian.Uint32(body)), 0), true
-	case 8:
-		v := binary.BigEndian.Uint64(body)
-		return time.Unix(int64(v&(1<<34-1)), int64(v>>34)), true
-	case 12:
-		return time.Unix(int64(binary.BigEndian.Uint64(body[4:])), int64(binary.BigEndian.Uint32(body))), true
-	}
-	return time.Time{}, false
-}
-
-// appendExt appends an extension as it is.
-func appendExt(dst []byte, ext int8, body []byte) []byte {
-	switch n := len(body); n {
-	case 1, 2, 4, 8, 16:
-		dst = append(dst, 0xd4+map[int]byte{1: 0, 2: 1, 4: 2, 8: 3, 16: 4}[n])
-	default:
-		dst = binary.BigEndian.AppendUint32(append(dst, 0xc9), uint32(n))
-	}
-	return append(append(dst, byte(ext)), body...)
+	return wire.AppendString(dst, t.UTC().Format(time.RFC3339Nano))
 }
 
 // appendPeerValue appends what stands for a peer's value: another one only for
 // extensions and numbers.
-func appendPeerValue(dst []byte, h head, value []byte) []byte {
-	ext, body := h.ext, value[h.size:]
-	switch {
-	case h.kind == kindInt && len(value) == 9, h.kind != kindInt && h.kind != kindExt && value[0] != 0xca:
-		return append(dst, value...)
-	case h.kind == kindInt:
-		return binary.BigEndian.AppendUint64(append(dst, 0xd3), uint64(smallInt(value)))
-	case h.kind == kindOther: // float32
-		f := math.Float32frombits(binary.BigEndian.Uint32(body))
-		return binary.BigEndian.AppendUint64(append(dst, 0xcb), math.Float64bits(float64(f)))
-	case ext == extJavaScript && len(body) == 1 && body[0] == 0: // undefined
-		return append(dst, 0xc0)
-	case ext == extJavaScript && len(body) == 8: // Date
-		t := time.UnixMilli(int64(binary.BigEndian.Uint64(body)))
-		dst = binary.BigEndian.AppendUint32(append(dst, 0xc7, 12, 0xff), uint32(t.Nanosecond()))
-		return binary.BigEndian.AppendUint64(dst, uint64(t.Unix()))
-	case ext == extJavaScript: // ArrayBuffer
-		return appendBinary(dst, body)
-	case ext == extTimestamp:
-		if _, ok := timestamp(body); ok {
-			return appendExt(dst, ext, body)
+func appendPeerValue(dst []byte, h wire.Head, value []byte) []byte {
+	switch h.Kind {
+	case wire.KindInt: // all of one size
+		if n, ok := wire.Int(value); ok {
+			return binary.BigEndian.AppendUint64(append(dst, 0xd3), uint64(n))
 		}
+	case wire.KindOther:
+		if f, ok := wire.Float(value); ok {
+			return wire.AppendFloat(dst, f)
+		}
+	case wire.KindExt:
+		if wire.IsNil(value) {
+			return wire.AppendNil(dst)
+		}
+		if t, ok := wire.Time(value); ok {
+			dst = binary.BigEndian.AppendUint32(append(dst, 0xc7, 12, 0xff), uint32(t.Nanosecond()))
+			return binary.BigEndian.AppendUint64(dst, uint64(t.Unix()))
+		}
+		b, ok := wire.Binary(value)
+		if !ok {
+			b = value[h.Size:]
+			dst = binary.BigEndian.AppendUint64(append(wire.AppendArrayHead(dst, 2), 0xd3), uint64(h.Ext))
+		}
+		return wire.AppendBinary(dst, b)
 	}
-	return appendBinary(binary.BigEndian.AppendUint64(append(dst, 0x92, 0xd3), uint64(ext)), body)
-}
-
-// smallInt is an integer of less than nine bytes.
-func smallInt(value []byte) int64 {
-	c := value[0]
-	switch body := value[1:]; {
-	case c < 0x80 || c >= 0xe0:
-		return int64(int8(c))
-	case c == 0xcc:
-		return int64(body[0])
-	case c == 0xcd:
-		return int64(binary.BigEndian.Uint16(body))
-	case c == 0xce:
-		return int64(binary.BigEndian.Uint32(body))
-	case c == 0xd0:
-		return int64(int8(body[0]))
-	case c == 0xd1:
-		return int64(int16(binary.BigEndian.Uint16(body)))
-	default:
-		return int64(int32(binary.BigEndian.Uint32(body)))
-	}
-}
-
-func appendBinary(dst, b []byte) []byte {
-	return append(binary.BigEndian.AppendUint32(append(dst, 0xc6), uint32(len(b))), b...)
+	return append(dst, value...)
 }
 
 // Consume reads a packet's header. Fields that it does not know are passed over:
 // socket.io-client adds its options.
 func (p Parser) Consume(message []byte) (sio.Packet, error) {
 	packet := sio.Packet{Namespace: []byte("/")}
-	h, err := readHead(message)
+	h, err := wire.ReadHead(message)
 	if err != nil {
 		return packet, err
 	}
-	if h.kind != kindMap {
+	if h.Kind != wire.KindMap {
 		return packet, errPacket
 	}
 	hasType := false
-	b := message[h.size:]
-	for range h.items / 2 {
+	b := message[h.Size:]
+	for range h.Items / 2 {
 		key, value, rest, err := p.pair(b)
 		if err != nil {
 			return packet, err
@@ -274,20 +194,20 @@ func (p Parser) Consume(message []byte) (sio.Packet, error) {
 			}
 			packet.Type, hasType = sio.PacketType(value[0]), true
 		case "nsp":
-			h, _ := readHead(value)
-			if h.kind != kindString {
+			h, _ := wire.ReadHead(value)
+			if h.Kind != wire.KindString {
 				return packet, errPacket
 			}
-			packet.Namespace = value[h.size:]
+			packet.Namespace = value[h.Size:]
 		case "id":
-			if !absent(value) {
+			if !wire.IsNil(value) {
 				if err := msgpack.Unmarshal(value, &packet.ID); err != nil {
 					return packet, errPacket
 				}
 				packet.HasID = true
 			}
 		case "data":
-			if !absent(value) {
+			if !wire.IsNil(value) {
 				packet.Data = value
 			}
 		}
@@ -303,39 +223,34 @@ func (p Parser) Consume(message []byte) (sio.Packet, error) {
 
 // checkData checks that a packet has the data that its type wants.
 func checkData(p sio.Packet) error {
-	want := kindArray
+	want := wire.KindArray
 	switch p.Type {
 	case sio.Connect:
 		if p.Data == nil {
 			return nil
 		}
-		want = kindMap
+		want = wire.KindMap
 	case sio.Disconnect, sio.ConnectError:
 		return nil
 	}
-	if h, err := readHead(p.Data); err != nil || h.kind != want {
+	if h, err := wire.ReadHead(p.Data); err != nil || h.Kind != want {
 		return errPacket
 	}
 	return nil
 }
 
-// absent tells whether a value is nil or undefined.
-func absent(value []byte) bool {
-	return len(value) == 1 && value[0] == 0xc0 || bytes.Equal(value, []byte{0xd4, 0, 0})
-}
-
 // pair reads a key, which must be a string, and a value.
 func (p Parser) pair(b []byte) (key string, value, rest []byte, err error) {
-	h, err := readHead(b)
+	h, err := wire.ReadHead(b)
 	if err != nil {
 		return "", nil, nil, err
 	}
-	if h.kind != kindString {
+	if h.Kind != wire.KindString {
 		return "", nil, nil, errPacket
 	}
-	key = string(b[h.size : h.size+h.body])
-	b = b[h.size+h.body:]
-	end, _, err := scan(b, p.depth())
+	key = string(b[h.Size : h.Size+h.Body])
+	b = b[h.Size+h.Body:]
+	end, _, err := wire.Scan(b, p.MaxDepth)
 	if err != nil {
 		return "", nil, nil, err
 	}
@@ -344,16 +259,16 @@ func (p Parser) pair(b []byte) (key string, value, rest []byte, err error) {
 
 // Split returns views of the elements of an array.
 func (p Parser) Split(data []byte, dst [][]byte) ([][]byte, error) {
-	h, err := readHead(data)
+	h, err := wire.ReadHead(data)
 	if err != nil {
 		return nil, err
 	}
-	if h.kind != kindArray {
+	if h.Kind != wire.KindArray {
 		return nil, errPacket
 	}
-	b := data[h.size:]
-	for range h.items {
-		end, _, err := scan(b, p.depth())
+	b := data[h.Size:]
+	for range h.Items {
+		end, _, err := wire.Scan(b, p.MaxDepth)
 		if err != nil {
 			return nil, err
 		}
@@ -368,14 +283,14 @@ func (p Parser) Split(data []byte, dst [][]byte) ([][]byte, error) {
 
 // EventName returns the name that an event's first element stands for.
 func (Parser) EventName(element []byte) ([]byte, error) {
-	h, err := readHead(element)
+	h, err := wire.ReadHead(element)
 	if err != nil {
 		return nil, err
 	}
-	switch h.kind {
-	case kindString:
-		return element[h.size : h.size+h.body], nil
-	case kindInt:
+	switch h.Kind {
+	case wire.KindString:
+		return element[h.Size : h.Size+h.Body], nil
+	case wire.KindInt:
 		var n int64
 		if err := msgpack.Unmarshal(element, &n); err != nil {
 			return nil, err
@@ -388,7 +303,7 @@ func (Parser) EventName(element []byte) ([]byte, error) {
 // Unmarshal decodes an element into what v points to. In an any, integers are
 // int64 (uint64 beyond), other numbers float64.
 func (p Parser) Unmarshal(data []byte, v any) error {
-	end, ext, err := scan(data, p.depth())
+	end, ext, err := wire.Scan(data, p.MaxDepth)
 	if err != nil {
 		return err
 	}
@@ -401,7 +316,7 @@ func (p Parser) Unmarshal(data []byte, v any) error {
 		ext = true // an any may be in it, and wants numbers of one size
 	}
 	if ext {
-		data = rewrite(data, appendPeerValue)
+		data = wire.Rewrite(data, appendPeerValue)
 	}
 	dec := msgpack.GetDecoder()
 	defer msgpack.PutDecoder(dec)

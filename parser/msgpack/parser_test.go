@@ -118,6 +118,8 @@ func TestUnmarshal(t *testing.T) {
 		{"d700 0000018bcfe5687b", time.UnixMilli(1_700_000_000_123)},
 		{"c70300 010203", []byte{1, 2, 3}},
 		{"c8000300 010203", []byte{1, 2, 3}},
+		{"c70800 0000018bcfe5687b", []byte{0, 0, 1, 0x8b, 0xcf, 0xe5, 0x68, 0x7b}}, // a Date has the code d7
+		{"c70100 00", []byte{0}},                                                   // undefined has the code d4
 		{"d505 0102", []any{int64(5), []byte{1, 2}}},
 		{"92 d40000 81a161c4020102", []any{nil, map[string]any{"a": []byte{1, 2}}}},
 		{"cf 0000000100000000", int64(1 << 32)},
