@@ -106,8 +106,10 @@ func values(t *testing.T, bus Bus) {
 			t.Fatal(err)
 		}
 	}
-	if !b.waits(limit, func(got []string) bool { return len(got) == 9 }) {
-		t.Fatalf("%d events have come", len(b.got))
+	for _, p := range []*peer{a, b} {
+		if !p.waits(limit, func(got []string) bool { return len(got) == 9 }) {
+			t.Fatalf("not all has come to server %d", p.in)
+		}
 	}
 	a.mu.Lock()
 	want = append(want, a.got...) // without a bus in between
@@ -404,7 +406,7 @@ func serverEvents(t *testing.T, bus Bus) {
 		}
 	}
 	slices.Sort(list)
-	if want := []string{"1world[7]false", "2world[7]false"}; !slices.Equal(list, want) {
+	if want := []string{"1world[7] false", "2world[7] false"}; !slices.Equal(list, want) {
 		t.Errorf("%q", list)
 	}
 	select {

@@ -13,6 +13,9 @@ import (
 
 // Hub is a bus in memory. Its zero value is ready.
 type Hub struct {
+	// Uncounted: the hub does not tell how many servers there are.
+	Uncounted bool
+
 	// Guarded by mu.
 	mu    sync.Mutex
 	buses []*hubBus
@@ -112,7 +115,7 @@ func (b *hubBus) Room(namespace, room string, exists bool) {
 
 // Encode uses both forms.
 func (b *hubBus) Encode(m *cluster.Message) (f cluster.Frame, err error) {
-	f.Channel = cluster.Channel("hub", m, true)
+	f.Channel = cluster.Channel("hub", m, false)
 	if len(m.Payload.Attachments) > 0 {
 		f.Data, err = cluster.AppendMsgpack(nil, m)
 	} else {
@@ -176,6 +179,9 @@ func (b *hubBus) Ping(context.Context) error {
 
 func (b *hubBus) Others(_ context.Context, namespace string) (n int, err error) {
 	h := b.hub
+	if h.Uncounted {
+		return 0, broadcast.ErrUnsupported
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.down {

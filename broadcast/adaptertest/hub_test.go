@@ -2,22 +2,23 @@ package adaptertest_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
 	"github.com/sockeye-io/sockeye/broadcast/cluster"
 )
 
+// TestHub: the cases hold where the bus counts servers, and where they count each other.
 func TestHub(t *testing.T) {
-	for name, o := range map[string]cluster.Options{"counted": {}} {
-		t.Run(name, func(t *testing.T) {
-			var hub *adaptertest.Hub
-			_ = hub
-			h := new(adaptertest.Hub)
-			adaptertest.Run(t, adaptertest.Bus{
-				Adapter: func(t testing.TB) broadcast.Adapter { return h.Adapter(t, o) },
-				Cut:     func(_ testing.TB, down bool) { h.Cut(down) },
-			})
+	run := func(t *testing.T, hub *adaptertest.Hub, o cluster.Options) {
+		adaptertest.Run(t, adaptertest.Bus{
+			Adapter: func(t testing.TB) broadcast.Adapter { return hub.Adapter(t, o) },
+			Cut:     func(_ testing.TB, down bool) { hub.Cut(down) },
 		})
 	}
+	t.Run("counted", func(t *testing.T) { run(t, new(adaptertest.Hub), cluster.Options{}) })
+	t.Run("heard of", func(t *testing.T) {
+		run(t, &adaptertest.Hub{Uncounted: true}, cluster.Options{HeartbeatInterval: 100 * time.Millisecond, HeartbeatTimeout: time.Second, NamespaceHeartbeats: true})
+	})
 }

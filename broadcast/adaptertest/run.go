@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"log/slog"
 	"reflect"
@@ -209,12 +210,16 @@ func (p *peer) take(e *client.Event) {
 	}
 }
 
-// Text is values as a text to be compared, binary in hexadecimal.
+// Text is values as a text to be compared; a long one is cut, with a checksum.
 func Text(values []any) string {
 	if len(values) == 0 {
 		return "[]"
 	}
-	return fmt.Sprintf("%v", values)
+	text := fmt.Sprintf("%v", values)
+	if len(text) > 200 {
+		text = fmt.Sprintf("%q… %d, %08x", text[:50], len(text), crc32.ChecksumIEEE([]byte(text)))
+	}
+	return text
 }
 
 // Forget forgets what has come.
