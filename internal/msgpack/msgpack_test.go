@@ -531,7 +531,7 @@ func TestReaders(t *testing.T) {
 }
 
 // event is 100 bytes, as benchmarks and allocations have it.
-const event = `["message",{"room":"lobby","text":"hi all, \"Zoë\"","at":1700000000123,"n":[1,2.5,true]},"abcd"]`
+const event = `["message",{"room":"lobby","text":"hello all, \"Zoë\"","at":1700000000123,"n":[1,2.5,true]},"abcd"]`
 
 var deepEvent = strings.Repeat(`[`, 400) + event + strings.Repeat(`]`, 400)
 
