@@ -14,7 +14,7 @@ import (
 // sio, but a number may repeat: the caller bounds what that makes of a peer's packet
 // (sio.CheckPlaceholders). Integers, which have neither fraction nor exponent, have
 // their shortest form if an int64 or a uint64 holds them; other numbers have 64 bits
-// of floating point. Half a surrogate pair becomes U+FFFD.
+// of floating point, and so has -0. Half a surrogate pair becomes U+FFFD.
 //
 // The JSON must be what sio.Valid takes, with a depth of MaxDepth. The error, with
 // which AppendValue returns nil, is a *sio.SyntaxError, or a *SyntaxError for a number
@@ -220,7 +220,7 @@ func appendNumber(dst, literal []byte) ([]byte, bool) {
 		switch negative := len(digits) < len(literal); {
 		case !negative:
 			return AppendUint(dst, n), true
-		case n <= 1<<63:
+		case n > 0 && n <= 1<<63: // -0 is no integer
 			return AppendInt(dst, -int64(n)), true
 		}
 	}

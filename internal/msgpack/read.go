@@ -123,10 +123,10 @@ func keyName(b []byte) string {
 	return string(b)
 }
 
-// whole reads the head of a value without items, if it is exactly b.
+// whole reads the head of a value that is exactly b and has no items.
 func whole(b []byte) (h Head, ok bool) {
 	h, err := readHead(b)
-	return h, err == nil && h.Items == 0 && h.Size+h.Body == len(b)
+	return h, err == nil && h.Size+h.Body == len(b) // items would be behind that
 }
 
 // Text returns a string.

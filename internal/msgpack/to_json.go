@@ -169,7 +169,11 @@ func appendJSONFloat(dst []byte, f float64) []byte {
 	case math.IsNaN(f) || math.IsInf(f, 0):
 		return append(dst, "null"...)
 	case abs != 0 && abs < 1e-6 || abs >= 1e21:
-		return strconv.AppendFloat(dst, f, 'e', -1, 64)
+		dst = strconv.AppendFloat(dst, f, 'e', -1, 64)
+		if n := len(dst); dst[n-3] == '-' && dst[n-2] == '0' { // e-07
+			dst = append(dst[:n-2], dst[n-1])
+		}
+		return dst
 	}
 	return strconv.AppendFloat(dst, f, 'f', -1, 64)
 }

@@ -233,8 +233,12 @@ func checkData(p sio.Packet) error {
 	case sio.Disconnect, sio.ConnectError:
 		return nil
 	}
-	if h, err := wire.ReadHead(p.Data); err != nil || h.Kind != want {
+	h, err := wire.ReadHead(p.Data)
+	switch {
+	case err != nil || h.Kind != want:
 		return errPacket
+	case want == wire.KindArray && h.Items > sio.MaxArguments:
+		return sio.ErrArguments // a view of one is many times its size
 	}
 	return nil
 }

@@ -53,6 +53,16 @@ func TestConsume(t *testing.T) {
 			}
 		}
 	}
+	event := func(n int) []byte { // with n arguments and a name
+		b := unhex(t, "83 a474797065 02 a36e7370 a12f a464617461 dd 0000")
+		return append(append(b, byte((n+1)>>8), byte(n+1), 0xa1, 'x'), make([]byte, n)...)
+	}
+	if _, err := p.Consume(event(sio.MaxArguments - 1)); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.Consume(event(sio.MaxArguments)); err == nil {
+		t.Error("an event has more than sio.MaxArguments elements")
+	}
 	for name, in := range map[string]string{
 		"no map":             "93 01 02 03",
 		"no type":            "81 a36e7370 a12f",
