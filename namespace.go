@@ -27,6 +27,7 @@ type Namespace struct {
 	onRoom hooks[func(e broadcast.RoomEvent)] // guarded by Server.hooksMu: who registers
 	users  atomic.Int64                       // peers that are in it, or about to be; of a child only
 	ackID  atomic.Uint64                      // of the last event that asked for an answer
+	claims claims
 }
 
 func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace {
