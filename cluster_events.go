@@ -2,6 +2,7 @@ package sockeye
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -126,11 +127,14 @@ func (h *handlers) OnServerSide(event string, f func(e *ServerEvent)) (remove fu
 }
 
 // ServerSideEmit sends an event to the other servers themselves, whose OnServerSide
-// handlers get it in the namespace of the same name. Its error is ErrUnavailable or the
-// Codec's. Without Config.Adapter there are no others.
+// handlers get it in the namespace of the same name. Its error is ErrUnavailable,
+// ErrReservedEvent for "sockeye:link", or the Codec's. Without Config.Adapter there are no others.
 func (ns *Namespace) ServerSideEmit(event string, args ...any) error {
 	if ns.remote == nil {
 		return nil
+	}
+	if event == linkEvent {
+		return fmt.Errorf("%w: %q", ErrReservedEvent, event)
 	}
 	p, err := ns.srv.payload(event, args)
 	if err != nil {
@@ -145,6 +149,9 @@ func (ns *Namespace) ServerSideEmit(event string, args ...any) error {
 func (ns *Namespace) CallServers(ctx context.Context, event string, args ...any) ([]Args, error) {
 	if ns.remote == nil {
 		return nil, nil
+	}
+	if event == linkEvent {
+		return nil, fmt.Errorf("%w: %q", ErrReservedEvent, event)
 	}
 	p, err := ns.srv.payload(event, args)
 	if err != nil {

@@ -71,6 +71,11 @@ type Config struct {
 	// this server alone.
 	Adapter Adapter
 
+	// Forward, if not nil, has requests that come to the wrong server of several passed on to
+	// their session's: balancers need no sticky sessions. It needs the Adapter, and GenerateID
+	// must be nil. Default: they are refused.
+	Forward *Forward
+
 	// Parser is another wire form of packets than Socket.IO's own; the Codec is not
 	// used then. Default: Socket.IO's own.
 	Parser Parser
