@@ -3,6 +3,7 @@ package sockeye
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -42,6 +43,33 @@ func (e *ServerEvent) Ack(value ...any) error {
 	return nil
 }
 
+// internalPrefix begins the names of what servers tell each other for themselves.
+const internalPrefix = "sockeye:"
+
+// internalEvent acts on what another server says for itself. It must not block.
+func (ns *Namespace) internalEvent(e *ServerEvent, answer func(p broadcast.Payload)) {
+	switch e.Name {
+	case claimEvent:
+		ns.heard(e.Args, answer)
+	case watchEvent:
+		ns.watchedElsewhere(e.Args)
+	case presenceEvent:
+		ns.toldElsewhere(e.Args)
+	case linkEvent:
+		if p := ns.srv.peers.Load(); p != nil {
+			p.hear(e.Args.list)
+		}
+	}
+}
+
+// checkServerEvent refuses names that are the servers' own.
+func checkServerEvent(event string) error {
+	if strings.HasPrefix(event, internalPrefix) {
+		return fmt.Errorf("%w: %q", ErrReservedEvent, event)
+	}
+	return nil
+}
+
 // serverEvents are those that wait for their handlers, which one goroutine calls, in
 // order, while there are any.
 type serverEvents struct {
@@ -72,6 +100,10 @@ func (q *serverEvents) push(p broadcast.Payload, answer func(p broadcast.Payload
 		return
 	}
 	e := &ServerEvent{Args: srv.jsonArgs(list[1:], p.Attachments), Name: string(name), answer: answer, answered: new(atomic.Bool), srv: srv}
+	if strings.HasPrefix(e.Name, internalPrefix) {
+		q.ns.internalEvent(e, answer)
+		return
+	}
 	q.mu.Lock()
 	full := q.waits.Len() >= maxServerEvents
 	if !full {
@@ -127,14 +159,11 @@ func (h *handlers) OnServerSide(event string, f func(e *ServerEvent)) (remove fu
 }
 
 // ServerSideEmit sends an event to the other servers themselves, whose OnServerSide
-// handlers get it in the namespace of the same name. Its error is ErrUnavailable,
-// ErrReservedEvent for "sockeye:link", or the Codec's. Without Config.Adapter there are no others.
+// handlers get it in the namespace of the same name. Its error is ErrUnavailable or the
+// Codec's. Without Config.Adapter there are no others.
 func (ns *Namespace) ServerSideEmit(event string, args ...any) error {
-	if ns.remote == nil {
-		return nil
-	}
-	if event == linkEvent {
-		return fmt.Errorf("%w: %q", ErrReservedEvent, event)
+	if err := checkServerEvent(event); err != nil || ns.remote == nil {
+		return err
 	}
 	p, err := ns.srv.payload(event, args)
 	if err != nil {
@@ -147,11 +176,8 @@ func (ns *Namespace) ServerSideEmit(event string, args ...any) error {
 // *MissingError it returns those that have come. Without a deadline of ctx's, they are
 // waited for as long as the Adapter says.
 func (ns *Namespace) CallServers(ctx context.Context, event string, args ...any) ([]Args, error) {
-	if ns.remote == nil {
-		return nil, nil
-	}
-	if event == linkEvent {
-		return nil, fmt.Errorf("%w: %q", ErrReservedEvent, event)
+	if err := checkServerEvent(event); err != nil || ns.remote == nil {
+		return nil, err
 	}
 	p, err := ns.srv.payload(event, args)
 	if err != nil {

@@ -95,12 +95,6 @@ func (l *local) Disconnect(t broadcast.Target, closeSession bool) {
 
 // ServerEvent has the handlers of OnServerSide called.
 func (l *local) ServerEvent(p broadcast.Payload, answer func(p broadcast.Payload)) {
-	if l.name == "/" && isLinkEvent(p) {
-		if others := l.srv.peers.Load(); others != nil {
-			others.hear(p.JSON)
-		}
-		return
-	}
 	l.servers.push(p, answer)
 }
 

@@ -76,6 +76,10 @@ type Config struct {
 	// must be nil. Default: they are refused.
 	Forward *Forward
 
+	// PresenceLease is how long a server that is not heard of is taken for one that is
+	// there, by Namespace.Presence; the same on all servers. Default 10 s.
+	PresenceLease time.Duration
+
 	// Parser is another wire form of packets than Socket.IO's own; the Codec is not
 	// used then. Default: Socket.IO's own.
 	Parser Parser

@@ -20,6 +20,7 @@ func (c Config) withDefaults() Config {
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 45*time.Second)
 	c.AckTimeout = cmp.Or(c.AckTimeout, 30*time.Second)
 	c.EmitTimeout = cmp.Or(c.EmitTimeout, 30*time.Second)
+	c.PresenceLease = cmp.Or(c.PresenceLease, 10*time.Second)
 	c.AttachmentTimeout = cmp.Or(c.AttachmentTimeout, 10*time.Second)
 	c.TrimAfter = cmp.Or(c.TrimAfter, 10*time.Second)
 	c.MaxNamespaces = cmp.Or(c.MaxNamespaces, 64)
@@ -98,6 +99,7 @@ func (c *Config) validate() error {
 		{"ConnectTimeout", c.ConnectTimeout},
 		{"AckTimeout", c.AckTimeout},
 		{"EmitTimeout", c.EmitTimeout},
+		{"PresenceLease", c.PresenceLease},
 		{"AttachmentTimeout", c.AttachmentTimeout},
 		{"TrimAfter", max(c.TrimAfter, 0)},
 	} {

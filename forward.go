@@ -14,7 +14,6 @@ import (
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/netpoll"
-	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
 // Forward has requests that come to the wrong server passed on to the one that has their
@@ -225,31 +224,34 @@ func (p *peers) forget(id string) {
 	}
 }
 
-// hear is told what another server says.
-func (p *peers) hear(payload []byte) {
-	var said []string
-	if json.Unmarshal(payload, &said) != nil || len(said) < 2 {
-		return
+// hear is told what another server says: [name], [name, address, secret].
+func (p *peers) hear(list [][]byte) {
+	var said [3]string
+	n := min(len(list), len(said))
+	for i := range n {
+		if json.Unmarshal(list[i], &said[i]) != nil {
+			return
+		}
 	}
-	id := said[1]
+	id, address, secret := said[0], said[1], said[2]
 	if len(id) != serverIDBytes || id == p.srv.id {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch x := p.known[id]; {
-	case len(said) == 2:
+	case n == 1:
 		p.forget(id)
-	case len(said) < 4 || len(said[2]) > maxLinkAddress || said[2] != "" && !netpoll.ValidSecret(said[3]):
-	case x != nil && x.address == said[2] && x.secret == said[3]:
+	case n < len(said) || len(address) > maxLinkAddress || address != "" && !netpoll.ValidSecret(secret):
+	case x != nil && x.address == address && x.secret == secret:
 		x.heard = time.Now()
 	case x == nil && len(p.known) >= maxServers:
 	default:
 		p.forget(id)
-		x := &peer{address: said[2], secret: said[3], heard: time.Now()}
-		if p.address != "" && x.address != "" {
-			network, address := networkOf(x.address)
-			x.link = p.srv.group.NewPeer(network, address, x.secret)
+		x := &peer{address: address, secret: secret, heard: time.Now()}
+		if p.address != "" && address != "" {
+			network, address := networkOf(address)
+			x.link = p.srv.group.NewPeer(network, address, secret)
 		}
 		p.known[id] = x
 		select {
@@ -285,17 +287,6 @@ func (srv *Server) elsewhere(sid []byte) engine.Elsewhere {
 		return p.find(sid)
 	}
 	return engine.Elsewhere{}
-}
-
-// isLinkEvent tells whether a payload is what servers say of their links.
-func isLinkEvent(p broadcast.Payload) bool {
-	var scratch [4][]byte
-	list, err := sio.SplitArray(p.JSON, scratch[:0], 0)
-	if err != nil || len(list) == 0 {
-		return false
-	}
-	name, err := sio.EventName(list[0])
-	return err == nil && string(name) == linkEvent
 }
 
 // errForwardAlone: see Config.validate.

@@ -163,7 +163,7 @@ func (l *link) disconnect(s *Socket) {
 		e = ended
 	}
 	l.end(s.ns.name) // first: what the peer has sent is read on when the socket is removed
-	l.remove(s, l.session.Describe(ServerNamespaceDisconnect, CauseServer, "Disconnect or CloseSession was called"), e)
+	l.remove(s, s.whyDismissed(), e)
 }
 
 // remove ends a socket; its handlers see that as their last mail. It tells whether
@@ -189,6 +189,7 @@ func (l *link) remove(s *Socket, how *Disconnect, e lifeEvent) bool {
 	if who.pid != "" && recoverable(reason) && (from == connected || who.saved != nil) {
 		s.remember(rooms)
 	}
+	s.dropClaims()
 	s.endContext(how)
 	s.endCalls()
 	s.dropHeld()

@@ -18,6 +18,9 @@ type socketExtras struct {
 	ctx      context.Context         // the socket's own life
 	cancel   context.CancelCauseFunc // ends ctx
 	how      *Disconnect             // once it has gone
+	claims   []string                // keys that it has claimed
+
+	replacedFor *string // the key that another has claimed; nil for none
 }
 
 // extra returns the extras; mu is held.

@@ -78,7 +78,7 @@ var refusalNames = [...]string{"INVALID_NAMESPACE", "AUTH_TOO_LARGE", "APPLICATI
 // reasons are all that OnDisconnect gets.
 var reasons = [...]Reason{
 	TransportClose, TransportError, PingTimeout, ParseError, ForcedClose, ServerShuttingDown, ForcedServerClose,
-	ClientNamespaceDisconnect, ServerNamespaceDisconnect,
+	ClientNamespaceDisconnect, ServerNamespaceDisconnect, Replaced,
 }
 
 // countDisconnect counts a socket that has gone.

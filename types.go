@@ -93,6 +93,7 @@ const (
 	ForcedServerClose         = Reason("forced server close")
 	ClientNamespaceDisconnect = Reason("client namespace disconnect") // the peer left the namespace
 	ServerNamespaceDisconnect = Reason("server namespace disconnect") // Socket.Disconnect
+	Replaced                  = Reason("replaced")                    // another socket has claimed its key: Socket.Claim
 )
 
 // The causes of a Disconnect; Cause.By tells whose they are.
@@ -108,6 +109,7 @@ const (
 	CauseProxyTimeout = engine.CauseProxyTimeout // cut at the age at which others were
 	CauseServerLate   = engine.CauseServerLate   // an event loop was held up
 	CauseServer       = engine.CauseServer       // Disconnect or CloseSession
+	CauseReplaced     = engine.CauseReplaced     // another socket has claimed its key
 	CauseRefused      = engine.CauseRefused      // by a middleware or OnConnect
 	CauseNotJoined    = engine.CauseNotJoined    // ConnectTimeout
 	CauseMemory       = engine.CauseMemory       // MaxMemory

@@ -29,6 +29,7 @@ const (
 	CauseProxyTimeout Cause = "proxy timeout"       // cut at the age at which others were
 	CauseServerLate   Cause = "server late"         // a loop was held up, so that pings came late or pongs were read late
 	CauseServer       Cause = "closed by server"    // the application
+	CauseReplaced     Cause = "replaced"            // by a newer socket; for the layer above
 	CauseRefused      Cause = "refused by server"   // the connect; for the layer above
 	CauseNotJoined    Cause = "no namespace joined" // in time; for the layer above
 	CauseMemory       Cause = "memory spent"        // netpoll.Config.MaxMemory
@@ -38,7 +39,7 @@ const (
 // Causes are all of them.
 var Causes = []Cause{
 	CausePeerClosed, CausePeerLeft, CauseReset, CauseFailed, CauseSilent, CauseSlowReader, CauseTooLarge, CauseViolation,
-	CauseProxyTimeout, CauseServerLate, CauseServer, CauseRefused, CauseNotJoined, CauseMemory, CauseShutdown,
+	CauseProxyTimeout, CauseServerLate, CauseServer, CauseReplaced, CauseRefused, CauseNotJoined, CauseMemory, CauseShutdown,
 }
 
 // By is who has ended it: "peer", "server", or "network" for what lies between.

@@ -9,8 +9,8 @@ import (
 	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
-// AppendValue appends JSON as a MessagePack value. Each placeholder becomes the
-// attachment that it stands for; what is one, and what its number, is as in package
+// AppendValue appends JSON as a MessagePack value. If there are attachments, each
+// placeholder becomes the one that it stands for; what is one, and what its number, is as in package
 // sio, but a number may repeat: the caller bounds what that makes of a peer's packet
 // (sio.CheckPlaceholders). Integers, which have neither fraction nor exponent, have
 // their shortest form if an int64 or a uint64 holds them; other numbers have 64 bits
@@ -30,9 +30,10 @@ func AppendValue(dst, json []byte, attachments [][]byte) ([]byte, error) {
 	// are kept in dst, and what follows is moved over them in the end.
 	start := len(dst)
 	var room [shallow]counted
-	dst, ok := appendCounts(dst, json, room[:])
+	marks := len(attachments) > 0
+	dst, ok := appendCounts(dst, json, room[:], marks)
 	if !ok {
-		dst = appendDeepCounts(dst[:start], json)
+		dst = appendDeepCounts(dst[:start], json, marks)
 	}
 	values := len(dst)
 	dst, err := appendValues(dst, json, dst[start:values], attachments)
@@ -61,15 +62,15 @@ type counted struct {
 }
 
 //go:noinline
-func appendDeepCounts(dst, json []byte) []byte {
+func appendDeepCounts(dst, json []byte, marks bool) []byte {
 	var room [MaxDepth]counted
-	dst, _ = appendCounts(dst, json, room[:])
+	dst, _ = appendCounts(dst, json, room[:], marks)
 	return dst
 }
 
 // appendCounts appends the counts of valid JSON. It is false if it is nested deeper
-// than room.
-func appendCounts(dst, json []byte, room []counted) (_ []byte, ok bool) {
+// than room. Placeholders count if marks is set.
+func appendCounts(dst, json []byte, room []counted, marks bool) (_ []byte, ok bool) {
 	open := 0
 	isName := false // the next string is one
 	for i := 0; i < len(json); {
@@ -106,7 +107,9 @@ func appendCounts(dst, json []byte, room []counted) (_ []byte, ok bool) {
 			}
 			name := json[i:end]
 			i = skipSpace(json, skipSpace(json, end)+1)
-			setMember(&room[open-1], name, json[i:])
+			if marks {
+				setMember(&room[open-1], name, json[i:])
+			}
 			isName = false
 		default:
 			i++

@@ -622,7 +622,7 @@ func FuzzAppendJSON(f *testing.F) {
 		if err := sio.Valid(text, 0); err != nil || !json.Valid(text) {
 			t.Fatalf("%x is %s: %v", value, text, err)
 		}
-		if err := sio.CheckPlaceholders(text, len(attachments)); err != nil || bytes.Count(text, []byte(`{"_placeholder":true,`)) != len(attachments) {
+		if err := sio.CheckPlaceholders(text, len(attachments)); len(attachments) > 0 && (err != nil || bytes.Count(text, []byte(`{"_placeholder":true,`)) != len(attachments)) {
 			t.Fatalf("%x is %s with %d attachments: %v", value, text, len(attachments), err)
 		}
 		again, err := msgpack.AppendValue(nil, text, attachments)

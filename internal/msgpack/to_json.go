@@ -17,8 +17,8 @@ import (
 // text as keys.
 //
 // The JSON is nested at most MaxDepth deep, placeholders included. A map that has the
-// key "_placeholder" is an error, as it would be taken for one. The whole value is
-// scanned first. The error, with which AppendJSON returns nil and leaves attachments
+// key "_placeholder" is an error if there are attachments, as it would be taken for one.
+// The whole value is scanned first. The error, with which AppendJSON returns nil and leaves attachments
 // as they were, is a *SyntaxError.
 func AppendJSON(dst, value []byte, attachments *[][]byte) ([]byte, error) {
 	s, err := scanWhole(value)
@@ -55,6 +55,7 @@ type level struct {
 // appendJSON appends a scanned value, nested at most len(room) deep.
 func appendJSON(dst, value []byte, attachments *[][]byte, room []level) ([]byte, error) {
 	open := 0
+	looksLikeOne := -1 // where a map looks like a placeholder
 	for i := 0; i < len(value); {
 		h, err := readHead(value[i:])
 		if err != nil {
@@ -64,7 +65,9 @@ func appendJSON(dst, value []byte, attachments *[][]byte, room []level) ([]byte,
 		i += len(item)
 		switch {
 		case open > 0 && room[open-1].end == '}' && room[open-1].left%2 == 0:
-			dst, err = appendKey(dst, h, item)
+			if dst, err = appendKey(dst, h, item); string(item[h.Size:]) == "_placeholder" {
+				looksLikeOne = at
+			}
 		case h.isContainer():
 			begin, end := byte('['), byte(']')
 			if h.Kind == KindMap {
@@ -96,17 +99,16 @@ func appendJSON(dst, value []byte, attachments *[][]byte, room []level) ([]byte,
 			open--
 		}
 	}
+	if looksLikeOne >= 0 && len(*attachments) > 0 {
+		return nil, &SyntaxError{looksLikeOne, ErrPlaceholder}
+	}
 	return dst, nil
 }
 
 func appendKey(dst []byte, h Head, item []byte) ([]byte, error) {
 	switch h.Kind {
 	case KindString:
-		key := stringView(item[h.Size:])
-		if key == "_placeholder" {
-			return nil, ErrPlaceholder
-		}
-		return sio.AppendString(dst, key), nil
+		return sio.AppendString(dst, stringView(item[h.Size:])), nil
 	case KindInt:
 		return append(appendInteger(append(dst, '"'), item), '"'), nil
 	}
