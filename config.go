@@ -71,6 +71,11 @@ type Config struct {
 	// this server alone.
 	Adapter Adapter
 
+	// Forward, if not nil, has requests that come to the wrong server of several passed on to
+	// their session's: balancers need no sticky sessions. It needs the Adapter, and GenerateID
+	// must be nil. Default: they are refused.
+	Forward *Forward
+
 	// PresenceLease is how long a server that is not heard of is taken for one that is
 	// there, by Namespace.Presence; the same on all servers. Default 10 s.
 	PresenceLease time.Duration

@@ -26,8 +26,11 @@ import (
 // tls_std.go, connections that keep crypto/tls; lend_tls.go, at net/http.
 
 const (
-	layerTLS   layers = 1 << iota // what goes through the socket are records
-	layerProxy                    // a header of the PROXY protocol is due, before those
+	layerTLS     layers = 1 << iota // what goes through the socket are records
+	layerProxy                      // a header of the PROXY protocol is due, before those
+	layerLink                       // of ListenLink: another server passes requests on
+	layerHello                      // and has not shown its secret yet
+	layerDialled                    // a link to another server, which this side has dialled
 )
 
 // secureConn is a connection with TLS. A Conn without it is not larger for it: see
