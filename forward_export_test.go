@@ -10,3 +10,17 @@ func (srv *Server) Peers() int {
 	defer p.mu.RUnlock()
 	return len(p.known)
 }
+
+// PeerIDs are their names.
+func (srv *Server) PeerIDs() (ids []string) {
+	p := srv.peers.Load()
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for id := range p.known {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// LinkSecret is what opens the link.
+func (srv *Server) LinkSecret() string { return srv.peers.Load().secret }

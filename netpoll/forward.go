@@ -70,20 +70,18 @@ func (to *Peer) Forget() {
 
 func forgetPeerOnLoop(a, b any) {
 	l, to := a.(*Loop), b.(*Peer)
-	p := l.links[to]
-	if p == nil {
-		return
-	}
-	p.fail(ErrPeerGone)
-	for len(p.idle) > 0 {
-		p.idle[len(p.idle)-1].abort(nil)
+	if p := l.links[to]; p != nil {
+		p.fail(ErrPeerGone)
+		for len(p.idle) > 0 {
+			p.idle[len(p.idle)-1].abort(nil)
+		}
+		l.dropPool(p)
 	}
 	l.group.table.each(l, func(c *Conn) {
 		if x, ok := c.Context.(*relay); ok && x.peer == to && x.up == c && x.state < relaySpliced {
 			c.abort(ErrPeerGone)
 		}
 	})
-	l.dropPool(p)
 }
 
 // linkPool are the links of a loop to one peer. Loop-owned.
