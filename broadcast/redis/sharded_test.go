@@ -9,9 +9,10 @@ import (
 	"github.com/sockeye-io/sockeye/broadcast/redis/redistest"
 )
 
-// TestSharded: the cases hold over one server, in each mode.
+// TestSharded: the cases hold over one server.
 func TestSharded(t *testing.T) {
-	for _, mode := range []redis.SubscriptionMode{redis.Dynamic, redis.DynamicPrivate, redis.Static} {
+	t.Parallel()
+	for _, mode := range []redis.SubscriptionMode{redis.Dynamic, redis.DynamicPrivate} {
 		t.Run(string(mode), func(t *testing.T) {
 			srv := redistest.Start(t)
 			adaptertest.Run(t, adaptertest.Bus{
@@ -31,6 +32,7 @@ func TestSharded(t *testing.T) {
 // TestShardedInCluster: and in a Redis Cluster, where each channel is on one of three nodes;
 // with a hash tag all are on one.
 func TestShardedInCluster(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t)
 	for _, prefix := range []string{"", "{socket.io}"} {
 		t.Run("prefix "+prefix, func(t *testing.T) {

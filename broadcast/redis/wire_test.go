@@ -116,6 +116,7 @@ func subscribers(t testing.TB, c *goredis.Client, kind, channel string) int64 {
 // TestNothingForOthers: a server that nobody is in a room of gets no byte of what is for it,
 // neither does it for a socket of another server; counted by the server and by Redis.
 func TestNothingForOthers(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"classic", "sharded", "private"} {
 		t.Run(kind, func(t *testing.T) {
 			srv := redistest.Start(t)
@@ -186,6 +187,7 @@ func infoInt(t testing.TB, info, field string) (n int) {
 // TestSubscriptions: a server has one subscription of what it is counted by, whatever its
 // clients do, and after Redis has cut its connections; and none of rooms that nobody is in.
 func TestSubscriptions(t *testing.T) {
+	t.Parallel()
 	for kind, counted := range map[string]string{"classic": "socket.io-request#/#", "sharded": "socket.io#/#", "private": "socket.io#/#"} {
 		t.Run(kind, func(t *testing.T) {
 			srv := redistest.Start(t)
@@ -223,6 +225,7 @@ func TestSubscriptions(t *testing.T) {
 
 // TestRoomsThatComeAndGo: a room that comes and goes all the time costs few commands.
 func TestRoomsThatComeAndGo(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"classic", "sharded"} {
 		t.Run(kind, func(t *testing.T) {
 			srv := redistest.Start(t)
@@ -256,6 +259,7 @@ func TestRoomsThatComeAndGo(t *testing.T) {
 // TestNamesThatAreOthers: what the names of a namespace and a room make together may be the
 // channel of another namespace; nothing comes twice, and nothing to the wrong one.
 func TestNamesThatAreOthers(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"classic", "sharded", "private"} {
 		t.Run(kind, func(t *testing.T) {
 			srv := redistest.Start(t)
