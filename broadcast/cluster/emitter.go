@@ -46,6 +46,9 @@ func (e Emitter) To(rooms ...string) Emitter {
 	return e
 }
 
+// In is To.
+func (e Emitter) In(rooms ...string) Emitter { return e.To(rooms...) }
+
 // Except leaves out who is in rooms.
 func (e Emitter) Except(rooms ...string) Emitter {
 	e.target.Except = slices.Concat(e.target.Except, rooms)
