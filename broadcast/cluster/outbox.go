@@ -65,6 +65,13 @@ func (b *outbox) push(f Frame) error {
 	return nil
 }
 
+// reject counts n frames as lost that have been taken as sent.
+func (b *outbox) reject(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.s.Lost += uint64(n)
+}
+
 func (b *outbox) stats() broadcast.AdapterStats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
