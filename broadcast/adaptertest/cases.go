@@ -174,10 +174,22 @@ func order(t *testing.T, bus Bus) {
 		} else if i%3 == 2 {
 			op = w.servers[0].To("red", "blue")
 		}
+		if bus.OrderByRoom {
+			op = w.servers[0].To("red")
+		}
 		if err := op.Emit("n", i, []byte{byte(i)}[:i%2]); err != nil {
 			t.Fatal(err)
 		}
 		want = append(want, "n"+Text([]any{i, []byte{byte(i)}[:i%2]}))
+	}
+	if bus.OrderByRoom { // expects would sort
+		b.waits(limit, func(got []string) bool { return len(got) == n })
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !slices.Equal(b.got, want) {
+			t.Errorf("%q has come", b.got)
+		}
+		return
 	}
 	b.expects(want...)
 }

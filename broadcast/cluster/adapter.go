@@ -132,11 +132,8 @@ func (a *Adapter) Ignore(channel string, err error) {
 	a.log.Warn("ignored", "cluster: a message that cannot be read is ignored", "channel", channel, "error", err)
 }
 
-// Reject counts n frames that Send has handed over, and the bus has then refused.
-func (a *Adapter) Reject(n int, err error) {
-	a.out.reject(n)
-	a.log.Warn("rejected", "cluster: the bus refuses messages", "messages", n, "error", err)
-}
+// Reject counts n frames as lost that Send has handed over, and the bus has then refused.
+func (a *Adapter) Reject(n int) { a.out.reject(n) }
 
 // SendFrame queues a frame of the bus's own.
 func (a *Adapter) SendFrame(f Frame) error { return a.out.push(f) }

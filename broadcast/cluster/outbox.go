@@ -151,6 +151,9 @@ func (b *outbox) fail(err error) {
 		return
 	}
 	b.down, b.since = true, time.Now()
+	if b.closing {
+		return // nobody waits for it any more
+	}
 	queued := b.frames.Len()
 	b.mu.Unlock() // the logger is anybody's
 	b.o.Logger.Error("cluster: the bus cannot be reached; this server's own sockets are served", "error", err, "queued", queued)

@@ -1,20 +1,27 @@
 package redis
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/cluster"
+	"github.com/sockeye-io/sockeye/internal/ratelog"
 )
 
 // Adapter is a broadcast.Adapter by Redis.
 type Adapter struct {
 	*cluster.Adapter
-	enter func(local broadcast.Local)
+	enter   func(local broadcast.Local)
+	private bool
 }
 
 var _ broadcast.Adapter = (*Adapter)(nil)
@@ -25,14 +32,21 @@ func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 	return a.Adapter.Join(local)
 }
 
+// PrivateRooms tells the server whether Remote.Room is to be told of its own sockets, too.
+func (a *Adapter) PrivateRooms() bool { return a.private }
+
 // base is what the three have in common.
 type base struct {
 	// Immutable after Open.
 	nodes  nodes
 	prefix string // of all channels
 	log    *slog.Logger
+	warn   *ratelog.Log
 	a      *cluster.Adapter
 	sub    *subscriber
+
+	// The sending goroutine's.
+	away awayNodes
 
 	// Guarded by mu.
 	mu     sync.RWMutex
@@ -54,7 +68,8 @@ func (b *base) init(client redis.UniversalClient, prefix string, o *cluster.Opti
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	b.prefix, b.log, b.spaces = prefix, o.Logger, map[string]*space{}
+	b.prefix, b.log, b.spaces, b.away = prefix, o.Logger, map[string]*space{}, awayNodes{}
+	b.warn = ratelog.New(o.Logger)
 	b.nodes, err = newNodes(client, prefix)
 	return err
 }
@@ -134,24 +149,138 @@ func (b *base) publish(ctx context.Context, frames []cluster.Frame) (sent, lost 
 		return 0, 0, err
 	}
 	cmds := make([]once, len(frames))
-	for i, f := range frames {
-		cmds[i] = once{redis.NewCmd(ctx, "publish", f.Channel, f.Data)}
+	for i := range frames {
+		cmds[i] = once{redis.NewCmd(ctx, "publish", frames[i].Channel, frames[i].Data)}
 	}
-	ok, refused, lost, err := run(ctx, c, cmds)
-	if err != nil && ok < len(cmds) {
-		b.nodes.changed(ctx)
-		return ok, lost, err
+	all, err := run(ctx, c, cmds)
+	if err == nil {
+		return len(frames), 0, nil
 	}
-	b.refused(refused, err)
-	return ok, lost, nil
+	tried := len(all) // what is behind that has certainly not been executed
+	for tried > 0 && all[tried-1] >= notNow {
+		tried--
+	}
+	rejected := 0
+	for _, o := range all[:tried] {
+		switch o {
+		case done:
+			sent++
+		case refused:
+			sent++
+			rejected++
+		default:
+			lost++
+		}
+	}
+	b.reject(rejected, err)
+	if sent == len(frames) {
+		return sent, 0, nil
+	}
+	b.nodes.changed(ctx)
+	return sent, lost, err
 }
 
-// refused tells of what Redis does not allow.
-func (b *base) refused(n int, err error) {
+// publishByNode sends each frame to the node that has its slot: in order for each node, to
+// all nodes at the same time. As long as one node takes something, what others do not take
+// is lost: it does not hold up the rest. route returns what a frame's slot depends on, "" for
+// the home, and its command.
+func (b *base) publishByNode(ctx context.Context, frames []cluster.Frame, route func(f *cluster.Frame) (key string, command []any)) (sent, lost int, err error) {
+	type part struct {
+		client *redis.Client
+		frames []*cluster.Frame
+		cmds   []once
+		all    []outcome
+		err    error
+	}
+	left := make([]*cluster.Frame, len(frames))
+	for i := range frames {
+		left[i] = &frames[i]
+	}
+	rejected := 0
+	for try := 0; ; try++ {
+		byClient := map[*redis.Client]*part{}
+		for _, f := range left {
+			key, command := route(f)
+			c, e := b.nodes.owner(ctx, cmp.Or(key, b.nodes.key))
+			if e != nil {
+				return sent, lost + len(left)*min(sent, 1), e // nothing of it has been sent
+			}
+			p := byClient[c]
+			if p == nil {
+				p = &part{client: c}
+				byClient[c] = p
+			}
+			p.frames = append(p.frames, f)
+			p.cmds = append(p.cmds, once{redis.NewCmd(ctx, command...)})
+		}
+		var waits sync.WaitGroup
+		for _, p := range byClient {
+			if until, away := b.away[p.client]; away && len(byClient) > 1 && time.Now().Before(until) {
+				p.all, p.err = slices.Repeat([]outcome{unsent}, len(p.cmds)), errAway
+				continue
+			}
+			waits.Go(func() { p.all, p.err = run(ctx, p.client, p.cmds) })
+		}
+		waits.Wait()
+		left = left[:0:0]
+		again := false
+		for _, p := range byClient {
+			delete(b.away, p.client)
+			if p.err != nil {
+				err = p.err
+			}
+			for i, o := range p.all {
+				switch o {
+				case done:
+					sent++
+				case refused:
+					sent++
+					rejected++
+				case unknown:
+					lost++
+				default:
+					left = append(left, p.frames[i])
+					again = again || o == notNow
+				}
+				if o == unknown || o == unsent {
+					b.away[p.client] = time.Now().Add(awayFor)
+				}
+			}
+		}
+		if err != nil {
+			b.nodes.changed(ctx)
+		}
+		if !again || try == maxMoves || ctx.Err() != nil {
+			break
+		}
+		time.Sleep(moveWait) // Redis Cluster's slots are read again meanwhile
+	}
+	b.reject(rejected, err)
+	switch {
+	case sent == len(frames):
+		return sent, 0, nil
+	case sent == 0:
+		return 0, lost, err
+	}
+	lost += len(left)
+	b.warn.Warn("lost", "redis: a node of several takes nothing, and messages are lost", "messages", lost, "error", err)
+	return sent, lost, nil
+}
+
+// reject counts frames that Redis has answered with an error.
+func (b *base) reject(n int, err error) {
 	if n > 0 {
-		b.a.Reject(n, err)
+		b.a.Reject(n)
+		b.warn.Warn("refused", "redis: messages are refused", "messages", n, "error", err)
 	}
 }
+
+const (
+	maxMoves = 5
+	moveWait = 50 * time.Millisecond
+)
+
+var errAway = errors.New("redis: a node cannot be reached")
 
 // Ping tells whether Redis answers.
 func (b *base) Ping(ctx context.Context) error {
@@ -161,6 +290,28 @@ func (b *base) Ping(ctx context.Context) error {
 	}
 	if err != nil {
 		b.nodes.changed(ctx)
+	}
+	return err
+}
+
+// pingAny tells whether a node answers.
+func (b *base) pingAny(ctx context.Context) error {
+	if b.nodes.cluster == nil {
+		return b.Ping(ctx)
+	}
+	var answer atomic.Bool
+	err := b.nodes.cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
+		err := ping(ctx, c)
+		if err == nil {
+			answer.Store(true)
+		}
+		return err
+	})
+	if err != nil {
+		b.nodes.changed(ctx)
+	}
+	if answer.Load() {
+		return nil
 	}
 	return err
 }

@@ -41,7 +41,7 @@ func New(client redis.UniversalClient, o Options) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Adapter{a, b.enter}, nil
+	return &Adapter{Adapter: a, enter: b.enter}, nil
 }
 
 // classicBus speaks the format of @socket.io/redis-adapter.

@@ -11,6 +11,7 @@ import (
 
 // TestClassic: the cases hold over one server.
 func TestClassic(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	adaptertest.Run(t, adaptertest.Bus{
 		Adapter: func(t testing.TB) broadcast.Adapter {
@@ -26,6 +27,7 @@ func TestClassic(t *testing.T) {
 
 // TestClassicInCluster: and in a Redis Cluster.
 func TestClassicInCluster(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t)
 	adaptertest.Run(t, adaptertest.Bus{
 		Adapter: func(t testing.TB) broadcast.Adapter {

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,63 +101,62 @@ type once struct{ *redis.Cmd }
 // NoRetry says so.
 func (once) NoRetry() bool { return true }
 
-// run sends commands by one connection, in order. The first ok have been executed, the
-// next lost ones perhaps, the rest certainly not; refused of the first ok were answered
-// with an error.
-func run(ctx context.Context, c *redis.Client, cmds []once) (ok, refused, lost int, err error) {
+// outcome is what has become of a command.
+type outcome uint8
+
+const (
+	done    outcome = iota
+	refused         // it has been answered with an error
+	unknown         // it has been written, perhaps, and not answered
+	notNow          // it has been answered with an error that says: not now, or not here
+	unsent          // it has not been written
+)
+
+// run sends commands by one connection, in order. err is why some are not done.
+func run(ctx context.Context, c *redis.Client, cmds []once) (all []outcome, err error) {
 	pipe := c.Pipeline()
 	for i := range cmds {
 		_ = pipe.Process(ctx, cmds[i])
 	}
 	_, err = pipe.Exec(ctx)
+	all = make([]outcome, len(cmds))
 	if err == nil {
-		return len(cmds), 0, 0, nil
+		return all, nil
 	}
-	var first, refusal error
-	away := 0 // answered with an error that says: not now
 	for i := range cmds {
 		e := cmds[i].Err()
-		if e == nil && cmds[i].Val() == nil {
-			e = err // there was no connection
+		if e == nil && cmds[i].Val() != nil {
+			continue
 		}
 		var answer redis.Error
 		switch {
-		case e == nil:
-			ok++
-			away = 0
-		case errors.As(e, &answer) && cmds[i].Err() != nil:
-			ok++
-			refused++
-			away++
-			if !notNow(e) {
-				away = 0
-			}
-			refusal = e
+		case e != nil && errors.As(e, &answer) && isNotNow(e):
+			all[i] = notNow
+		case e != nil && errors.As(e, &answer):
+			all[i] = refused
+		case isUnsent(cmp.Or(e, err)):
+			all[i] = unsent
 		default:
-			if first == nil {
-				first = e
-			}
+			all[i] = unknown
 		}
 	}
-	switch {
-	case first != nil && unsent(first):
-		return ok, refused, 0, first
-	case first != nil:
-		return ok, refused, len(cmds) - ok, first
-	case away > 0: // and nothing behind them has been executed
-		return ok - away, refused - away, 0, refusal
-	}
-	return ok, refused, 0, refusal
+	return all, err
 }
 
-// unsent tells whether an error means that nothing has been written.
-func unsent(err error) bool {
+// awayNodes remembers for a moment that a node cannot be reached, so that it does not hold up
+// what is for others each time.
+type awayNodes map[*redis.Client]time.Time
+
+const awayFor = time.Second
+
+// isUnsent tells whether an error means that nothing has been written.
+func isUnsent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial" || errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed)
 }
 
-// notNow tells whether a server's answer means that the same may work soon, or elsewhere.
-func notNow(err error) bool {
+// isNotNow tells whether a server's answer means that the same may work soon, or elsewhere.
+func isNotNow(err error) bool {
 	for _, prefix := range []string{"LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "TRYAGAIN", "MOVED", "ASK", "max number of clients", "ERR max number of clients"} {
 		if strings.HasPrefix(err.Error(), prefix) {
 			return true
@@ -165,20 +165,5 @@ func notNow(err error) bool {
 	return false
 }
 
-// moved tells whether another node has the slot.
-func moved(err error) bool {
-	return err != nil && (strings.HasPrefix(err.Error(), "MOVED ") || strings.HasPrefix(err.Error(), "ASK "))
-}
-
 // ping tells whether a server answers.
 func ping(ctx context.Context, c *redis.Client) error { return c.Ping(ctx).Err() }
-
-// pause waits; false if ctx is done.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -73,7 +73,8 @@ type subscription struct {
 	wanted    int       // by how many
 	unwanted  time.Time // since when nobody wants it
 	session   *session  // nil: it is nowhere
-	confirmed bool
+	sent      bool      // the session has written the command
+	confirmed bool      // and the server has answered
 }
 
 func newSubscriber(n nodes, sharded bool, log *slog.Logger, receive func(channel, pattern, payload string)) *subscriber {
@@ -205,7 +206,10 @@ func (s *subscriber) assign() (again time.Duration, ok bool) {
 			u.session = c
 			c.todo[u] = struct{}{}
 			signal(c.wake)
-		case u.wanted > 0: // it is there already
+		case u.wanted > 0 && u.sent:
+		case u.wanted > 0: // it was unwanted when the session looked
+			u.session.todo[u] = struct{}{}
+			signal(u.session.wake)
 		case u.session == nil:
 			if s.subs[u.key] == u {
 				delete(s.subs, u.key)
@@ -352,7 +356,7 @@ func (c *session) over(err error) {
 	}
 	for _, u := range s.subs {
 		if u.session == c {
-			u.session, u.confirmed = nil, false
+			u.session, u.sent, u.confirmed = nil, false, false
 			s.dirty[u] = struct{}{}
 		}
 	}
@@ -376,12 +380,14 @@ func (c *session) apply(ctx context.Context, ps *redis.PubSub) (wrote bool, err 
 			cmd.slot = s.nodes.slot(u.name)
 		}
 		switch {
-		case u.wanted > 0 && !u.confirmed:
+		case u.wanted > 0 && !u.sent:
 			lists[cmd] = append(lists[cmd], u.name)
+			u.sent = true
 		case u.wanted == 0 && now.Sub(u.unwanted) >= linger:
-			cmd.end = true
-			lists[cmd] = append(lists[cmd], u.name)
-			u.session, u.confirmed = nil, false
+			if cmd.end = true; u.sent {
+				lists[cmd] = append(lists[cmd], u.name)
+			}
+			u.session, u.sent, u.confirmed = nil, false, false
 			if s.subs[u.key] == u {
 				delete(s.subs, u.key)
 			}
