@@ -205,7 +205,8 @@ func (b *bus) Send(ctx context.Context, frames []cluster.Frame) (sent, lost int,
 		break
 	}
 	if rejected > 0 {
-		b.a.Reject(rejected, err)
+		b.a.Reject(rejected)
+		b.warn.Warn("refused", "pyredis: messages are refused", "messages", rejected, "error", err)
 	}
 	if sent == len(frames) {
 		err = nil
