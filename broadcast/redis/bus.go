@@ -250,10 +250,10 @@ func (b *base) publishByNode(ctx context.Context, frames []cluster.Frame, route 
 		if err != nil {
 			b.nodes.changed(ctx)
 		}
-		if !again || try == maxMoves || ctx.Err() != nil {
+		// The slots are read again meanwhile.
+		if !again || b.nodes.cluster == nil || try == maxMoves || !pause(ctx, moveWait) {
 			break
 		}
-		time.Sleep(moveWait) // Redis Cluster's slots are read again meanwhile
 	}
 	b.reject(rejected, err)
 	switch {

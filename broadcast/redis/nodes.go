@@ -167,3 +167,13 @@ func isNotNow(err error) bool {
 
 // ping tells whether a server answers.
 func ping(ctx context.Context, c *redis.Client) error { return c.Ping(ctx).Err() }
+
+// pause waits; false if ctx is done.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -52,13 +52,9 @@ type StreamsOptions struct {
 //
 // Every server gets everything: a stream knows no rooms.
 func NewStreams(client redis.UniversalClient, o StreamsOptions) (*Adapter, error) {
-	o.StreamName = cmp.Or(o.StreamName, "socket.io")
-	o.StreamCount = max(o.StreamCount, 1)
-	o.MaxLen = cmp.Or(o.MaxLen, 10_000)
-	o.ReadCount = cmp.Or(o.ReadCount, 100)
-	o.BlockTime = cmp.Or(o.BlockTime, 5*time.Second)
+	o.setDefaults()
 	b := &streamsBus{o: o}
-	if err := b.init(client, cmp.Or(o.ChannelPrefix, "socket.io"), &o.Options); err != nil {
+	if err := b.init(client, o.ChannelPrefix, &o.Options); err != nil {
 		return nil, err
 	}
 	a, err := cluster.New(b, o.Options)
@@ -66,6 +62,15 @@ func NewStreams(client redis.UniversalClient, o StreamsOptions) (*Adapter, error
 		return nil, err
 	}
 	return &Adapter{Adapter: a, enter: b.enter}, nil
+}
+
+func (o *StreamsOptions) setDefaults() {
+	o.StreamName = cmp.Or(o.StreamName, "socket.io")
+	o.StreamCount = max(o.StreamCount, 1)
+	o.MaxLen = cmp.Or(o.MaxLen, 10_000)
+	o.ReadCount = cmp.Or(o.ReadCount, 100)
+	o.BlockTime = cmp.Or(o.BlockTime, 5*time.Second)
+	o.ChannelPrefix = cmp.Or(o.ChannelPrefix, "socket.io")
 }
 
 // streamsBus speaks the format of @socket.io/redis-streams-adapter.
@@ -257,15 +262,18 @@ func inPlaintext(data []byte, attachments [][]byte) ([]byte, error) {
 }
 
 func (b *streamsBus) Send(ctx context.Context, frames []cluster.Frame) (sent, lost int, err error) {
-	return b.publishByNode(ctx, frames, func(f *cluster.Frame) (string, []any) {
-		switch {
-		case f.Kind == kindEntry:
-			return f.Channel, append([]any{"xadd", f.Channel, "maxlen", "~", b.o.MaxLen, "*"}, entry(f.Data)...)
-		case b.o.UseShardedPubSub:
-			return f.Channel, []any{"spublish", f.Channel, f.Data}
-		}
-		return "", []any{"publish", f.Channel, f.Data}
-	})
+	return b.publishByNode(ctx, frames, b.o.route)
+}
+
+// route returns what a frame's slot depends on, "" for the home, and its command.
+func (o *StreamsOptions) route(f *cluster.Frame) (key string, command []any) {
+	switch {
+	case f.Kind == kindEntry:
+		return f.Channel, append([]any{"xadd", f.Channel, "maxlen", "~", o.MaxLen, "*"}, entry(f.Data)...)
+	case o.UseShardedPubSub:
+		return f.Channel, []any{"spublish", f.Channel, f.Data}
+	}
+	return "", []any{"publish", f.Channel, f.Data}
 }
 
 // receive takes what is not kept.

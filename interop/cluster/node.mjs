@@ -155,11 +155,13 @@ const ops = {
 // The emitter of Redis, which is no server.
 ops.emitter = async (cmd) => {
   const { Emitter } = await import("@socket.io/redis-emitter");
-  const [client] = await redisClients(1);
+  emitting ??= redisClients(1);
+  const [client] = await emitting;
   let e = new Emitter(client, options).of(cmd.nsp ?? "/");
   const [first] = [e];
   if (cmd.rooms?.length) e = e.to(cmd.rooms);
   if (cmd.except?.length) e = e.except(cmd.except);
+  if (cmd.volatile) e = e.volatile;
   switch (cmd.what) {
     case "emit":
       e.emit(cmd.event, ...unpack(cmd.args ?? []));
@@ -180,8 +182,8 @@ ops.emitter = async (cmd) => {
       throw new Error(`no ${cmd.what}`);
   }
   await client.ping(); // it has been sent
-  client.destroy();
 };
+let emitting;
 
 io.adapter(await adapters[adapter]());
 of("/");

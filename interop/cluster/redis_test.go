@@ -43,29 +43,38 @@ type variant struct {
 	title, adapter string
 	options        map[string]any
 	make           func(c goredis.UniversalClient) (broadcast.Adapter, error)
+	emitter        func(c goredis.UniversalClient) (redis.Emitter, error) // nil: it is another variant's
 }
 
 var variants = []variant{
 	{"classic", "classic", nil, func(c goredis.UniversalClient) (broadcast.Adapter, error) {
 		return redis.New(c, redis.Options{})
+	}, func(c goredis.UniversalClient) (redis.Emitter, error) {
+		return redis.NewEmitter(c, redis.Options{})
 	}},
 	{"classic, answers to the asker", "classic", map[string]any{"publishOnSpecificResponseChannel": true, "key": "my*app"}, func(c goredis.UniversalClient) (broadcast.Adapter, error) {
 		return redis.New(c, redis.Options{PublishOnSpecificResponseChannel: true, Key: "my*app"})
-	}},
+	}, nil},
 	{"sharded", "sharded", nil, func(c goredis.UniversalClient) (broadcast.Adapter, error) {
 		return redis.NewSharded(c, redis.ShardedOptions{})
+	}, func(c goredis.UniversalClient) (redis.Emitter, error) {
+		return redis.NewShardedEmitter(c, redis.ShardedOptions{})
 	}},
 	{"sharded, private", "sharded", map[string]any{"subscriptionMode": "dynamic-private"}, func(c goredis.UniversalClient) (broadcast.Adapter, error) {
 		return redis.NewSharded(c, redis.ShardedOptions{SubscriptionMode: redis.DynamicPrivate})
-	}},
+	}, nil},
 	{"sharded, static", "sharded", map[string]any{"subscriptionMode": "static"}, func(c goredis.UniversalClient) (broadcast.Adapter, error) {
 		return redis.NewSharded(c, redis.ShardedOptions{SubscriptionMode: redis.Static})
-	}},
+	}, nil},
 	{"streams", "streams", nil, func(c goredis.UniversalClient) (broadcast.Adapter, error) {
 		return redis.NewStreams(c, redis.StreamsOptions{})
+	}, func(c goredis.UniversalClient) (redis.Emitter, error) {
+		return redis.NewStreamsEmitter(c, redis.StreamsOptions{})
 	}},
 	{"streams, four", "streams", map[string]any{"streamCount": 4, "useShardedPubSub": true}, func(c goredis.UniversalClient) (broadcast.Adapter, error) {
 		return redis.NewStreams(c, redis.StreamsOptions{StreamCount: 4, UseShardedPubSub: true})
+	}, func(c goredis.UniversalClient) (redis.Emitter, error) {
+		return redis.NewStreamsEmitter(c, redis.StreamsOptions{StreamCount: 4, UseShardedPubSub: true})
 	}},
 }
 
@@ -88,6 +97,18 @@ func TestRedis(t *testing.T) {
 		near, other := far.NewNear(t, "Go", a), node(t, v.adapter, "redis://"+srv.Addr, v.options)
 		results.Run(t, v.title, near, other)
 		results.Run(t, v.title, other, near)
+		if v.emitter == nil {
+			continue
+		}
+		e, err := v.emitter(srv.Client(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		results.Run(t, v.title, far.GoEmitter(near, e), other)
+		results.Run(t, v.title, far.GoEmitter(other, e), near)
+		if v.adapter == "classic" {
+			results.Run(t, v.title, other.NodeEmitter(), near)
+		}
 	}
 	t.Logf("\n%s", results.Table())
 	if *write {

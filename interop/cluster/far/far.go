@@ -20,6 +20,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/broadcast"
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
 )
 
 // Target is whom a server addresses.
@@ -201,6 +202,26 @@ func (p *Process) Do(op string, result any, fields ...any) error {
 	}
 }
 
+// NodeEmitter is @socket.io/redis-emitter in a process of node.mjs.
+func (p *Process) NodeEmitter() *Emitter {
+	do := func(what string, to Target, m more) error {
+		m["what"] = what
+		return p.Do("emitter", nil, to, m)
+	}
+	return &Emitter{
+		Server: p, Title: "redis-emitter",
+		DoEmit: func(to Target, event string, args ...any) error {
+			return do("emit", to, more{"event": event, "args": packAll(args), "volatile": to.Volatile})
+		},
+		DoJoin:       func(to Target, rooms ...string) error { return do("join", to, more{"names": rooms}) },
+		DoLeave:      func(to Target, rooms ...string) error { return do("leave", to, more{"names": rooms}) },
+		DoDisconnect: func(to Target, closing bool) error { return do("disconnect", to, more{"close": closing}) },
+		DoServerEmit: func(event string, args ...any) error {
+			return do("serverEmit", Target{}, more{"event": event, "args": packAll(args)})
+		},
+	}
+}
+
 type more map[string]any
 
 // Pack puts {"$bin": …} in the place of binary.
@@ -324,6 +345,33 @@ func (p *Process) ServerEvents() (list []ServerEvent, err error) {
 func (p *Process) Servers() (n int, err error) {
 	err = p.Do("servers", &n)
 	return n, err
+}
+
+// GoEmitter is an emitter beside a server.
+func GoEmitter(s Server, e cluster.Emitter) *Emitter {
+	ctx := context.Background()
+	at := func(to Target) cluster.Emitter {
+		op := e.Of(to.Namespace).To(to.Rooms...).Except(to.Except...)
+		if to.Volatile {
+			op = op.Volatile()
+		}
+		return op
+	}
+	return &Emitter{
+		Server: s, Title: "Go's emitter",
+		DoEmit: func(to Target, event string, args ...any) error {
+			return at(to).Emit(ctx, event, args...)
+		},
+		DoJoin:  func(to Target, rooms ...string) error { return at(to).Join(ctx, rooms...) },
+		DoLeave: func(to Target, rooms ...string) error { return at(to).Leave(ctx, rooms...) },
+		DoDisconnect: func(to Target, closing bool) error {
+			if closing {
+				return at(to).CloseSession(ctx)
+			}
+			return at(to).Disconnect(ctx)
+		},
+		DoServerEmit: func(event string, args ...any) error { return e.ServerSideEmit(ctx, event, args...) },
+	}
 }
 
 // Near is a server of Sockeye's.
