@@ -133,8 +133,8 @@ type Local interface {
 	// while their loops are far behind.
 	Broadcast(p Payload, t Target) error
 	// Call is Broadcast with answers: it returns how many members were asked, and calls
-	// answered for each that answers within timeout, also while Call still runs. What
-	// answered gets may be kept.
+	// answered with all arguments of each that answers within timeout, also while Call
+	// still runs. What answered gets may be kept.
 	Call(p Payload, t Target, timeout time.Duration, answered func(p Payload)) (asked int, err error)
 	// Sockets describes the members that t selects.
 	Sockets(t Target) []SocketInfo

@@ -220,6 +220,15 @@ func (a *Adapter) Close(ctx context.Context) error {
 	return err
 }
 
+// Tell queues a message for the others, of a namespace that has been joined.
+func (a *Adapter) Tell(m *Message) error {
+	err := a.send(m)
+	if err == broadcast.ErrUnavailable {
+		a.refused.Add(1)
+	}
+	return err
+}
+
 // send queues a message for the others.
 func (a *Adapter) send(m *Message) error {
 	m.UID = a.uid

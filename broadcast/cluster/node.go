@@ -36,11 +36,8 @@ func (n *node) send(m *Message) error {
 
 // tell is send for callers.
 func (n *node) tell(m *Message) error {
-	err := n.send(m)
-	if err == broadcast.ErrUnavailable {
-		n.a.refused.Add(1)
-	}
-	return err
+	m.Namespace = n.name
+	return n.a.Tell(m)
 }
 
 // Broadcast tells the other servers.
@@ -221,7 +218,11 @@ func (n *node) askHere(m *Message) {
 		timeout = n.a.o.RequestTimeout
 	}
 	to := *m
+	_, all := n.a.bus.(AllArguments)
 	asked, err := n.local.Call(m.Payload, m.Target, min(timeout, maxWait), func(p broadcast.Payload) {
+		if !all {
+			p = firstOf(p)
+		}
 		n.answer(&to, &Message{Type: BroadcastAck, Payload: p})
 	})
 	if err == nil {
