@@ -120,6 +120,7 @@ func (b *bus) Send(ctx context.Context, frames []cluster.Frame) (sent, lost int,
 	if _, err := b.topics.tend(b.subscribe); err != nil {
 		return 0, 0, err
 	}
+	before := b.nc.Stats().Reconnects
 	acks := b.kept.begin(len(frames))
 	n := 0
 	for _, f := range frames {
@@ -147,6 +148,9 @@ func (b *bus) Send(ctx context.Context, frames []cluster.Frame) (sent, lost int,
 	if n > 0 {
 		if err := b.nc.FlushWithContext(ctx); err != nil {
 			return 0, n + refused, err
+		}
+		if b.nc.Stats().Reconnects != before {
+			return 0, n + refused, errReset // what NATS has flushed may be the rest of it
 		}
 		if done, err := acks.wait(ctx); err != nil {
 			return done, n - done + refused, err

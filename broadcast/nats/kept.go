@@ -38,6 +38,7 @@ const (
 	readTimeout = 10 * time.Second
 	maxFilters  = 100 // more subjects are filtered here
 	readBatch   = 64
+	pullTimeout = 2 * time.Second // without a message
 	// maxJump is how far a number may be ahead before the stream is asked whether it is so.
 	maxJump = 100_000
 )
@@ -304,15 +305,29 @@ func (k *kept) readTo(ctx context.Context, s jetstream.Stream, subjects []string
 		return err
 	}
 	defer func() { _ = s.DeleteConsumer(context.WithoutCancel(ctx), c.CachedInfo().Name) }() // or it ends by itself
-	handed := uint64(0)                                                                      // what the consumer has handed out: nothing of it must get lost on the way
-	for ctx.Err() == nil {
-		batch, err := c.FetchNoWait(readBatch)
-		if err != nil {
+	in := make(chan *nats.Msg, 2*readBatch)
+	inbox := k.b.nc.NewInbox()
+	sub, err := k.b.nc.ChanSubscribe(inbox, in)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	next := cmp.Or(k.js.Options().APIPrefix, jetstream.DefaultAPIPrefix) + "CONSUMER.MSG.NEXT." + k.o.Stream + "." + c.CachedInfo().Name
+	handed := uint64(0) // what the consumer has handed out: nothing of it must get lost on the way
+	for {
+		before := handed
+		if err := k.b.nc.PublishRequest(next, inbox, fmt.Appendf(nil, `{"batch":%d,"no_wait":true}`, readBatch)); err != nil {
 			return err
 		}
-		got := 0
-		for m := range batch.Messages() {
-			got++
+		for range readBatch {
+			m, err := pull(ctx, in)
+			if err != nil {
+				return err
+			}
+			// The library's Fetch takes what it is told from headers, which are anybody's.
+			if !strings.HasPrefix(m.Reply, "$JS.ACK.") {
+				break // there is no more at present
+			}
 			meta, err := m.Metadata()
 			if err != nil {
 				return err
@@ -329,14 +344,11 @@ func (k *kept) readTo(ctx context.Context, s jetstream.Stream, subjects []string
 				continue
 			}
 			k.last = seq
-			if wanted == nil || wants(wanted, m.Subject()) {
-				k.b.receive(m.Subject(), m.Data(), strconv.FormatUint(seq, 10))
+			if wanted == nil || wants(wanted, m.Subject) {
+				k.b.receive(m.Subject, m.Data, strconv.FormatUint(seq, 10))
 			}
 		}
-		if err := batch.Error(); err != nil {
-			return err
-		}
-		if got > 0 {
+		if handed > before {
 			continue
 		}
 		info, err := c.Info(ctx)
@@ -350,7 +362,20 @@ func (k *kept) readTo(ctx context.Context, s jetstream.Stream, subjects []string
 			return nil
 		}
 	}
-	return ctx.Err()
+}
+
+// pull is the next message.
+func pull(ctx context.Context, in <-chan *nats.Msg) (*nats.Msg, error) {
+	timer := time.NewTimer(pullTimeout)
+	defer timer.Stop()
+	select {
+	case m := <-in:
+		return m, nil
+	case <-timer.C:
+		return nil, errGap
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // spaceOf is the beginning of a subject that names its namespace.

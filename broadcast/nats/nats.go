@@ -50,6 +50,7 @@ var (
 	errPrefix  = errors.New("nats: a prefix is words of letters, digits, - and _ with dots between them")
 	errStream  = errors.New("nats: a stream's name has letters, digits, - and _ only")
 	errOffline = errors.New("nats: the connection is not up")
+	errReset   = errors.New("nats: the connection was made again meanwhile")
 
 	// ErrTooLarge refuses a message that the NATS server does not take (max_payload).
 	ErrTooLarge = errors.New("nats: the message is too large for the NATS server")

@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 func quick(more ...func(o *nats.Options)) nats.Options {
 	o := nats.Options{Options: cluster.Options{
 		HeartbeatInterval: 200 * time.Millisecond, HeartbeatTimeout: 2 * time.Second, SendTimeout: 2 * time.Second,
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: logger(),
 	}}
 	for _, f := range more {
 		f(&o)
@@ -51,4 +52,12 @@ func TestConformance(t *testing.T) {
 	}
 	t.Run("core", func(t *testing.T) { run(t, quick()) })
 	t.Run("JetStream", func(t *testing.T) { run(t, quick(withStream)) })
+}
+
+// logger writes if SOCKEYE_TEST_LOG is set.
+func logger() *slog.Logger {
+	if os.Getenv("SOCKEYE_TEST_LOG") == "" {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.Default()
 }

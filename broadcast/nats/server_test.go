@@ -116,7 +116,7 @@ func (s *natsServer) kill() {
 // connect connects to an address as a user would, but with less patience.
 func connect(t testing.TB, addr string, o ...nats.Option) *nats.Conn {
 	t.Helper()
-	o = append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(time.Millisecond, time.Millisecond), nats.Timeout(10 * time.Second)}, o...)
+	o = append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(time.Millisecond, time.Millisecond), nats.Timeout(10 * time.Second), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, o...)
 	nc, err := nats.Connect("nats://"+addr, o...)
 	if err != nil {
 		t.Fatal(err)
