@@ -126,6 +126,9 @@ type peers struct {
 	stop    chan struct{} // closed by end
 	ended   chan struct{} // closed when nothing more is told
 
+	// Owned by run.
+	down bool // the bus was, when it was last looked at
+
 	// Guarded by mu.
 	mu    sync.RWMutex
 	known map[string]*peer
@@ -201,12 +204,13 @@ func (p *peers) end() {
 
 // forgetSilent forgets who has been silent. While the bus is down nobody is heard.
 func (p *peers) forgetSilent(now time.Time) {
-	down := p.srv.cfg.Adapter.Stats().Down
+	was := p.down
+	p.down = p.srv.cfg.Adapter.Stats().Down
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, x := range p.known {
 		switch {
-		case down:
+		case p.down || was:
 			x.heard = now
 		case now.Sub(x.heard) > linkForget:
 			p.forget(id)

@@ -91,10 +91,17 @@ func (c *Conn) consumeRelayed(b []byte) int {
 	n := int(min(x.remaining, int64(len(b))))
 	x.remaining -= int64(n)
 	x.client.sendBytes(b[:n])
+	x.endAnswer(b[n:])
+	return n
+}
+
+// endAnswer ends the relay if the answer has passed. rest is what came behind: nothing
+// may.
+func (x *relay) endAnswer(rest []byte) {
 	if x.remaining == 0 && x.state == relayAnswering {
+		x.reusable = x.reusable && len(rest) == 0
 		x.answered()
 	}
-	return n
 }
 
 // consumeHead consumes the head of the answer.
@@ -131,9 +138,7 @@ func (x *relay) consumeHead(b []byte) int {
 	x.releaseSent()
 	c.enter(phaseRelaying)
 	x.sendHead(&head)
-	if x.remaining == 0 && x.state == relayAnswering {
-		x.answered()
-	}
+	x.endAnswer(b[n:])
 	return n
 }
 
