@@ -84,9 +84,8 @@ func ConsumeHeader(b []byte) (n int, err *AlertError) {
 // number makes the nonce of the next record (RFC 8446, section 5.3).
 func (c *Cipher) number(k *Keys) {
 	c.nonce = k.iv
-	for i := range 8 {
-		c.nonce[4+i] ^= byte(k.seq >> (56 - 8*i))
-	}
+	tail := c.nonce[len(c.nonce)-8:]
+	binary.BigEndian.PutUint64(tail, binary.BigEndian.Uint64(tail)^k.seq)
 }
 
 // Begin appends room for a record's header; the content is appended next, MaxContent
