@@ -70,6 +70,7 @@ type tlsKept struct {
 	std       *tlsHandshake        // over, and its tls.Conn goes on
 	state     *tls.ConnectionState // of a peer with a certificate
 	end       error                // of the peer's stream, behind what is processed or lent
+	message   string               // of a handshake message that has not come as a whole
 }
 
 // std is the tls.Conn's, of a connection that keeps one; nil otherwise.

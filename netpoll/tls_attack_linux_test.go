@@ -260,7 +260,40 @@ func TestRecords(t *testing.T) {
 			}
 		}, tls13.AlertUnexpectedMessage},
 		{"renegotiation", func(s *sealed) { s.send(tls13.Handshake, clientHello(s.t)[tls13.HeaderBytes:]) }, tls13.AlertUnexpectedMessage},
-		{"half a key update", func(s *sealed) { s.send(tls13.Handshake, tls13.KeyUpdate(false)[:3]) }, tls13.AlertUnexpectedMessage},
+		{"key updates in pieces", func(s *sealed) {
+			for n := range 4 {
+				s.send(tls13.Handshake, tls13.KeyUpdate(true)[:n+1])
+				s.send(tls13.Handshake, tls13.KeyUpdate(true)[n+1:])
+				s.out.Update()
+			}
+			for range 12 { // of which the pieces do not count
+				for _, b := range tls13.KeyUpdate(false) {
+					s.send(tls13.Handshake, []byte{b})
+				}
+				s.out.Update()
+			}
+		}, 0},
+		{"content within a key update", func(s *sealed) {
+			s.send(tls13.Handshake, tls13.KeyUpdate(false)[:3])
+			s.send(tls13.ApplicationData, []byte("x"))
+		}, tls13.AlertUnexpectedMessage},
+		{"an empty record within a key update", func(s *sealed) {
+			s.send(tls13.Handshake, tls13.KeyUpdate(false)[:3])
+			s.send(tls13.ApplicationData, nil)
+		}, tls13.AlertUnexpectedMessage},
+		{"a key update with more behind it", func(s *sealed) {
+			s.send(tls13.Handshake, append(tls13.KeyUpdate(false), tls13.KeyUpdate(false)...))
+		}, tls13.AlertUnexpectedMessage},
+		{"a key update of another kind", func(s *sealed) { s.send(tls13.Handshake, []byte{24, 0, 0, 1, 2}) }, tls13.AlertIllegalParameter},
+		{"a flood of key updates in pieces", func(s *sealed) {
+			for range 17 {
+				s.send(tls13.Handshake, tls13.KeyUpdate(true)[:2])
+				s.send(tls13.Handshake, tls13.KeyUpdate(true)[2:])
+				s.out.Update()
+			}
+		}, tls13.AlertUnexpectedMessage},
+		{"an empty handshake record", func(s *sealed) { s.send(tls13.Handshake, nil) }, tls13.AlertUnexpectedMessage},
+		{"an empty alert", func(s *sealed) { s.send(tls13.Alert, nil) }, tls13.AlertUnexpectedMessage},
 		{"another type", func(s *sealed) { s.send(20, []byte{1}) }, tls13.AlertUnexpectedMessage},
 		{"a plain record", func(s *sealed) { s.raw([]byte{21, 3, 3, 0, 2, 2, 10}) }, tls13.AlertUnexpectedMessage},
 		{"a plain change_cipher_spec", func(s *sealed) { s.raw([]byte{20, 3, 3, 0, 1, 1}) }, tls13.AlertUnexpectedMessage},
