@@ -94,7 +94,7 @@ const (
 	stepHeader             // a header that says more than a record may have
 	stepFlip               // a bit at byte n of a record
 	stepAgain              // a record twice
-	stepOldKey             // a record of the key before
+	stepOldKey             // a record of another key, the one before if there is one
 	stepTruncate           // a record's first bytes, and the end
 	stepClose              // close_notify
 	steps
@@ -118,6 +118,8 @@ type ending struct {
 type sealer struct {
 	keys, before tls13.Keys
 	sent         int    // bytes of the stream
+	useless      int    // records in a row without content, that go on
+	flooded      bool   // they have been too many
 	out          []byte // not delivered yet
 }
 
@@ -126,14 +128,24 @@ func (s *sealer) seal(kind byte, pieces ...[]byte) {
 }
 
 func (s *sealer) content(n int) []byte {
+	if n > 0 {
+		s.useless = 0
+	}
 	b := pull(s.sent + n)[s.sent:]
 	s.sent += n
 	return b
 }
 
 func (s *sealer) update() {
+	s.nothing()
 	s.before = s.keys
 	s.keys.Update()
+}
+
+// nothing counts a record that brings nothing.
+func (s *sealer) nothing() {
+	s.useless++
+	s.flooded = s.flooded || s.useless > 16
 }
 
 // step seals what a step says.
@@ -143,10 +155,17 @@ func (s *sealer) step(kind, a, b byte) (e ending) {
 	wrong := func(alert byte) ending { return ending{alert: alert, done: true} }
 	switch kind % steps {
 	case stepContent:
-		s.seal(content, s.content(n%(tls13.MaxContent+1)))
+		if n %= tls13.MaxContent + 1; n == 0 {
+			s.nothing()
+		}
+		s.seal(content, s.content(n))
 	case stepPadded:
+		if a == 0 {
+			s.nothing()
+		}
 		s.seal(0, s.content(int(a)), []byte{content}, make([]byte, min(64*int(b), tls13.MaxContent-int(a))))
 	case stepEmpty:
+		s.nothing()
 		s.seal(0, []byte{content}, make([]byte, a))
 	case stepKeyUpdate:
 		s.seal(handshake, tls13.KeyUpdate(a%2 == 1))
@@ -161,7 +180,9 @@ func (s *sealer) step(kind, a, b byte) (e ending) {
 		s.seal([]byte{content, alert, content}[b%3], []byte{1, 0}[:2*(b%3/2+b%3%2)])
 		return wrong(tls13.AlertUnexpectedMessage)
 	case stepAlert:
-		s.seal(alert, []byte{a, b})
+		if s.seal(alert, []byte{a, b}); b == tls13.AlertUserCanceled {
+			s.nothing()
+		}
 		return ending{done: b != tls13.AlertUserCanceled}
 	case stepAlertLength:
 		if n %= 1000; n == 2 {
@@ -219,11 +240,12 @@ func (s *sealer) step(kind, a, b byte) (e ending) {
 		s.out = append(s.out, s.out[at:]...)
 		return wrong(tls13.AlertBadRecordMAC)
 	case stepOldKey:
-		s.update()
-		s.keys = s.before
-		s.keys.Update()
-		s.keys.Update()
-		s.seal(content, s.content(0), []byte{a})
+		if s.before == (tls13.Keys{}) {
+			s.keys.Update()
+		} else {
+			s.keys = s.before
+		}
+		s.seal(content, []byte{a})
 		return wrong(tls13.AlertBadRecordMAC)
 	case stepTruncate:
 		at := len(s.out)
@@ -474,8 +496,10 @@ func (s *secureConversation) end(e ending) (end string) {
 	case n > 1:
 		t.Errorf("%d faults are counted", n)
 	case n == 1:
-		if e.done && e.alert != 0 && !s.window && (told == nil || !strings.HasSuffix(told.Error(), tls.AlertError(e.alert).Error())) {
-			// A flood before it has another alert.
+		if s.flooded {
+			e.alert = tls13.AlertUnexpectedMessage
+		}
+		if e.alert != 0 && !s.window && (told == nil || !strings.HasSuffix(told.Error(), tls.AlertError(e.alert).Error())) {
 			t.Errorf("the client is told %v, want alert %d", told, e.alert)
 		}
 		return fault
