@@ -224,6 +224,40 @@ func TestNoTLS(t *testing.T) {
 	}
 }
 
+// TestHandshakeRecords: what is wrong within a handshake is answered with crypto/tls's
+// alert.
+func TestHandshakeRecords(t *testing.T) {
+	long := append([]byte{22, 3, 3, 0x48, 0}, make([]byte, 0x4800)...)
+	for _, c := range []struct {
+		name   string
+		record []byte
+		alert  byte
+	}{
+		{"empty content", []byte{23, 3, 3, 0, 0}, 0}, // crypto/tls has no version yet, and says nothing
+		{"an empty record", []byte{22, 3, 3, 0, 0}, tls13.AlertUnexpectedMessage},
+		{"another type", []byte{99, 3, 3, 0, 1, 0}, 0},
+		{"as long as TLS 1.2's", long, tls13.AlertRecordOverflow},
+		{"too long", []byte{22, 3, 3, 0x48, 1}, tls13.AlertRecordOverflow},
+		{"as long as can be", []byte{22, 3, 3, 0xff, 0xff}, tls13.AlertRecordOverflow},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g, addr := listenTLS(t, netpoll.Config{}, &mine{})
+			hello := clientHello(t)
+			p := dial(t, addr)
+			first := append([]byte{22, 3, 1, 0, 20}, hello[5:25]...)
+			if _, err := p.Write(append(first, c.record...)); err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(p)
+			if told := len(got) == 7 && got[0] == byte(tls13.Alert); told != (c.alert != 0) || told && got[6] != c.alert {
+				t.Errorf("%x %v, want alert %d", got, err, c.alert)
+			}
+			eventually(t, "it is counted", func() bool { return g.Stats().TLSFaults == 1 && g.Stats().Open == 0 })
+		})
+	}
+}
+
 // sealed is a peer that seals its own records, so that they may be wrong.
 type sealed struct {
 	t       *testing.T
