@@ -201,6 +201,9 @@ func (s *sealer) step(kind, a, b byte) (e ending) {
 			return wrong(tls13.AlertIllegalParameter)
 		}
 		s.seal(handshake, append(m, make([]byte, b)...))
+		if a == 24 {
+			return wrong(tls13.AlertDecodeError)
+		}
 		return wrong(tls13.AlertUnexpectedMessage)
 	case stepTwo:
 		s.seal(handshake, tls13.KeyUpdate(a%2 == 1), tls13.KeyUpdate(b%2 == 1)[:1+b%5])

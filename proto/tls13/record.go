@@ -157,13 +157,17 @@ const keyUpdateBytes = 5
 // split over records, and nothing follows it with the same key (RFC 8446, section 5.1).
 // What is neither whole nor wrong is shorter than a KeyUpdate.
 func ConsumeKeyUpdate(b []byte) (whole, requested bool, err *AlertError) {
-	if n := min(len(b), keyUpdateBytes-1); n == 0 || len(b) > keyUpdateBytes || string(b[:n]) != "\x18\x00\x00\x01"[:n] {
+	n := min(len(b), keyUpdateBytes-1)
+	switch {
+	case n == 0 || b[0] != 24:
 		return false, false, &AlertError{AlertUnexpectedMessage, "a handshake message that is no KeyUpdate"}
-	}
-	if len(b) < keyUpdateBytes {
+	case string(b[:n]) != "\x18\x00\x00\x01"[:n]:
+		return false, false, &AlertError{AlertDecodeError, "a KeyUpdate of another length"}
+	case len(b) > keyUpdateBytes:
+		return false, false, &AlertError{AlertUnexpectedMessage, "a message behind a KeyUpdate"}
+	case len(b) < keyUpdateBytes:
 		return false, false, nil
-	}
-	if b[4] > 1 {
+	case b[4] > 1:
 		return false, false, &AlertError{AlertIllegalParameter, "a KeyUpdate that asks for something unknown"}
 	}
 	return true, b[4] == 1, nil
