@@ -226,3 +226,73 @@ func TestTLSLentWithItsEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestTLSCallbacksWait: handshakes whose callbacks wait, as autocert's does, until another
+// handshake has been made keep no other from being made, however many they are.
+func TestTLSCallbacksWait(t *testing.T) {
+	t.Parallel()
+	const waiting = 20
+	for name, where := range map[string]func(cfg *tls.Config, wait func(name string)){
+		"GetCertificate": func(cfg *tls.Config, wait func(string)) {
+			own := certificate()
+			cfg.GetCertificate = func(h *tls.ClientHelloInfo) (*tls.Certificate, error) { wait(h.ServerName); return &own, nil }
+		},
+		"GetConfigForClient": func(cfg *tls.Config, wait func(string)) {
+			cfg.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) { wait(h.ServerName); return nil, nil }
+		},
+		"VerifyConnection": func(cfg *tls.Config, wait func(string)) {
+			cfg.VerifyConnection = func(s tls.ConnectionState) error { wait(s.ServerName); return nil }
+		},
+		"VerifyPeerCertificate": func(cfg *tls.Config, wait func(string)) {
+			cfg.ClientAuth = tls.RequireAnyClientCert
+			cfg.VerifyPeerCertificate = func(raw [][]byte, _ [][]*x509.Certificate) error {
+				c, err := x509.ParseCertificate(raw[0])
+				if err == nil {
+					wait(c.DNSNames[0])
+				}
+				return err
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			over, entered := make(chan struct{}), make(chan struct{}, waiting)
+			cfg := &tls.Config{Certificates: []tls.Certificate{certificate()}}
+			where(cfg, func(name string) {
+				if name == "waits" {
+					entered <- struct{}{}
+					<-over
+				}
+			})
+			_, addr := listenTLS(t, netpoll.Config{TLS: cfg}, &mine{})
+			peer := func(name string) *tls.Config {
+				return &tls.Config{InsecureSkipVerify: true, ServerName: name, Certificates: []tls.Certificate{newCertificate(name)}}
+			}
+			ended := make(chan error, waiting)
+			for range waiting {
+				c := tls.Client(dial(t, addr), peer("waits"))
+				go func() {
+					_, err := c.Write([]byte("GET /mine/x HTTP/1.1\r\nHost: h\r\n\r\n"))
+					if err == nil {
+						_, err = c.Read(make([]byte, 1))
+					}
+					ended <- err
+				}()
+			}
+			for range waiting {
+				within(t, "a callback is called", entered)
+			}
+			c := dialTLS(t, addr, peer("other"))
+			send(t, c, "GET /mine/x HTTP/1.1\r\nHost: h\r\n\r\n")
+			if _, body := response(t, bufio.NewReader(c), "GET"); body != "/mine/x|" {
+				t.Error(body)
+			}
+			close(over)
+			for range waiting {
+				if err := within(t, "who waited is answered", ended); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
