@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +24,9 @@ type manager struct {
 	cfg     Config
 	url     *url.URL        // scheme and host
 	ownHTTP *http.Transport // nil if the requests are the user's
-	dial    func(ctx context.Context, name, sid string) (transport, error)
+
+	webSocketTLS *tls.Config // of a WebSocket's connection; nil: crypto/tls's defaults
+	dial         func(ctx context.Context, name, sid string) (transport, error)
 
 	// mu guards all that Clients and sessions have, too. No function of the user is
 	// called while it is held.
@@ -64,8 +67,15 @@ func newManager(address string, cfg Config) (m *manager, namespace string, err e
 	m.dial = m.dialTransport
 	if m.cfg.HTTPClient == nil {
 		m.ownHTTP = http.DefaultTransport.(*http.Transport).Clone()
-		m.ownHTTP.TLSClientConfig = cfg.TLS
+		m.ownHTTP.TLSClientConfig = cfg.TLS.Clone() // which it changes
 		m.cfg.HTTPClient = &http.Client{Transport: m.ownHTTP}
+	}
+	m.webSocketTLS = cfg.TLS.Clone() // nil of nil
+	if t, ok := m.cfg.HTTPClient.Transport.(*http.Transport); ok && m.webSocketTLS == nil {
+		m.webSocketTLS = t.Clone().TLSClientConfig // the Transport changes its own at the first request
+	}
+	if m.webSocketTLS != nil {
+		m.webSocketTLS.NextProtos = []string{"http/1.1"} // there is no Upgrade in HTTP/2
 	}
 	return m, u.Path, nil
 }
