@@ -65,14 +65,13 @@ func newManager(address string, cfg Config) (m *manager, namespace string, err e
 	cfg.Query = query
 	m = &manager{cfg: cfg, url: &url.URL{Scheme: scheme, Host: u.Host}, clients: map[string]*Client{}}
 	m.dial = m.dialTransport
+	m.webSocketTLS = cfg.TLS.Clone() // nil of nil
 	if m.cfg.HTTPClient == nil {
 		m.ownHTTP = http.DefaultTransport.(*http.Transport).Clone()
 		m.ownHTTP.TLSClientConfig = cfg.TLS.Clone() // which it changes
 		m.cfg.HTTPClient = &http.Client{Transport: m.ownHTTP}
-	}
-	m.webSocketTLS = cfg.TLS.Clone() // nil of nil
-	if t, ok := m.cfg.HTTPClient.Transport.(*http.Transport); ok && m.webSocketTLS == nil {
-		m.webSocketTLS = t.Clone().TLSClientConfig // the Transport changes its own at the first request
+	} else if t, ok := m.cfg.HTTPClient.Transport.(*http.Transport); ok && cfg.TLS == nil {
+		m.webSocketTLS = t.Clone().TLSClientConfig // not t's own, which the first request changes
 	}
 	if m.webSocketTLS != nil {
 		m.webSocketTLS.NextProtos = []string{"http/1.1"} // there is no Upgrade in HTTP/2
