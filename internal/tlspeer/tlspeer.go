@@ -228,9 +228,9 @@ type conn struct {
 	wants bool
 
 	records int // that were written after the handshake
-	done  bool
-	over  bool
-	err   error
+	done    bool
+	over    bool
+	err     error
 }
 
 // settle waits until the handshake wants more, or is over.
