@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"time"
@@ -58,6 +59,7 @@ func (g *Group) Serve(ln net.Listener, secure bool) (ended <-chan error, err err
 var (
 	errGroupClosed = errors.New("the group is closed")
 	errNoTLS       = errors.New("TLS needs Config.TLS")
+	errTLSTwice    = errors.New("the listener's connections speak TLS already: serve the listener below it, or leave Config.TLS nil")
 )
 
 // kernels tells whether the loops can serve a listener.
@@ -116,6 +118,11 @@ func (g *Group) acceptForeign(ln net.Listener, secure bool) error {
 				return ErrClosed
 			}
 			return err
+		}
+		if _, ok := conn.(*tls.Conn); ok && secure {
+			_ = conn.Close()
+			g.leaveForeign(ln)
+			return errTLSTwice
 		}
 		for err = g.reserve(); err == ErrFull; err = g.reserve() {
 			pause("at Config.MaxConns") // and conn waits
