@@ -212,7 +212,9 @@ func (srv *Server) ListenAndServe(address string) error {
 // ErrServerClosed then, or the listener's, or why the server cannot go on. It may be
 // called several times, and beside Listen. A *net.TCPListener or *net.UnixListener is
 // served by the event loops, as Listen's is; connections of any other (a multiplexer,
-// memory, TLS of another kind) are bridged, each with a goroutine. See SystemdListeners.
+// memory, TLS of another kind) are bridged, each with a goroutine. With Config.TLS the
+// peers of each speak TLS: those of one whose connections are *tls.Conn do already, and it
+// is refused. See SystemdListeners.
 func (srv *Server) Serve(ln net.Listener) error {
 	ended, err := srv.group.Serve(ln, srv.cfg.TLS != nil)
 	if err != nil {

@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"time"
@@ -82,6 +83,7 @@ func (g *Group) serve(ln net.Listener, kind listens) (ended <-chan error, err er
 var (
 	errGroupClosed = errors.New("the group is closed")
 	errNoTLS       = errors.New("TLS needs Config.TLS")
+	errTLSTwice    = errors.New("the listener's connections speak TLS already: serve the listener below it, or leave Config.TLS nil")
 )
 
 // kernels tells whether the loops can serve a listener.
@@ -140,6 +142,11 @@ func (g *Group) acceptForeign(ln net.Listener, kind listens) error {
 				return ErrClosed
 			}
 			return err
+		}
+		if _, ok := conn.(*tls.Conn); ok && kind == listensTLS {
+			_ = conn.Close()
+			g.leaveForeign(ln)
+			return errTLSTwice
 		}
 		for err = g.reserve(); err == ErrFull; err = g.reserve() {
 			pause("at Config.MaxConns") // and conn waits
