@@ -95,7 +95,11 @@ func New(cfg *tls.Config) *Peer {
 	cfg = cfg.Clone()
 	cfg.InsecureSkipVerify = true
 	p := &Peer{c: &conn{}, log: keyLog{}}
-	cfg.KeyLogWriter = p.log
+	if cfg.KeyLogWriter == nil {
+		cfg.KeyLogWriter = p.log
+	} else {
+		cfg.KeyLogWriter = io.MultiWriter(cfg.KeyLogWriter, p.log)
+	}
 	p.c.cond.L = &p.c.mu
 	p.conn = tls.Client(p.c, cfg)
 	go func() {
