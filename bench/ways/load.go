@@ -43,8 +43,7 @@ type load struct {
 	size   int64        // of the crowd
 	sent   chan struct{}
 	settle time.Duration
-	failed atomic.Int64 // connections that have ended by themselves
-	over   atomic.Bool
+	ended  atomic.Pointer[error] // why a connection has ended by itself
 }
 
 // measure starts a server and puts it under load.
@@ -89,10 +88,7 @@ func measure(ctx context.Context, name string, s settings) (r figures, err error
 
 	memory, cpu := l.memory(), l.cpu()
 	conns, err := l.dialAll(s.idle)
-	defer func() {
-		l.over.Store(true)
-		hangUp(conns)
-	}()
+	defer func() { hangUp(conns) }()
 	if err != nil {
 		return r, err
 	}
@@ -102,13 +98,11 @@ func measure(ctx context.Context, name string, s settings) (r figures, err error
 	}
 	r.Bytes = (l.memory() - memory) / float64(s.idle)
 
-	l.over.Store(true) // those that go now are no failures
 	hangUp(conns[s.crowd:])
 	conns = conns[:s.crowd]
 	if err := l.trim(); err != nil {
 		return r, err
 	}
-	l.over.Store(false)
 	l.size = int64(s.crowd)
 	for _, c := range []struct {
 		window int
@@ -140,7 +134,8 @@ func (l *load) trim() error {
 // conn is one client.
 type conn struct {
 	net.Conn
-	mu sync.Mutex // held while a frame is written
+	mu   sync.Mutex  // held while a frame is written
+	over atomic.Bool // it has been closed here
 }
 
 func (l *load) dial() (net.Conn, error) {
@@ -183,6 +178,7 @@ func (l *load) dialAll(n int) (conns []*conn, err error) {
 
 func hangUp(conns []*conn) {
 	for _, c := range conns {
+		c.over.Store(true)
 		_ = c.Close()
 	}
 }
@@ -223,8 +219,8 @@ func (l *load) read(c *conn, br *bufio.Reader) {
 	for {
 		size, err := readFrame(br)
 		if err != nil {
-			if !l.over.Load() {
-				l.failed.Add(1)
+			if !c.over.Load() {
+				l.ended.Store(&err)
 			}
 			return
 		}
@@ -302,7 +298,11 @@ func (l *load) broadcast(ctx context.Context, from *conn, window, payload int, d
 			done = nil
 			cpu = (l.cpu() - cpu) * 1e6 / float64(l.got.Load()-got)
 		case <-stalled.C:
-			return 0, fmt.Errorf("messages are missing, %d connections have ended", l.failed.Load())
+			why := errors.New("no connection has ended")
+			if err := l.ended.Load(); err != nil {
+				why = *err
+			}
+			return 0, fmt.Errorf("messages are missing: %w", why)
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}
