@@ -12,6 +12,7 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
 	"github.com/sockeye-io/sockeye/broadcast/redis"
 	"github.com/sockeye-io/sockeye/broadcast/redis/redistest"
 	"github.com/sockeye-io/sockeye/client"
@@ -31,6 +32,15 @@ var makers = map[string]func(c goredis.UniversalClient) (broadcast.Adapter, erro
 	"sharded": func(c goredis.UniversalClient) (broadcast.Adapter, error) {
 		return redis.NewSharded(c, redis.ShardedOptions{})
 	},
+	"streams": func(c goredis.UniversalClient) (broadcast.Adapter, error) {
+		return redis.NewStreams(c, redis.StreamsOptions{})
+	},
+	"classic, queueing": func(c goredis.UniversalClient) (broadcast.Adapter, error) {
+		return redis.New(c, redis.Options{Options: cluster.Options{QueueWhileDown: true}})
+	},
+	"streams, queueing": func(c goredis.UniversalClient) (broadcast.Adapter, error) {
+		return redis.NewStreams(c, redis.StreamsOptions{Options: cluster.Options{QueueWhileDown: true}})
+	},
 	"private": func(c goredis.UniversalClient) (broadcast.Adapter, error) {
 		return redis.NewSharded(c, redis.ShardedOptions{SubscriptionMode: redis.DynamicPrivate})
 	},
@@ -38,28 +48,45 @@ var makers = map[string]func(c goredis.UniversalClient) (broadcast.Adapter, erro
 
 func newNode(t testing.TB, addr, kind string) *node {
 	t.Helper()
-	n := &node{client: goredis.NewClient(&goredis.Options{Addr: addr, ClientName: strings.ReplaceAll(t.Name(), "/", ".")})}
-	t.Cleanup(func() { _ = n.client.Close() })
-	a, err := makers[kind](n.client)
+	n, err := makeNode(addr, kind)
 	if err != nil {
-		t.Fatal(err)
-	}
-	n.adapter = a
-	if n.Server, err = sockeye.New(sockeye.Config{Adapter: a, Loops: 1}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		_ = n.Shutdown(ctx)
+		_ = n.client.Close()
 	})
+	return n
+}
+
+func makeNode(addr, kind string) (*node, error) {
+	n := &node{client: goredis.NewClient(&goredis.Options{Addr: addr})}
+	a, err := makers[kind](n.client)
+	if err != nil {
+		return nil, err
+	}
+	n.adapter = a
+	if n.Server, err = sockeye.New(sockeye.Config{Adapter: a, Loops: 1}); err != nil {
+		return nil, err
+	}
 	n.On("join", func(s *sockeye.Socket, room string) { _ = s.Join(room) })
 	l, err := n.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	n.url = "http://" + l.String()
-	return n
+	return n, nil
+}
+
+// serveChild makes the server of a child.
+func serveChild(addr, kind string) (string, error) {
+	n, err := makeNode(addr, kind)
+	if err != nil {
+		return "", err
+	}
+	return n.url + " " + n.adapter.(*redis.Adapter).UID(), nil
 }
 
 // connect connects a client, which joins rooms.
