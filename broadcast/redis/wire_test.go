@@ -366,3 +366,73 @@ func TestNamesThatAreOthers(t *testing.T) {
 		})
 	}
 }
+
+// TestHostile: what cannot be read is counted, and harms nobody.
+func TestHostile(t *testing.T) {
+	t.Parallel()
+	garbage := []string{
+		"", "{", "[]", "null", "\x93\xa1a\x80\x80", "\xdd\xff\xff\xff\xff", "\xc6\xff\xff\xff\xff", strings.Repeat("\x91", 100_000), strings.Repeat("[", 100_000),
+		`{"type":2}`, `{"type":3,"data":{"packet":{"data":"x"}},"uid":"evil","nsp":"/"}`, `{"type":99,"requestId":"x"}`, "\x80\x04\x95.",
+	}
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			srv := redistest.Start(t)
+			a, b := newNode(t, srv.Addr, kind), newNode(t, srv.Addr, kind)
+			together(t, a, b)
+			got := make(chan string, 10)
+			b.connect(t, "red").OnAny(func(e *client.Event) { got <- e.Name })
+			admin := srv.Client(t)
+			adaptertest.Eventually(t, "an event arrives", func() bool {
+				_ = a.To("red").Emit("first")
+				select {
+				case <-got:
+					return true
+				case <-time.After(50 * time.Millisecond):
+					return false
+				}
+			})
+			channels := []string{"socket.io#/#", "socket.io#/#red#", "socket.io-request#/#", "socket.io-response#/#"}
+			sent := 0
+			for _, text := range garbage {
+				for _, channel := range channels {
+					cmd := "publish"
+					if kind == "sharded" {
+						cmd = "spublish"
+					}
+					n, err := admin.Do(t.Context(), cmd, channel, text).Int()
+					if err != nil {
+						t.Fatal(err)
+					}
+					sent += n
+				}
+				if kind == "streams" {
+					for _, field := range []string{"type", "nsp", "data"} {
+						if err := admin.XAdd(t.Context(), &goredis.XAddArgs{Stream: "socket.io", Values: []string{"uid", "evil", field, text}}).Err(); err != nil {
+							t.Fatal(err)
+						}
+						sent += 2
+					}
+				}
+			}
+			adaptertest.Eventually(t, "it is counted", func() bool {
+				n := a.adapter.Stats().Ignored + b.adapter.Stats().Ignored
+				return n > 0 && int(n) <= sent && int(n) >= sent/2
+			})
+			for len(got) > 0 {
+				<-got
+			}
+			if err := a.To("red").Emit("last"); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case e := <-got:
+				if e != "last" {
+					t.Errorf("%q has come", e)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("nothing comes any more")
+			}
+		})
+	}
+}
