@@ -489,3 +489,88 @@ func TestKilledServer(t *testing.T) {
 		}
 	}
 }
+
+// TestNodeDies: one of the three nodes of a Redis Cluster is killed, and comes back: what goes
+// by the others goes on, and what goes by it does again.
+func TestNodeDies(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t)
+	dir := map[string]string{} // a room's node
+	var rooms []string
+	for i := 0; len(rooms) < 3; i++ {
+		room := fmt.Sprint("room", i)
+		master, err := c.Client(t).MasterForKey(t.Context(), "socket.io#/#"+room+"#")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := master.Options().Addr
+		if !slices.ContainsFunc(rooms, func(r string) bool { return dir[r] == addr }) {
+			dir[room] = addr
+			rooms = append(rooms, room)
+		}
+	}
+	var nodes []*node
+	for range 2 {
+		n, err := makeNodeOn(c.Client(t), "sharded")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = n.Close() })
+		nodes = append(nodes, n)
+	}
+	together(t, nodes...)
+	type event struct {
+		room string
+		n    int
+	}
+	got := make(chan event, 10_000)
+	nodes[1].connect(t, rooms...).On("e", func(e *client.Event) {
+		var v event
+		_ = e.Args.Decode(&v.room, &v.n)
+		got <- v
+	})
+	n := 0
+	last := map[string]int{}
+	reach := func(room string) {
+		t.Helper()
+		began := n
+		adaptertest.Eventually(t, "an event for "+room+" arrives", func() bool {
+			n++
+			if err := nodes[0].To(room).Emit("e", room, n); err != nil && !errors.Is(err, sockeye.ErrUnavailable) {
+				t.Fatal(err)
+			}
+			for end := time.After(50 * time.Millisecond); ; {
+				select {
+				case e := <-got:
+					if e.n <= last[e.room] {
+						t.Errorf("%d comes after %d", e.n, last[e.room])
+					}
+					last[e.room] = e.n
+					if e.room == room && e.n > began {
+						return true
+					}
+				case <-end:
+					return false
+				}
+			}
+		})
+	}
+	for _, room := range rooms {
+		reach(room)
+	}
+	victim := c.Servers[1]
+	victim.Kill()
+	for range 20 {
+		for _, room := range rooms {
+			if dir[room] != victim.Addr {
+				reach(room)
+			}
+		}
+	}
+	victim.Restart(t)
+	for range 3 {
+		for _, room := range rooms {
+			reach(room)
+		}
+	}
+}

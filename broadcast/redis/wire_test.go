@@ -62,8 +62,17 @@ func newNode(t testing.TB, addr, kind string) *node {
 }
 
 func makeNode(addr, kind string) (*node, error) {
-	n := &node{client: goredis.NewClient(&goredis.Options{Addr: addr})}
-	a, err := makers[kind](n.client)
+	c := goredis.NewClient(&goredis.Options{Addr: addr})
+	n, err := makeNodeOn(c, kind)
+	if err == nil {
+		n.client = c
+	}
+	return n, err
+}
+
+func makeNodeOn(c goredis.UniversalClient, kind string) (*node, error) {
+	n := new(node)
+	a, err := makers[kind](c)
 	if err != nil {
 		return nil, err
 	}
