@@ -299,7 +299,11 @@ var errAway = errors.New("redis: a node cannot be reached")
 // Ping tells whether Redis answers, and, if something has been queued for the others,
 // whether they hear it.
 func (b *base) Ping(ctx context.Context) error {
-	err := b.ping(ctx)
+	return b.heard(b.ping(ctx))
+}
+
+// heard is err, or, if something has been queued, why the others may not hear it.
+func (b *base) heard(err error) error {
 	if err == nil && b.queues {
 		err = b.sub.settled()
 	}
@@ -317,10 +321,10 @@ func (b *base) ping(ctx context.Context) error {
 	return err
 }
 
-// pingAny tells whether a node answers.
+// pingAny is Ping for all nodes: whether one answers.
 func (b *base) pingAny(ctx context.Context) error {
 	if b.nodes.cluster == nil {
-		return b.ping(ctx)
+		return b.Ping(ctx)
 	}
 	var answer atomic.Bool
 	err := b.nodes.cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
@@ -334,9 +338,9 @@ func (b *base) pingAny(ctx context.Context) error {
 		b.nodes.changed(ctx)
 	}
 	if answer.Load() {
-		return nil
+		err = nil
 	}
-	return err
+	return b.heard(err)
 }
 
 // Close ends the subscriptions. The client is the caller's.

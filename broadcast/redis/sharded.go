@@ -143,11 +143,5 @@ func (b *shardedBus) Send(ctx context.Context, frames []cluster.Frame) (sent, lo
 	})
 }
 
-// Ping tells whether a node answers.
-func (b *shardedBus) Ping(ctx context.Context) error {
-	err := b.pingAny(ctx)
-	if err == nil && b.queues {
-		err = b.sub.settled()
-	}
-	return err
-}
+// Ping tells whether a node answers; see base.Ping.
+func (b *shardedBus) Ping(ctx context.Context) error { return b.pingAny(ctx) }

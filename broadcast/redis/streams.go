@@ -50,10 +50,14 @@ type StreamsOptions struct {
 // entries. Questions, their answers, and events for servers go by publish and subscribe, and
 // are not in order with the former.
 //
+// What is queued while Redis is away (QueueWhileDown) is written at once when it is back: let
+// MaxLen be more than that is, or the oldest is trimmed before all have read it.
+//
 // Every server gets everything: a stream knows no rooms.
 func NewStreams(client redis.UniversalClient, o StreamsOptions) (*Adapter, error) {
 	o.setDefaults()
 	b := &streamsBus{o: o}
+	b.queues = o.QueueWhileDown
 	if err := b.init(client, o.ChannelPrefix, &o.Options); err != nil {
 		return nil, err
 	}
