@@ -302,7 +302,9 @@ func (b *streamsBus) read(keys []string) {
 	for b.ctx.Err() == nil {
 		var err error
 		if !looked {
-			last, err = b.look(keys, last)
+			if err = b.answers(keys[0]); err == nil {
+				last, err = b.look(keys, last)
+			}
 		}
 		if err == nil {
 			looked = true
@@ -324,6 +326,16 @@ func (b *streamsBus) read(keys []string) {
 		backoff = min(2*backoff, maxBackoff)
 		b.nodes.changed(b.ctx)
 	}
+}
+
+// answers tells whether a key's node answers, without the client's own retries: they would
+// make it long until a node is found to be back.
+func (b *streamsBus) answers(key string) error {
+	c, err := b.nodes.owner(b.ctx, key)
+	if err == nil {
+		_, err = run(b.ctx, c, []once{{redis.NewCmd(b.ctx, "ping")}})
+	}
+	return err
 }
 
 // look returns behind which IDs to read: those that were read last, but where a stream

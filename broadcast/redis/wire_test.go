@@ -39,7 +39,7 @@ var makers = map[string]func(c goredis.UniversalClient) (broadcast.Adapter, erro
 		return redis.New(c, redis.Options{Options: cluster.Options{QueueWhileDown: true}})
 	},
 	"streams, queueing": func(c goredis.UniversalClient) (broadcast.Adapter, error) {
-		return redis.NewStreams(c, redis.StreamsOptions{Options: cluster.Options{QueueWhileDown: true}})
+		return redis.NewStreams(c, redis.StreamsOptions{MaxLen: 100_000, Options: cluster.Options{QueueWhileDown: true}})
 	},
 	"private": func(c goredis.UniversalClient) (broadcast.Adapter, error) {
 		return redis.NewSharded(c, redis.ShardedOptions{SubscriptionMode: redis.DynamicPrivate})
