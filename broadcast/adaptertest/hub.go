@@ -43,6 +43,13 @@ func (h *Hub) Cut(down bool) {
 	h.down = down
 }
 
+// Down tells whether the hub has been cut.
+func (h *Hub) Down() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.down
+}
+
 // Bytes is what an adapter has been handed.
 func (h *Hub) Bytes(a *cluster.Adapter) int {
 	h.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -267,6 +268,9 @@ var errFound = errors.New("bridge: the socket is on the other side")
 // Call asks both sides. One socket is on one of them: where the format does not tell how many
 // are asked, nobody waits once it has answered.
 func (n *node) Call(ctx context.Context, p broadcast.Payload, t broadcast.Target, answered func(broadcast.Payload)) error {
+	if one := len(t.Rooms) == 1 && isID(t.Rooms[0]); one && strings.HasPrefix(t.Rooms[0], n.local.Server()) && n.local.HasRoom(t.Rooms[0]) {
+		return nil // it is this server's
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var mu sync.Mutex
