@@ -111,6 +111,7 @@ type Target struct {
 	Rooms, Except []string // as in Options
 	Volatile      bool
 	NoCompress    bool
+	Passed        bool // a Gateway has passed it on: no other does so again
 }
 
 // SocketInfo describes a socket of another server.
@@ -150,6 +151,18 @@ type Local interface {
 	HasRoom(room string) bool
 	// Rooms are the rooms that somebody here is in, without the sockets' own.
 	Rooms() []string
+}
+
+// Gateway is a Local behind which there are other servers, of another bus: package bridge
+// has it. The adapter gives it what is sent to any room, and asks it for answers that it has
+// to wait for: those come besides Call's and Sockets', which are of this server alone.
+type Gateway interface {
+	Local
+	// CallElsewhere is Call for the servers behind. It keeps p and t, and waits for the
+	// answers until ctx is done; asked is how many sockets have answered, or should have.
+	CallElsewhere(ctx context.Context, p Payload, t Target, answered func(p Payload)) (asked int)
+	// SocketsElsewhere is Sockets for the servers behind. It keeps t.
+	SocketsElsewhere(ctx context.Context, t Target) []SocketInfo
 }
 
 // Remote is the other servers' part of a namespace. Its methods may be called from any

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -42,6 +43,13 @@ func (h *Hub) Cut(down bool) {
 	h.down = down
 }
 
+// Down tells whether the hub has been cut.
+func (h *Hub) Down() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.down
+}
+
 // Bytes is what an adapter has been handed.
 func (h *Hub) Bytes(a *cluster.Adapter) int {
 	h.mu.Lock()
@@ -58,6 +66,7 @@ type hubBus struct {
 	mu         sync.Mutex
 	turn       sync.Cond
 	namespaces map[string]map[string]bool // joined, and the rooms there
+	everything map[string]bool            // namespaces that get what is sent to any room
 	in         [][]byte
 	closed     bool
 }
@@ -103,6 +112,17 @@ func (b *hubBus) Leave(namespace string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.namespaces, namespace)
+	delete(b.everything, namespace)
+}
+
+func (b *hubBus) AllRooms(namespace string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.everything == nil {
+		b.everything = map[string]bool{}
+	}
+	b.everything[namespace] = true
+	return nil
 }
 
 func (b *hubBus) Room(namespace, room string, exists bool) {
@@ -133,6 +153,9 @@ func (b *hubBus) wants(channel string) bool {
 		if channel == all || channel == all+b.a.UID()+"#" {
 			return true
 		}
+		if b.everything[name] && strings.HasPrefix(channel, all) && !b.others(channel[len(all):]) {
+			return true
+		}
 		for room, exists := range rooms {
 			if exists && channel == all+room+"#" {
 				return true
@@ -140,6 +163,11 @@ func (b *hubBus) wants(channel string) bool {
 		}
 	}
 	return false
+}
+
+// others tells whether the rest of a channel's name is another server's uid.
+func (b *hubBus) others(rest string) bool {
+	return len(rest) == 17 && rest[16] == '#' && rest != b.a.UID()+"#"
 }
 
 func (b *hubBus) Send(_ context.Context, frames []cluster.Frame) (sent, lost int, err error) {

@@ -35,6 +35,13 @@ type Bus struct {
 	// NoTargets: Join, Leave and Disconnect address single sockets alone.
 	NoTargets bool
 
+	// World, if not nil, is called before n servers are made, which have Adapter's next n
+	// adapters.
+	World func(t testing.TB, n int)
+	// Bridged: the servers are joined by a bridge, and each counts and asks those of its own
+	// bus.
+	Bridged bool
+
 	// OrderByRoom: only what is sent to the same rooms keeps its order.
 	OrderByRoom bool
 
@@ -70,6 +77,9 @@ type peer struct {
 
 func newWorld(t *testing.T, bus Bus, n int) *world {
 	w := &world{t: t, bus: bus}
+	if bus.World != nil {
+		bus.World(t, n)
+	}
 	for range n {
 		w.addServer()
 	}
@@ -103,7 +113,7 @@ func (w *world) addServer() int {
 func (w *world) settle() {
 	w.t.Helper()
 	for _, srv := range w.servers {
-		if w.bus.NoAnswers {
+		if w.bus.NoAnswers || w.bus.Bridged {
 			continue
 		}
 		Eventually(w.t, "the servers know of each other", func() bool {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -55,6 +56,8 @@ type Adapter struct {
 	// Any goroutine (atomic).
 	received, receivedBytes, ignored, missed, refused, late atomic.Uint64
 	server                                                  atomic.Pointer[string] // nil before the first Join
+
+	elsewhere atomic.Int32 // questions that servers behind a gateway are asked
 
 	// Guarded by mu.
 	mu     sync.RWMutex
@@ -134,6 +137,17 @@ func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 		a.server.Store(&server)
 	}
 	a.bus.Join(n.name)
+	if n.gateway, _ = local.(broadcast.Gateway); n.gateway != nil {
+		err := fmt.Errorf("%w: what is sent to any room", broadcast.ErrUnsupported)
+		if b, ok := a.bus.(AllRooms); ok {
+			err = b.AllRooms(n.name)
+		}
+		if err != nil {
+			delete(a.nodes, n.name)
+			a.bus.Leave(n.name)
+			return nil, err
+		}
+	}
 	if n.beat(InitialHeartbeat, time.Now()) != broadcast.ErrUnsupported && !a.beats {
 		a.beats = true
 		go a.beat()

@@ -31,6 +31,10 @@ type Bus interface {
 	Close() error
 }
 
+// AllRooms is implemented by a Bus by which a namespace can get what is sent to any room, as a
+// broadcast.Gateway needs it. It is called after Join; Room is called all the same.
+type AllRooms interface{ AllRooms(namespace string) error }
+
 // AllArguments is implemented by a Bus whose format's answers of sockets (BroadcastAck) are
 // arrays of all arguments. Others have one value.
 type AllArguments interface{ AllArguments() }

@@ -106,6 +106,9 @@ func AppendTargetJSON(dst []byte, m *Message) []byte {
 	if m.Target.NoCompress {
 		flag(`"compress":false`)
 	}
+	if m.Target.Passed {
+		flag(`"passed":true`) // other servers do not look at it
+	}
 	if m.Timeout > 0 {
 		flag(`"timeout":`)
 		dst = strconv.AppendInt(dst, max(m.Timeout.Milliseconds(), 1), 10)
@@ -211,13 +214,14 @@ type Opts struct {
 	Flags  struct {
 		Volatile bool    `json:"volatile"`
 		Compress *bool   `json:"compress"`
+		Passed   bool    `json:"passed"`
 		Timeout  float64 `json:"timeout"` // ms
 	} `json:"flags"`
 }
 
 // Set sets whom m addresses.
 func (o *Opts) Set(m *Message) {
-	m.Target = broadcast.Target{Rooms: o.Rooms, Except: o.Except, Volatile: o.Flags.Volatile}
+	m.Target = broadcast.Target{Rooms: o.Rooms, Except: o.Except, Volatile: o.Flags.Volatile, Passed: o.Flags.Passed}
 	m.Target.NoCompress = o.Flags.Compress != nil && !*o.Flags.Compress
 	if ms := o.Flags.Timeout; ms > 0 {
 		m.Timeout = time.Duration(min(ms, float64(maxWait.Milliseconds()))) * time.Millisecond

@@ -14,9 +14,10 @@ import (
 // node is one namespace of this server on the bus: the others' part of it.
 type node struct {
 	// Immutable after Join.
-	a     *Adapter
-	local broadcast.Local
-	name  string
+	a       *Adapter
+	local   broadcast.Local
+	gateway broadcast.Gateway // local, if it is one
+	name    string
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -191,7 +192,11 @@ func (n *node) receive(m *Message) {
 	case DisconnectSockets:
 		n.local.Disconnect(m.Target, m.Close)
 	case FetchSockets:
-		n.answer(m, &Message{Type: FetchSocketsResponse, Sockets: n.local.Sockets(m.Target)})
+		sockets := n.local.Sockets(m.Target)
+		to := *m
+		n.elsewhere(n.a.o.RequestTimeout, func(ctx context.Context) {
+			sockets = append(sockets, n.gateway.SocketsElsewhere(ctx, to.Target)...)
+		}, func() { n.answer(&to, &Message{Type: FetchSocketsResponse, Sockets: sockets}) })
 	case ServerSideEmit:
 		if m.RequestID == "" {
 			n.local.ServerEvent(m.Payload, nil)
@@ -217,18 +222,55 @@ func (n *node) askHere(m *Message) {
 	if timeout <= 0 {
 		timeout = n.a.o.RequestTimeout
 	}
+	timeout = min(timeout, maxWait)
 	to := *m
 	_, all := n.a.bus.(AllArguments)
-	asked, err := n.local.Call(m.Payload, m.Target, min(timeout, maxWait), func(p broadcast.Payload) {
+	answered := func(p broadcast.Payload) {
 		if !all {
 			p = firstOf(p)
 		}
 		n.answer(&to, &Message{Type: BroadcastAck, Payload: p})
-	})
-	if err == nil {
-		n.answer(&to, &Message{Type: BroadcastClientCount, Count: asked})
 	}
+	asked, err := n.local.Call(m.Payload, m.Target, timeout, answered)
+	if err != nil {
+		return
+	}
+	p := m.Payload
+	if n.gateway != nil {
+		p = p.Clone()
+	}
+	n.elsewhere(timeout, func(ctx context.Context) {
+		asked += n.gateway.CallElsewhere(ctx, p, to.Target, answered)
+	}, func() { n.answer(&to, &Message{Type: BroadcastClientCount, Count: asked}) })
 }
+
+// maxElsewhere bounds the questions that servers behind a gateway are asked at the same
+// time: those that are beyond are answered without them.
+const maxElsewhere = 1000
+
+// elsewhere calls ask, in time for who has asked, and then answer. If there is a gateway it
+// does not wait for them.
+func (n *node) elsewhere(timeout time.Duration, ask func(ctx context.Context), answer func()) {
+	if n.gateway == nil {
+		answer()
+		return
+	}
+	if n.a.elsewhere.Add(1) > maxElsewhere {
+		n.a.elsewhere.Add(-1)
+		answer()
+		return
+	}
+	go func() {
+		defer n.a.elsewhere.Add(-1)
+		ctx, cancel := context.WithTimeout(context.Background(), timeout-min(timeout/10, maxMargin))
+		defer cancel()
+		ask(ctx)
+		answer()
+	}()
+}
+
+// maxMargin is how much earlier than who has asked a gateway gives up.
+const maxMargin = 500 * time.Millisecond
 
 // answer sends an answer to who has asked.
 func (n *node) answer(to, m *Message) {

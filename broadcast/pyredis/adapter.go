@@ -231,7 +231,7 @@ func (p *part) change(what cluster.Type, t broadcast.Target, rooms []string) err
 	}
 	for _, id := range ids {
 		for _, room := range rooms {
-			m := &cluster.Message{Type: what, Target: broadcast.Target{Rooms: []string{id}}, Rooms: []string{room}}
+			m := &cluster.Message{Type: what, Target: broadcast.Target{Rooms: []string{id}, Passed: t.Passed}, Rooms: []string{room}}
 			if err := p.tell(m); err != nil {
 				return err
 			}
@@ -250,7 +250,7 @@ func (p *part) Disconnect(t broadcast.Target, closeSession bool) error {
 		return unsupported("sockets can be disconnected, but their sessions cannot be closed")
 	}
 	for _, id := range ids {
-		m := &cluster.Message{Type: cluster.DisconnectSockets, Target: broadcast.Target{Rooms: []string{id}}}
+		m := &cluster.Message{Type: cluster.DisconnectSockets, Target: broadcast.Target{Rooms: []string{id}, Passed: t.Passed}}
 		if err := p.tell(m); err != nil {
 			return err
 		}

@@ -137,7 +137,7 @@ func (b *bus) receive(payload string) {
 	case d.host != b.host:
 		if d.sid != "" {
 			local := b.owner.local(d.namespace)
-			if local == nil || !isOwn(local, d.sid) {
+			if _, all := local.(broadcast.Gateway); local == nil || !isOwn(local, d.sid) && !(all && isID(d.sid)) {
 				return // it is another server's
 			}
 		}
@@ -162,6 +162,9 @@ func (b *bus) Encode(m *cluster.Message) (f cluster.Frame, err error) {
 	}
 	return f, err
 }
+
+// AllRooms: nothing comes that does not.
+func (b *bus) AllRooms(string) error { return nil }
 
 // AllArguments: callbacks have them all.
 func (b *bus) AllArguments() {}

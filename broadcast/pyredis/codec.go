@@ -94,7 +94,15 @@ func appendEmit(host string, m *cluster.Message) ([]byte, error) {
 		data = sio.AppendString(append(data, ','), m.Namespace)
 		data = append(append(append(data, ','), m.RequestID...), ']')
 	}
-	return appendHost(data, host), nil
+	return appendHost(appendPassed(data, m), host), nil
+}
+
+// appendPassed marks what has come from another bus. Others do not look at it.
+func appendPassed(dst []byte, m *cluster.Message) []byte {
+	if m.Target.Passed {
+		dst = append(dst, `,"passed":true`...)
+	}
+	return dst
 }
 
 // appendOneOrMore appends names as the format has them.
@@ -134,7 +142,7 @@ func appendChange(host string, m *cluster.Message) []byte {
 		data = sio.AppendString(append(data, `,"room":`...), m.Rooms[0])
 	}
 	data = sio.AppendString(append(data, `,"namespace":`...), m.Namespace)
-	return appendHost(data, host)
+	return appendHost(appendPassed(data, m), host)
 }
 
 // message is what has been read: a callback, or a message of package cluster.
@@ -157,6 +165,7 @@ type wire struct {
 	Binary    bool            `json:"binary"`
 	Room      names           `json:"room"`
 	Skip      names           `json:"skip_sid"`
+	Passed    bool            `json:"passed"`
 	Callback  json.RawMessage `json:"callback"`
 	SID       names           `json:"sid"`
 	ID        json.RawMessage `json:"id"`
@@ -207,7 +216,7 @@ func decode(b []byte) (*message, error) {
 		return nil, err
 	}
 	var err error
-	d := &message{m: &cluster.Message{}}
+	d := &message{m: &cluster.Message{Target: broadcast.Target{Passed: w.Passed}}}
 	switch w.Method {
 	case "emit", "disconnect", "enter_room", "leave_room", "close_room":
 		if w.Namespace == nil {

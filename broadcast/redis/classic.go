@@ -90,7 +90,21 @@ func (b *classicBus) channels(s *space) []string {
 }
 
 // pattern is that of the channels of the sockets' own rooms.
-func (s *space) pattern() string { return escapeGlob(s.all+s.local.Server()) + "*" }
+func (s *space) pattern() string {
+	if s.everything() {
+		return escapeGlob(s.all) + "*"
+	}
+	return escapeGlob(s.all+s.local.Server()) + "*"
+}
+
+// everything tells whether what is sent to any room is wanted.
+func (s *space) everything() bool {
+	_, ok := s.local.(broadcast.Gateway)
+	return ok
+}
+
+// AllRooms: the pattern does it.
+func (b *classicBus) AllRooms(string) error { return nil }
 
 // escapeGlob escapes what patterns give a meaning to.
 func escapeGlob(s string) string {
@@ -118,7 +132,7 @@ func (b *classicBus) Leave(namespace string) {
 }
 
 func (b *classicBus) Room(namespace, room string, exists bool) {
-	if s := b.space(namespace); s != nil && !strings.HasPrefix(room, s.local.Server()) { // or it has the pattern
+	if s := b.space(namespace); s != nil && !s.everything() && !strings.HasPrefix(room, s.local.Server()) { // or it has the pattern
 		b.setRoom(namespace, room, exists)
 	}
 }
@@ -277,7 +291,7 @@ func (b *classicBus) wants(m *cluster.Message, channel, pattern string) bool {
 		return false
 	}
 	want := ""
-	if strings.HasPrefix(room, s.local.Server()) {
+	if s.everything() || strings.HasPrefix(room, s.local.Server()) {
 		want = s.pattern()
 	}
 	return pattern == want && len(m.Target.Rooms) == 1 && m.Target.Rooms[0] == room && s.local.HasRoom(room)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/cluster"
 )
 
@@ -86,6 +87,14 @@ func (b *shardedBus) Room(namespace, room string, exists bool) {
 	if b.mode != Static {
 		b.setRoom(namespace, room, exists)
 	}
+}
+
+// AllRooms is possible if no room has a channel of its own.
+func (b *shardedBus) AllRooms(string) error {
+	if b.mode == Static {
+		return nil
+	}
+	return fmt.Errorf("%w: rooms have channels of their own, unless SubscriptionMode is static", broadcast.ErrUnsupported)
 }
 
 func (b *shardedBus) Others(ctx context.Context, namespace string) (int, error) {

@@ -153,6 +153,9 @@ func (b *streamsBus) Leave(namespace string) {
 // Room: streams know none.
 func (b *streamsBus) Room(string, string, bool) {}
 
+// AllRooms: no room has a channel of its own.
+func (b *streamsBus) AllRooms(string) error { return nil }
+
 func (b *streamsBus) Others(ctx context.Context, namespace string) (int, error) {
 	s := b.space(namespace)
 	if s == nil {

@@ -1,0 +1,209 @@
+package bridge
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/sockeye-io/sockeye/broadcast"
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
+)
+
+// Namespace is where bridges hear of each other, on both sides. Servers do not have it.
+const Namespace = "/sockeye-bridge"
+
+const beatEvent = "sockeye:bridge"
+
+// beat is what a bridge tells the others.
+type beat struct {
+	ID     string `json:"id"`
+	AtWork bool   `json:"atWork"`
+	Gone   bool   `json:"gone"`
+}
+
+// peer is another bridge.
+type peer struct {
+	beat
+	at time.Time // when it was last heard of
+}
+
+// maxPeers bounds those that are known.
+const maxPeers = 1000
+
+// election finds out which of several bridges is at work.
+//
+//	state    event                                                            state
+//	waits    for a lease: none at work heard of, none lower that waits         at work
+//	at work  one at work with a lower name is heard of                         waits
+//
+// A bridge that can reach neither side hears of nobody, and stays as it is.
+type election struct {
+	// Immutable after startElection.
+	br   *Bridge
+	id   string
+	wake chan struct{}
+	stop chan struct{}
+	done chan struct{}
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	remotes [2]broadcast.Remote
+	peers   map[string]peer
+	since   time.Time // from when on it has listened
+	atWork  bool
+}
+
+func startElection(br *Bridge) (*election, error) {
+	e := &election{
+		br: br, id: cluster.NewID(), peers: map[string]peer{}, since: time.Now(),
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	for i, side := range br.sides {
+		r, err := side.Join(&ear{e: e})
+		if err != nil {
+			return nil, br.named(i, err)
+		}
+		e.remotes[i] = r
+	}
+	go e.run()
+	return e, nil
+}
+
+func (e *election) run() {
+	defer close(e.done)
+	t := time.NewTicker(e.br.o.Lease / 4)
+	defer t.Stop()
+	for {
+		e.decide(time.Now())
+		e.say(false)
+		select {
+		case <-e.stop:
+			e.say(true)
+			for _, r := range e.remotes {
+				r.Close()
+			}
+			return
+		case <-t.C:
+		case <-e.wake:
+		}
+	}
+}
+
+// say tells the others.
+func (e *election) say(gone bool) {
+	e.mu.Lock()
+	b := beat{e.id, e.atWork && !gone, gone}
+	e.mu.Unlock()
+	text, _ := json.Marshal([]any{beatEvent, b})
+	for _, r := range e.remotes {
+		_ = r.Broadcast(broadcast.Payload{JSON: text}, broadcast.Target{}) // or the next one tells
+	}
+}
+
+// decide goes to work, or stops.
+func (e *election) decide(now time.Time) {
+	e.mu.Lock()
+	lease := e.br.o.Lease
+	if !e.atWork && e.br.sides[0].Stats().Down && e.br.sides[1].Stats().Down {
+		e.since = now
+	}
+	free, lower, other := true, false, ""
+	for id, p := range e.peers {
+		switch {
+		case now.Sub(p.at) >= lease:
+			delete(e.peers, id)
+		case p.AtWork:
+			free = false
+			if id < e.id {
+				lower, other = true, id
+			}
+		case id < e.id:
+			free = false
+		}
+	}
+	was := e.atWork
+	switch {
+	case was && lower:
+		e.atWork = false
+	case !was && free && now.Sub(e.since) >= lease:
+		e.atWork = true
+	}
+	is := e.atWork
+	e.mu.Unlock()
+	if was == is {
+		return
+	}
+	e.br.work(is)
+	names := e.br.o.Names
+	if is {
+		e.br.o.Logger.Info("bridge: this server joins the two clusters", "sides", names, "name", e.id)
+	} else {
+		e.br.o.Logger.Error("bridge: two servers have joined the same two clusters at the same time, so messages may have arrived twice; this one stops", "sides", names, "name", e.id, "other", other)
+	}
+}
+
+// hear takes what another bridge tells.
+func (e *election) hear(p broadcast.Payload) {
+	var name string
+	var b beat
+	list := []any{&name, &b}
+	if json.Unmarshal(p.JSON, &list) != nil || name != beatEvent || b.ID == "" || b.ID == e.id {
+		return
+	}
+	e.mu.Lock()
+	_, known := e.peers[b.ID]
+	switch {
+	case b.Gone:
+		delete(e.peers, b.ID)
+	case known || len(e.peers) < maxPeers:
+		e.peers[b.ID] = peer{b, time.Now()}
+	}
+	urgent := b.Gone || b.AtWork && e.atWork
+	e.mu.Unlock()
+	if urgent {
+		select {
+		case e.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (e *election) close() {
+	close(e.stop)
+	<-e.done
+}
+
+// ear is Namespace's Local: it has no sockets.
+type ear struct{ e *election }
+
+var _ broadcast.Gateway = (*ear)(nil) // so that adapters that cannot be bridged are found out
+
+func (l *ear) Name() string   { return Namespace }
+func (l *ear) Server() string { return l.e.id[:6] }
+func (l *ear) Broadcast(p broadcast.Payload, _ broadcast.Target) error {
+	l.e.hear(p)
+	return nil
+}
+
+func (l *ear) Call(broadcast.Payload, broadcast.Target, time.Duration, func(broadcast.Payload)) (int, error) {
+	return 0, nil
+}
+
+func (l *ear) CallElsewhere(context.Context, broadcast.Payload, broadcast.Target, func(broadcast.Payload)) int {
+	return 0
+}
+
+func (l *ear) SocketsElsewhere(context.Context, broadcast.Target) []broadcast.SocketInfo { return nil }
+
+func (l *ear) Sockets(broadcast.Target) []broadcast.SocketInfo { return nil }
+func (l *ear) JoinRooms(broadcast.Target, []string)            {}
+func (l *ear) LeaveRooms(broadcast.Target, []string)           {}
+func (l *ear) Disconnect(broadcast.Target, bool)               {}
+func (l *ear) ServerEvent(_ broadcast.Payload, answer func(broadcast.Payload)) {
+	if answer != nil {
+		answer(broadcast.Payload{JSON: []byte("[null]")})
+	}
+}
+func (l *ear) HasRoom(string) bool { return true }
+func (l *ear) Rooms() []string     { return nil }

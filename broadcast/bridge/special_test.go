@@ -1,0 +1,348 @@
+package bridge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/broadcast"
+	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/bridge"
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
+	"github.com/sockeye-io/sockeye/client"
+)
+
+// server is a server with one client.
+type server struct {
+	*sockeye.Server
+	c *client.Client
+
+	mu  sync.Mutex
+	got []string
+}
+
+func start(t *testing.T, a broadcast.Adapter) *server {
+	t.Helper()
+	srv, err := sockeye.New(sockeye.Config{Adapter: a, Loops: 1, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = srv.Close() })
+	addr, err := srv.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{Server: srv}
+	s.c, err = client.New("http://"+addr.String(), client.Config{Transports: []string{"websocket"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.c.Close() })
+	s.c.OnAny(func(e *client.Event) {
+		if e.Name == "ask" {
+			_ = e.Ack(s.c.ID())
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.got = append(s.got, e.Name)
+	})
+	if err := s.c.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *server) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.got)
+}
+
+// reaches waits until what s emits comes to others, again and again until it does.
+func (s *server) reaches(t *testing.T, others ...*server) {
+	t.Helper()
+	for _, to := range others {
+		n := 0
+		adaptertest.Eventually(t, "one server reaches another", func() bool {
+			n++
+			event := fmt.Sprint("ready ", s.c.ID(), n)
+			_ = s.To(to.c.ID()).Emit(event)
+			for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
+				if slices.Contains(to.all(), event) {
+					return true
+				}
+			}
+			return false
+		})
+	}
+}
+
+// expect: of what begins with prefix, s has got exactly this.
+func (s *server) expect(t *testing.T, prefix string, want ...string) {
+	t.Helper()
+	var got []string
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		got = nil
+		for _, g := range s.all() {
+			if strings.HasPrefix(g, prefix) {
+				got = append(got, g)
+			}
+		}
+		if len(got) >= len(want) {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q has come, not %q", got, want)
+	}
+}
+
+// once: all servers emit, and all get it once. An end from each is proof that nothing more
+// of it is on its way.
+func once(t *testing.T, round string, all ...*server) {
+	t.Helper()
+	for i, from := range all {
+		event := fmt.Sprintf("%s from %d", round, i)
+		if err := from.Emit(event); err != nil {
+			t.Error(err)
+		}
+		for _, to := range all {
+			to.expect(t, event, event)
+		}
+		for _, x := range all { // what is doubled comes before what its sender sends later
+			x.reaches(t, all...)
+		}
+		for _, to := range all {
+			to.expect(t, event, event)
+		}
+	}
+}
+
+func atWork(list ...*bridge.Bridge) (n int) {
+	for _, br := range list {
+		if br.AtWork() {
+			n++
+		}
+	}
+	return n
+}
+
+// TestTwo: of two bridges one is at work, and everything arrives once; when it is closed the
+// other takes over.
+func TestTwo(t *testing.T) {
+	var a, b adaptertest.Hub
+	o := cluster.Options{Logger: quiet}
+	brs := []*bridge.Bridge{newBridge(t, a.Adapter(t, o), b.Adapter(t, o)), newBridge(t, a.Adapter(t, o), b.Adapter(t, o))}
+	onA, onB, x, y := start(t, a.Adapter(t, o)), start(t, b.Adapter(t, o)), start(t, brs[0]), start(t, brs[1])
+	adaptertest.Eventually(t, "one is at work", func() bool { return atWork(brs...) == 1 })
+	onA.reaches(t, onB)
+	once(t, "first", onA, onB, x, y)
+	if n := atWork(brs...); n != 1 {
+		t.Errorf("%d are at work", n)
+	}
+	first, left, br := x, y, brs[1]
+	if brs[1].AtWork() {
+		first, left, br = y, x, brs[0]
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := first.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	adaptertest.Eventually(t, "the other takes over", br.AtWork)
+	onA.reaches(t, onB)
+	onB.reaches(t, onA)
+	once(t, "second", onA, onB, left)
+}
+
+// TestApart: two bridges that could not hear each other are both at work; when they hear each
+// other one stops, and everything arrives once again.
+func TestApart(t *testing.T) {
+	var a, b, c adaptertest.Hub
+	o := cluster.Options{Logger: quiet}
+	x := newBridge(t, split{a.Adapter(t, o), &c}, split{b.Adapter(t, o), &c})
+	y := newBridge(t, split{a.Adapter(t, o), &c}, split{b.Adapter(t, o), &c})
+	sx, sy := start(t, x), start(t, y)
+	onA, onB := start(t, a.Adapter(t, o)), start(t, b.Adapter(t, o))
+	adaptertest.Eventually(t, "both are at work", func() bool { return atWork(x, y) == 2 })
+	c.Cut(true) // together again: split lets what bridges say through
+	adaptertest.Eventually(t, "one stops", func() bool { return atWork(x, y) == 1 })
+	onA.reaches(t, onB)
+	onB.reaches(t, onA)
+	once(t, "again", onA, onB, sx, sy)
+}
+
+// split is an adapter that hears nothing of other bridges until its hub is cut.
+type split struct {
+	*cluster.Adapter
+	together *adaptertest.Hub
+}
+
+func (s split) Join(local broadcast.Local) (broadcast.Remote, error) {
+	if local.Name() == bridge.Namespace {
+		return s.Adapter.Join(&deaf{local.(broadcast.Gateway), s.together})
+	}
+	return s.Adapter.Join(local)
+}
+
+type deaf struct {
+	broadcast.Gateway
+	together *adaptertest.Hub
+}
+
+func (d *deaf) Broadcast(p broadcast.Payload, t broadcast.Target) error {
+	if d.together.Down() {
+		return d.Gateway.Broadcast(p, t)
+	}
+	return nil
+}
+
+// TestOneSideDown: the other goes on, and callers are told which.
+func TestOneSideDown(t *testing.T) {
+	var a, b adaptertest.Hub
+	o := cluster.Options{Logger: quiet}
+	br := newBridge(t, a.Adapter(t, o), b.Adapter(t, o))
+	onA, onA2, onB, both := start(t, a.Adapter(t, o)), start(t, a.Adapter(t, o)), start(t, b.Adapter(t, o)), start(t, br)
+	adaptertest.Eventually(t, "it is at work", br.AtWork)
+	onA.reaches(t, onA2, onB, both)
+	b.Cut(true)
+	adaptertest.Eventually(t, "it is found out", func() bool { return both.Emit("probe") != nil })
+	err := both.Emit("down")
+	if !errors.Is(err, sockeye.ErrUnavailable) || !strings.Contains(err.Error(), "bridge: b: ") || strings.Contains(err.Error(), "bridge: a: ") {
+		t.Error(err)
+	}
+	for _, s := range []*server{both, onA, onA2} {
+		s.expect(t, "down", "down")
+	}
+	if err := onA.Emit("passed"); err != nil {
+		t.Error(err)
+	}
+	for _, s := range []*server{both, onA, onA2} {
+		s.expect(t, "passed", "passed")
+	}
+	answers, err := onA.All().Call(t.Context(), "ask")
+	if err != nil || len(answers) != 3 {
+		t.Errorf("%d answers, %v", len(answers), err)
+	}
+	if s := br.Stats(); !s.Down || s.Refused == 0 {
+		t.Errorf("%+v", s)
+	}
+	if !br.AtWork() {
+		t.Error("it is not at work any more")
+	}
+	b.Cut(false)
+	onA.reaches(t, onB)
+	onB.reaches(t, onA2)
+	onB.expect(t, "down")
+}
+
+// TestAnswers: a call of one socket is answered wherever it is, and servers of both sides
+// answer the bridge's.
+func TestAnswers(t *testing.T) {
+	var a, b adaptertest.Hub
+	o := cluster.Options{Logger: quiet}
+	br := newBridge(t, a.Adapter(t, o), mute(b.Adapter(t, o)))
+	onA, onA2, onB, both := start(t, a.Adapter(t, o)), start(t, a.Adapter(t, o)), start(t, b.Adapter(t, o)), start(t, br)
+	adaptertest.Eventually(t, "it is at work", br.AtWork)
+	all := []*server{onA, onA2, onB, both}
+	for _, s := range all {
+		s.reaches(t, all...)
+	}
+	for i, from := range all {
+		for j, to := range all {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			began := time.Now()
+			answers, err := from.To(to.c.ID()).Call(ctx, "ask")
+			cancel()
+			if err != nil || len(answers) != 1 || time.Since(began) > 3*time.Second {
+				t.Errorf("%d asks %d: %d answers, %v", i, j, len(answers), err)
+			}
+		}
+	}
+	_, err := both.FetchSockets(t.Context())
+	if !errors.Is(err, broadcast.ErrUnsupported) || !strings.Contains(err.Error(), "bridge: b: ") {
+		t.Error(err)
+	}
+}
+
+// mute is an adapter whose format tells nothing of other servers, and answers of one socket
+// alone, without a number.
+func mute(a *cluster.Adapter) broadcast.Adapter { return muted{a} }
+
+type muted struct{ *cluster.Adapter }
+
+func (m muted) Join(local broadcast.Local) (broadcast.Remote, error) {
+	r, err := m.Adapter.Join(local)
+	return mutedRemote{r}, err
+}
+
+type mutedRemote struct{ broadcast.Remote }
+
+func (m mutedRemote) Servers(context.Context) (int, error) { return 0, broadcast.ErrUnsupported }
+func (m mutedRemote) Sockets(context.Context, broadcast.Target) ([]broadcast.SocketInfo, error) {
+	return nil, broadcast.ErrUnsupported
+}
+
+func (m mutedRemote) Call(ctx context.Context, p broadcast.Payload, t broadcast.Target, answered func(broadcast.Payload)) error {
+	found := false
+	err := m.Remote.Call(ctx, p, t, func(p broadcast.Payload) {
+		found = true
+		answered(p)
+	})
+	if !found {
+		<-ctx.Done()
+		return &broadcast.MissingError{Asked: 1, Err: ctx.Err()}
+	}
+	return err
+}
+
+// TestMarked: what another bridge has passed on is not passed on.
+func TestMarked(t *testing.T) {
+	var a, b adaptertest.Hub
+	o := cluster.Options{Logger: quiet}
+	other := a.Adapter(t, o)
+	t.Cleanup(func() { _ = other.Close(t.Context()) })
+	br := newBridge(t, a.Adapter(t, o), b.Adapter(t, o))
+	onA, onB, both := start(t, a.Adapter(t, o)), start(t, b.Adapter(t, o)), start(t, br)
+	adaptertest.Eventually(t, "it is at work", br.AtWork)
+	onA.reaches(t, onB, both)
+	r, err := other.Join(nobody{onA.Namespace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Broadcast(broadcast.Payload{JSON: []byte(`["marked"]`)}, broadcast.Target{Passed: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Broadcast(broadcast.Payload{JSON: []byte(`["plain"]`)}, broadcast.Target{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*server{onA, onB, both} {
+		s.expect(t, "plain", "plain")
+	}
+	onA.expect(t, "marked", "marked")
+	onB.expect(t, "marked")
+	both.expect(t, "marked") // it came, or comes, by the other side
+}
+
+// nobody is a Local without sockets.
+type nobody struct{ ns *sockeye.Namespace }
+
+func (n nobody) Name() string                                         { return n.ns.Name() }
+func (nobody) Server() string                                         { return "nobody" }
+func (nobody) Broadcast(broadcast.Payload, broadcast.Target) error    { return nil }
+func (nobody) Sockets(broadcast.Target) []broadcast.SocketInfo        { return nil }
+func (nobody) JoinRooms(broadcast.Target, []string)                   {}
+func (nobody) LeaveRooms(broadcast.Target, []string)                  {}
+func (nobody) Disconnect(broadcast.Target, bool)                      {}
+func (nobody) ServerEvent(broadcast.Payload, func(broadcast.Payload)) {}
+func (nobody) HasRoom(string) bool                                    { return false }
+func (nobody) Rooms() []string                                        { return nil }
+func (nobody) Call(broadcast.Payload, broadcast.Target, time.Duration, func(broadcast.Payload)) (int, error) {
+	return 0, nil
+}
