@@ -77,7 +77,7 @@ func measure(ctx context.Context, name string, s settings) (r figures, err error
 	if w.secure {
 		l.cfg = &tls.Config{InsecureSkipVerify: true, MaxVersion: w.version}
 	}
-	warm, err := l.dialAll(200)
+	warm, err := l.dialAll(min(200, s.idle))
 	hangUp(warm)
 	if err != nil {
 		return r, err
