@@ -48,8 +48,17 @@ const internalPrefix = "sockeye:"
 
 // internalEvent acts on what another server says for itself. It must not block.
 func (ns *Namespace) internalEvent(e *ServerEvent, answer func(p broadcast.Payload)) {
-	if e.Name == claimEvent {
+	switch e.Name {
+	case claimEvent:
 		ns.heard(e.Args, answer)
+	case watchEvent:
+		ns.watchedElsewhere(e.Args)
+	case presenceEvent:
+		ns.toldElsewhere(e.Args)
+	case linkEvent:
+		if p := ns.srv.peers.Load(); p != nil {
+			p.hear(e.Args.list)
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ func (l *local) Broadcast(p broadcast.Payload, t broadcast.Target) error {
 func (l *local) Call(p broadcast.Payload, t broadcast.Target, timeout time.Duration, answered func(p broadcast.Payload)) (int, error) {
 	ns := l.ns()
 	a := newAnswers(func(_ string, args Args) {
-		if p, err := ns.srv.payload("", firstOf(args)); err == nil {
+		if p, err := ns.srv.payload("", args.Arguments()); err == nil {
 			answered(p)
 		}
 	})
@@ -56,12 +56,6 @@ func (l *local) Call(p broadcast.Payload, t broadcast.Target, timeout time.Durat
 		a.timer = time.AfterFunc(timeout, a.forget)
 	}
 	return len(a.asked), nil
-}
-
-// firstOf is the first argument, which is all that other servers get of an answer.
-func firstOf(args Args) []any {
-	all := args.Arguments()
-	return all[:min(len(all), 1)]
 }
 
 // Sockets describes this server's own sockets.

@@ -27,7 +27,10 @@ type Namespace struct {
 	onRoom hooks[func(e broadcast.RoomEvent)] // guarded by Server.hooksMu: who registers
 	users  atomic.Int64                       // peers that are in it, or about to be; of a child only
 	ackID  atomic.Uint64                      // of the last event that asked for an answer
-	claims claims
+
+	// With locks of their own.
+	claims   claims
+	presence presences
 }
 
 func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace {

@@ -16,7 +16,7 @@ import (
 // Answer is what one of several sockets has acknowledged.
 type Answer struct {
 	SocketID string // "" for a socket of another server
-	Args     Args   // may be kept; of a socket of another server, the first alone
+	Args     Args   // may be kept; of a socket of another server, in most formats, the first alone
 }
 
 // answers gathers those of a broadcast.

@@ -82,7 +82,7 @@ type Adapter interface {
 type AdapterStats struct {
 	Sent, SentBytes         uint64 // messages handed to the bus
 	Received, ReceivedBytes uint64 // messages of other servers
-	Lost                    uint64 // messages that the bus has not taken
+	Lost                    uint64 // messages that the bus has not taken, or that came and could not be kept
 	Refused                 uint64 // calls that ended with ErrUnavailable
 	Ignored                 uint64 // messages that could not be read, or that nobody here knows
 	Late                    uint64 // requests whose answers did not all come in time
@@ -133,8 +133,8 @@ type Local interface {
 	// while their loops are far behind.
 	Broadcast(p Payload, t Target) error
 	// Call is Broadcast with answers: it returns how many members were asked, and calls
-	// answered for each that answers within timeout, also while Call still runs. What
-	// answered gets may be kept.
+	// answered with all arguments of each that answers within timeout, also while Call
+	// still runs. What answered gets may be kept.
 	Call(p Payload, t Target, timeout time.Duration, answered func(p Payload)) (asked int, err error)
 	// Sockets describes the members that t selects.
 	Sockets(t Target) []SocketInfo

@@ -37,6 +37,7 @@ type observer struct {
 	mu      sync.Mutex
 	f       func(RoomEvent)
 	watch   func(room string, exists bool)
+	member  func(room, id string, in bool)
 	prefix  string
 	members map[string]int // by room, over all loops
 	events  []RoomEvent    // not told yet
@@ -61,6 +62,12 @@ func (r *Rooms) Observe(f func(e RoomEvent)) {
 // Rooms. Members' own rooms are left out if their IDs begin with prefix.
 func (r *Rooms) Watch(prefix string, f func(room string, exists bool)) {
 	r.observe(func(o *observer) { o.watch, o.prefix = f, prefix })
+}
+
+// WatchMembers registers who is told at once when a member joins or leaves a room: under
+// locks, as Watch's function.
+func (r *Rooms) WatchMembers(f func(room, id string, in bool)) {
+	r.observe(func(o *observer) { o.member = f })
 }
 
 // entered and gone tell of a member's own room. The shard's mu is held.
@@ -113,6 +120,9 @@ func (o *observer) joined(room, id string) {
 		}
 		o.note(RoomEvent{Kind: CreateRoom, Room: room})
 	}
+	if o.member != nil {
+		o.member(room, id, true)
+	}
 	o.note(RoomEvent{JoinRoom, room, id})
 }
 
@@ -123,6 +133,9 @@ func (o *observer) left(room, id string) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.member != nil {
+		o.member(room, id, false)
+	}
 	o.note(RoomEvent{LeaveRoom, room, id})
 	if o.members[room]--; o.members[room] <= 0 {
 		delete(o.members, room)

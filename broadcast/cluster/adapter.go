@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -49,8 +50,11 @@ type Adapter struct {
 	log *ratelog.Log
 	out outbox
 
+	ownTail []byte // what is in front of the namespace in AppendJSON's form
+
 	// Any goroutine (atomic).
-	received, receivedBytes, ignored, refused, late atomic.Uint64
+	received, receivedBytes, ignored, missed, refused, late atomic.Uint64
+	server                                                  atomic.Pointer[string] // nil before the first Join
 
 	// Guarded by mu.
 	mu     sync.RWMutex
@@ -75,7 +79,8 @@ func New(bus Bus, o Options) (*Adapter, error) {
 	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, 10*time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	a := &Adapter{bus: bus, o: o, uid: NewID(), log: ratelog.New(o.Logger), nodes: map[string]*node{}, servers: map[string]time.Time{}, stop: make(chan struct{})}
-	a.out.init(bus, &a.o)
+	a.ownTail = []byte(`,"uid":"` + a.uid + `","nsp":"`)
+	a.out.init(bus, &a.o, a.Hello)
 	if err := bus.Open(a); err != nil {
 		return nil, err
 	}
@@ -92,6 +97,30 @@ func NewID() string {
 // UID names this server on the bus.
 func (a *Adapter) UID() string { return a.uid }
 
+// Server is the beginning of the IDs of this server's sockets; "" before the first Join.
+func (a *Adapter) Server() string {
+	if s := a.server.Load(); s != nil {
+		return *s
+	}
+	return ""
+}
+
+// Own tells whether a message in JSON is certainly one of this server's own, which a bus
+// may hand back: it need not be decoded. Others may be its own, too.
+func (a *Adapter) Own(data []byte) bool {
+	data = bytes.TrimRight(data, " ")
+	tail := data[max(0, len(data)-maxTail):]
+	i := bytes.LastIndex(tail, a.ownTail)
+	if i < 0 {
+		return false
+	}
+	name, ok := bytes.CutSuffix(tail[i+len(a.ownTail):], []byte(`"}`))
+	return ok && bytes.IndexByte(name, '"') < 0 // the namespace, and nothing behind it
+}
+
+// maxTail bounds where Own looks.
+const maxTail = 512
+
 // Join joins a namespace.
 func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 	n := &node{a: a, local: local, name: local.Name(), peers: map[string]struct{}{}, requests: map[string]*request{}}
@@ -101,6 +130,9 @@ func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 		return nil, broadcast.ErrClosed
 	}
 	a.nodes[n.name] = n
+	if server := local.Server(); a.server.Load() == nil {
+		a.server.Store(&server)
+	}
 	a.bus.Join(n.name)
 	if n.beat(InitialHeartbeat, time.Now()) != broadcast.ErrUnsupported && !a.beats {
 		a.beats = true
@@ -132,6 +164,25 @@ func (a *Adapter) Ignore(channel string, err error) {
 	a.log.Warn("ignored", "cluster: a message that cannot be read is ignored", "channel", channel, "error", err)
 }
 
+// Miss counts n messages that have come by the bus and were not kept, or that the bus says
+// it has had and no longer has.
+func (a *Adapter) Miss(n int, channel string, err error) {
+	a.missed.Add(uint64(n))
+	a.log.Error("missed", "cluster: messages of other servers are lost", "messages", n, "channel", channel, "error", err)
+}
+
+// Hello tells the others in all namespaces that this server is there, and has them say so,
+// too: for a bus that has received nothing for some time. It must not be called by the
+// methods of Bus.
+func (a *Adapter) Hello() {
+	a.mu.RLock()
+	nodes := slices.Collect(maps.Values(a.nodes))
+	a.mu.RUnlock()
+	for _, n := range nodes {
+		_ = n.beat(InitialHeartbeat, time.Now()) // or the next heartbeat tells
+	}
+}
+
 // Reject counts n frames as lost that Send has handed over, and the bus has then refused.
 func (a *Adapter) Reject(n int) { a.out.reject(n) }
 
@@ -142,6 +193,7 @@ func (a *Adapter) SendFrame(f Frame) error { return a.out.push(f) }
 func (a *Adapter) Stats() broadcast.AdapterStats {
 	s := a.out.stats()
 	s.Received, s.ReceivedBytes = a.received.Load(), a.receivedBytes.Load()
+	s.Lost += a.missed.Load()
 	s.Ignored, s.Refused, s.Late = a.ignored.Load(), a.refused.Load(), a.late.Load()
 	return s
 }
@@ -164,6 +216,15 @@ func (a *Adapter) Close(ctx context.Context) error {
 	err := a.out.close(ctx)
 	if e := a.bus.Close(); err == nil {
 		err = e
+	}
+	return err
+}
+
+// Tell queues a message for the others, of a namespace that has been joined.
+func (a *Adapter) Tell(m *Message) error {
+	err := a.send(m)
+	if err == broadcast.ErrUnavailable {
+		a.refused.Add(1)
 	}
 	return err
 }

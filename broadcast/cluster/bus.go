@@ -30,3 +30,7 @@ type Bus interface {
 	// Close ends it. Nothing is received afterwards.
 	Close() error
 }
+
+// AllArguments is implemented by a Bus whose format's answers of sockets (BroadcastAck) are
+// arrays of all arguments. Others have one value.
+type AllArguments interface{ AllArguments() }

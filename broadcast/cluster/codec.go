@@ -156,6 +156,21 @@ func Value(array []byte) []byte {
 	return elements[0]
 }
 
+// firstOf is p with one value, if it has more.
+func firstOf(p broadcast.Payload) broadcast.Payload {
+	elements, err := sio.SplitArray(p.JSON, nil, 0)
+	if err != nil || len(elements) < 2 {
+		return p
+	}
+	p.JSON = Array(elements[0])
+	n := 0 // its placeholders come first
+	for n < len(p.Attachments) && sio.CheckPlaceholders(p.JSON, n) != nil {
+		n++
+	}
+	p.Attachments = p.Attachments[:n]
+	return p
+}
+
 // Array is an array of one value.
 func Array(value []byte) []byte {
 	if len(value) == 0 {

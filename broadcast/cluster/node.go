@@ -36,11 +36,8 @@ func (n *node) send(m *Message) error {
 
 // tell is send for callers.
 func (n *node) tell(m *Message) error {
-	err := n.send(m)
-	if err == broadcast.ErrUnavailable {
-		n.a.refused.Add(1)
-	}
-	return err
+	m.Namespace = n.name
+	return n.a.Tell(m)
 }
 
 // Broadcast tells the other servers.
@@ -221,7 +218,11 @@ func (n *node) askHere(m *Message) {
 		timeout = n.a.o.RequestTimeout
 	}
 	to := *m
+	_, all := n.a.bus.(AllArguments)
 	asked, err := n.local.Call(m.Payload, m.Target, min(timeout, maxWait), func(p broadcast.Payload) {
+		if !all {
+			p = firstOf(p)
+		}
 		n.answer(&to, &Message{Type: BroadcastAck, Payload: p})
 	})
 	if err == nil {
@@ -232,7 +233,10 @@ func (n *node) askHere(m *Message) {
 // answer sends an answer to who has asked.
 func (n *node) answer(to, m *Message) {
 	m.To, m.RequestID = to.UID, to.RequestID
-	_ = n.send(m) // who asks has a time of its own
+	// Who asks has a time of its own.
+	if err := n.send(m); err != nil && err != broadcast.ErrUnavailable && err != broadcast.ErrClosed {
+		n.a.log.Error("answer", "cluster: another server's question cannot be answered", "namespace", n.name, "error", err)
+	}
 }
 
 // ask sends a request and waits for the answers.

@@ -49,7 +49,7 @@ var allowed = map[string][]string{
 	"/sockeyetest":           {"", "/internal/seam", "/internal/arguments", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"/internal/arguments":    {"/proto/sio"},
 	"/internal/msgpack":      {"/proto/sio"},
-	"":                       {"/broadcast", "/engine", "/internal/arguments", "/internal/goroutine", "/internal/lend", "/internal/fifo", "/internal/ratelog", "/internal/seam", "/internal/tally", "/proto/sio", "/proto/ws", "/netpoll", "github.com/valyala/bytebufferpool"},
+	"":                       {"/broadcast", "/engine", "/internal/arguments", "/internal/goroutine", "/internal/lend", "/internal/fifo", "/internal/presence", "/internal/ratelog", "/internal/seam", "/internal/tally", "/proto/sio", "/proto/ws", "/netpoll", "github.com/valyala/bytebufferpool"},
 }
 
 func TestLayering(t *testing.T) {

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/sockeye-io/sockeye v0.0.0
+	github.com/sockeye-io/sockeye/broadcast/pyredis v0.0.0
 	github.com/sockeye-io/sockeye/broadcast/redis v0.0.0
 )
 
@@ -25,5 +26,6 @@ require (
 
 replace (
 	github.com/sockeye-io/sockeye => ../..
+	github.com/sockeye-io/sockeye/broadcast/pyredis => ../../broadcast/pyredis
 	github.com/sockeye-io/sockeye/broadcast/redis => ../../broadcast/redis
 )

@@ -1,0 +1,282 @@
+// Package presence is how servers know who is in a room on all of them: a Source tells what
+// changes on one server, a View puts together what all tell. They know no bus and no clock:
+// messages may be lost, and are told again; who says nothing for a lease has gone.
+//
+//	View -- watch, every third of a lease --> Sources
+//	Source -- whole, then deltas, and a beat every third of a lease --> Views
+//
+// Each delta of a room has a number. A View that misses one, or knows nothing of a server,
+// asks for the whole again. Its methods are for one goroutine at a time.
+package presence
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Member is somebody in a room.
+type Member struct {
+	ID   string          `json:"id"`
+	Info json.RawMessage `json:"info,omitempty"`
+}
+
+// Update is what a server tells of a room.
+type Update struct {
+	Room   string   `json:"room"`
+	Server string   `json:"server"`
+	Seq    uint64   `json:"seq"`              // of the last change
+	Joined []Member `json:"joined,omitempty"` // of a whole: all, or a part of them
+	Left   []string `json:"left,omitempty"`
+	Part   int      `json:"part,omitempty"`  // of a whole, from 1
+	Parts  int      `json:"parts,omitempty"` // 0: it is a change, or, with neither of the above, a beat
+}
+
+func (u *Update) beat() bool { return u.Parts == 0 && len(u.Joined) == 0 && len(u.Left) == 0 }
+
+// partMembers is how many members an update has at most.
+const partMembers = 1000
+
+// Source tells of the rooms of one server that are watched.
+type Source struct {
+	server string
+	lease  time.Duration
+	rooms  map[string]*sourceRoom
+}
+
+type sourceRoom struct {
+	started bool
+	until   time.Time
+	told    time.Time
+	seq     uint64
+	members map[string]struct{} // as of seq
+	pending []change
+	whole   bool // somebody asks for the whole
+}
+
+type change struct {
+	id string
+	in bool
+}
+
+// NewSource makes a Source of a server.
+func NewSource(server string, lease time.Duration) *Source {
+	return &Source{server: server, lease: lease, rooms: map[string]*sourceRoom{}}
+}
+
+// Watch notes that somebody watches a room, and whether the whole is asked for. If it is new
+// Start must follow; Note counts from now on.
+func (s *Source) Watch(room string, now time.Time, whole bool) (isNew bool) {
+	r := s.rooms[room]
+	if r == nil {
+		r = &sourceRoom{members: map[string]struct{}{}}
+		s.rooms[room] = r
+		isNew = true
+	}
+	r.until = now.Add(s.lease)
+	r.whole = r.whole || whole || isNew
+	return isNew
+}
+
+// Start tells who was in the room at some moment since Watch.
+func (s *Source) Start(room string, ids []string) {
+	r := s.rooms[room]
+	if r == nil || r.started {
+		return
+	}
+	for _, id := range ids {
+		r.members[id] = struct{}{}
+	}
+	r.started = true
+}
+
+// Note notes that somebody has joined or left a room. It returns whether Tick has something
+// to do.
+func (s *Source) Note(room, id string, in bool) bool {
+	r := s.rooms[room]
+	if r == nil {
+		return false
+	}
+	r.pending = append(r.pending, change{id, in})
+	return true
+}
+
+// Empty tells whether no room is watched.
+func (s *Source) Empty() bool { return len(s.rooms) == 0 }
+
+// Tick returns what is to be told to all, but for the members' Info.
+func (s *Source) Tick(now time.Time) (list []Update) {
+	for room, r := range s.rooms {
+		switch {
+		case now.After(r.until):
+			delete(s.rooms, room)
+		case r.started:
+			list = s.tell(list, room, r, now)
+		}
+	}
+	return list
+}
+
+func (s *Source) tell(list []Update, room string, r *sourceRoom, now time.Time) []Update {
+	joined, left := r.settle()
+	if len(joined)+len(left) > 0 {
+		r.seq++
+	}
+	switch {
+	case r.whole || len(joined)+len(left) > partMembers:
+		ids := slices.Sorted(maps.Keys(r.members))
+		parts := max(1, (len(ids)+partMembers-1)/partMembers)
+		for part := range parts {
+			some := ids[part*partMembers : min((part+1)*partMembers, len(ids))]
+			list = append(list, Update{Room: room, Server: s.server, Seq: r.seq, Joined: membersOf(some), Part: part + 1, Parts: parts})
+		}
+		r.whole = false
+	case len(joined)+len(left) > 0:
+		list = append(list, Update{Room: room, Server: s.server, Seq: r.seq, Joined: membersOf(joined), Left: left})
+	case now.Sub(r.told) >= s.lease/3:
+		list = append(list, Update{Room: room, Server: s.server, Seq: r.seq})
+	default:
+		return list
+	}
+	r.told = now
+	return list
+}
+
+// settle applies what has been noted, and returns what has changed in the end.
+func (r *sourceRoom) settle() (joined, left []string) {
+	last := map[string]bool{}
+	for _, c := range r.pending {
+		last[c.id] = c.in
+	}
+	r.pending = nil
+	for _, id := range slices.Sorted(maps.Keys(last)) {
+		_, was := r.members[id]
+		switch in := last[id]; {
+		case in && !was:
+			r.members[id] = struct{}{}
+			joined = append(joined, id)
+		case !in && was:
+			delete(r.members, id)
+			left = append(left, id)
+		}
+	}
+	return joined, left
+}
+
+func membersOf(ids []string) []Member {
+	list := make([]Member, 0, len(ids))
+	for _, id := range ids {
+		list = append(list, Member{ID: id})
+	}
+	return list
+}
+
+// View is who is in one room, on all servers.
+type View struct {
+	lease   time.Duration
+	servers map[string]*part
+	version uint64
+}
+
+// part is what one server has told.
+type part struct {
+	heard    time.Time
+	seq      uint64
+	complete bool
+	members  map[string]json.RawMessage
+
+	// A whole of which parts are missing.
+	next   int
+	newSeq uint64
+	coming map[string]json.RawMessage
+}
+
+// NewView makes a View of a room.
+func NewView(lease time.Duration) *View { return &View{lease: lease, servers: map[string]*part{}} }
+
+// Lease is how long a server is believed.
+func (v *View) Lease() time.Duration { return v.lease }
+
+// Apply takes an update, and tells whether the whole has to be asked for.
+func (v *View) Apply(u *Update, now time.Time) (ask bool) {
+	p := v.servers[u.Server]
+	if p == nil {
+		p = &part{}
+		v.servers[u.Server] = p
+	}
+	p.heard = now
+	switch {
+	case u.Parts > 0:
+		return !v.gather(p, u)
+	case !p.complete:
+		return p.next == 0 // else it is coming
+	case u.beat():
+		return u.Seq != p.seq
+	case u.Seq <= p.seq:
+		return false // it is in the whole
+	case u.Seq != p.seq+1:
+		return true
+	}
+	p.seq = u.Seq
+	for _, m := range u.Joined {
+		p.members[m.ID] = m.Info
+	}
+	for _, id := range u.Left {
+		delete(p.members, id)
+	}
+	v.version++
+	return false
+}
+
+// gather takes a part of a whole; false if one before it is missing.
+func (v *View) gather(p *part, u *Update) bool {
+	if u.Part == 1 {
+		p.next, p.newSeq, p.coming = 1, u.Seq, map[string]json.RawMessage{}
+	}
+	if p.next == 0 || u.Part != p.next || u.Seq != p.newSeq {
+		p.next, p.coming = 0, nil
+		return false
+	}
+	for _, m := range u.Joined {
+		p.coming[m.ID] = m.Info
+	}
+	if p.next++; u.Part == u.Parts {
+		p.members, p.seq, p.complete = p.coming, u.Seq, true
+		p.next, p.coming = 0, nil
+		v.version++
+	}
+	return true
+}
+
+// Expire forgets servers that have not been heard of for a lease.
+func (v *View) Expire(now time.Time) {
+	for server, p := range v.servers {
+		if now.Sub(p.heard) > v.lease {
+			delete(v.servers, server)
+			v.version++
+		}
+	}
+}
+
+// Version changes when the members do.
+func (v *View) Version() uint64 { return v.version }
+
+// Placed is a member, and the server that it is on.
+type Placed struct {
+	Member
+	Server string
+}
+
+// Members are those known at present, by ID. An ID on two servers is told of once.
+func (v *View) Members() map[string]Placed {
+	all := map[string]Placed{}
+	for server, p := range v.servers {
+		for id, info := range p.members {
+			if x, ok := all[id]; !ok || server < x.Server {
+				all[id] = Placed{Member{id, info}, server}
+			}
+		}
+	}
+	return all
+}

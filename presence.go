@@ -1,0 +1,402 @@
+package sockeye
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye/broadcast"
+	"github.com/sockeye-io/sockeye/internal/presence"
+)
+
+// Presence follows who is in a room, on all servers. What is known is told by the servers
+// themselves: a change arrives some 20 ms later, and a server that is not heard of for
+// Config.PresenceLease has gone, with all who were on it. Servers that are not Sockeye's
+// tell nothing. While the bus is away this server's own sockets are seen alone, after a
+// lease. Its methods may be called from any goroutine.
+type Presence struct {
+	// Immutable after Namespace.Presence.
+	ns   *Namespace
+	room string
+	f    func(e PresenceEvent) // nil for nobody
+
+	// Guarded by ns.presence.mu.
+	view    *roomView
+	told    map[string]presence.Placed // what f has been told
+	telling bool
+	closed  bool
+}
+
+// PresentSocket is a socket in a room.
+type PresentSocket struct {
+	ID     string
+	Server string          // names the server that it is on
+	Info   json.RawMessage // what that server's PresenceInfo tells of it; nil for nothing
+}
+
+// PresenceEvent tells that a socket has come into a room, or gone from it.
+type PresenceEvent struct {
+	PresentSocket
+	Joined bool
+}
+
+// presences are what a namespace follows, and what it tells. One goroutine does both while
+// there is something to do.
+type presences struct {
+	// Any goroutine (atomic).
+	on      atomic.Bool // once it has been used, for good
+	watched atomic.Bool // the source has rooms
+	info    callback[func(s *Socket) any]
+
+	// Guarded by mu, which is taken inside the rooms' locks.
+	mu      sync.Mutex
+	source  *presence.Source
+	views   map[string]*roomView
+	running bool
+	due     time.Time // when the goroutine has to look
+	wake    chan struct{}
+}
+
+// roomView is a room that somebody here follows.
+type roomView struct {
+	view    *presence.View
+	handles []*Presence
+	ask     bool      // the whole has to be asked for
+	asked   time.Time // when the others were last told that it is watched
+	version uint64    // of view, of which handles know
+}
+
+const (
+	watchEvent    = internalPrefix + "watch"
+	presenceEvent = internalPrefix + "presence"
+
+	presenceDelay = 20 * time.Millisecond // what happens in it is told together
+	maxWatched    = 100_000               // rooms that other servers watch here
+)
+
+// PresenceInfo sets what other servers are told of this server's sockets in rooms that are
+// followed (see Presence): f is called when a socket has joined one, and its result encoded
+// as JSON. Set it on each server before there are sockets. f must not block.
+func (ns *Namespace) PresenceInfo(f func(s *Socket) any) { ns.presence.info.set(f) }
+
+// Presence follows a room until Close. f, if not nil, is called for each socket that is in
+// it, comes, or goes, by one goroutine at a time; who comes and goes while f is busy may be
+// left out. It may call anything.
+func (ns *Namespace) Presence(room string, f func(e PresenceEvent)) *Presence {
+	ps := &ns.presence
+	ps.start(ns)
+	ps.mu.Lock()
+	v := ps.views[room]
+	if v == nil {
+		v = &roomView{view: presence.NewView(ns.lease()), ask: true}
+		ps.views[room] = v
+	}
+	p := &Presence{ns: ns, room: room, f: f, view: v, told: map[string]presence.Placed{}}
+	v.handles = append(v.handles, p)
+	p.tell()
+	ps.run(ns, 0)
+	ps.mu.Unlock()
+	ps.watchHere(ns, room, true)
+	return p
+}
+
+func (ns *Namespace) lease() time.Duration { return ns.srv.cfg.PresenceLease }
+
+// Members are those who are in the room as far as is known, in no order. This server's own
+// are there at once.
+func (p *Presence) Members() []PresentSocket {
+	ps := &p.ns.presence
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	var list []PresentSocket
+	for _, m := range p.view.view.Members() {
+		list = append(list, PresentSocket{m.ID, m.Server, m.Info})
+	}
+	return list
+}
+
+// Close ends it. f is not called for what happens later.
+func (p *Presence) Close() {
+	ps := &p.ns.presence
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.closed = true
+	for i, h := range p.view.handles {
+		if h == p {
+			p.view.handles = append(p.view.handles[:i:i], p.view.handles[i+1:]...)
+		}
+	}
+	if len(p.view.handles) == 0 {
+		delete(ps.views, p.room)
+	}
+}
+
+// tell has f told of what it does not know. mu is held.
+func (p *Presence) tell() {
+	if p.f != nil && !p.telling && !p.closed {
+		p.telling = true
+		go p.run()
+	}
+}
+
+// run tells f until it knows all.
+func (p *Presence) run() {
+	ended := true // by f: runtime.Goexit
+	defer func() {
+		if ended {
+			go p.run()
+		}
+	}()
+	ps := &p.ns.presence
+	for {
+		ps.mu.Lock()
+		var events []PresenceEvent
+		if !p.closed {
+			events = p.news()
+		}
+		if len(events) == 0 {
+			p.telling, ended = false, false
+			ps.mu.Unlock()
+			return
+		}
+		ps.mu.Unlock()
+		for _, e := range events {
+			p.ns.srv.protect("Presence", func() { p.f(e) })
+		}
+	}
+}
+
+// news is what f has not been told; it counts as told. mu is held.
+func (p *Presence) news() (events []PresenceEvent) {
+	members := p.view.view.Members()
+	for id, m := range p.told {
+		if now, ok := members[id]; !ok || now.Server != m.Server {
+			events = append(events, PresenceEvent{PresentSocket{id, m.Server, m.Info}, false})
+			delete(p.told, id)
+		}
+	}
+	for id, m := range members {
+		if _, ok := p.told[id]; !ok {
+			events = append(events, PresenceEvent{PresentSocket{id, m.Server, m.Info}, true})
+			p.told[id] = m
+		}
+	}
+	return events
+}
+
+// start makes it ready.
+func (ps *presences) start(ns *Namespace) {
+	ps.mu.Lock()
+	begin := !ps.on.Swap(true)
+	if begin {
+		ps.wake = make(chan struct{}, 1)
+		ps.views = map[string]*roomView{}
+		name := cmp.Or(ns.srv.id, "local")
+		ps.source = presence.NewSource(name, ns.lease())
+	}
+	ps.mu.Unlock()
+	if begin {
+		ns.rooms.WatchMembers(func(room, id string, in bool) { ps.note(ns, room, id, in) })
+	}
+}
+
+// note notes a change here. The rooms' locks are held.
+func (ps *presences) note(ns *Namespace, room, id string, in bool) {
+	if !ps.watched.Load() {
+		return
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.source.Note(room, id, in) {
+		ps.run(ns, presenceDelay)
+	}
+}
+
+// infoOf is what others are told of a socket.
+func (ns *Namespace) infoOf(id string) (info json.RawMessage) {
+	f, s := ns.presence.info.get(), ns.Socket(id)
+	if f == nil || s == nil {
+		return nil
+	}
+	ns.srv.protect("PresenceInfo", func() {
+		if b, err := json.Marshal(f(s)); err == nil {
+			info = b
+		}
+	})
+	return info
+}
+
+// watchHere has this server tell of a room.
+func (ps *presences) watchHere(ns *Namespace, room string, whole bool) {
+	ps.mu.Lock()
+	isNew := ps.source.Watch(room, time.Now(), whole)
+	ps.watched.Store(true)
+	ps.run(ns, 0)
+	ps.mu.Unlock()
+	if !isNew {
+		return
+	}
+	var ids []string
+	for _, m := range ns.rooms.Members(broadcast.Options{Rooms: []string{room}}) {
+		ids = append(ids, m.ID)
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.source.Start(room, ids)
+	ps.run(ns, 0)
+}
+
+// watchedElsewhere acts on another server's watch. It does not block.
+func (ns *Namespace) watchedElsewhere(args Args) {
+	var room string
+	var whole bool
+	if args.Decode(&room, &whole) == nil {
+		ps := &ns.presence
+		ps.start(ns)
+		ps.watchHere(ns, room, whole)
+	}
+}
+
+// toldElsewhere acts on what another server tells.
+func (ns *Namespace) toldElsewhere(args Args) {
+	var u presence.Update
+	ps := &ns.presence
+	if !ps.on.Load() || args.Decode(&u) != nil {
+		return
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.apply(ns, &u)
+}
+
+// apply gives an update to who follows the room. mu is held.
+func (ps *presences) apply(ns *Namespace, u *presence.Update) {
+	v := ps.views[u.Room]
+	if v == nil {
+		return
+	}
+	if v.view.Apply(u, time.Now()) && !v.ask {
+		v.ask = true
+		ps.run(ns, presenceDelay)
+	}
+	v.tell()
+}
+
+// tell has those told who follow the room, if there are news. mu is held.
+func (v *roomView) tell() {
+	if n := v.view.Version(); n != v.version {
+		v.version = n
+		for _, p := range v.handles {
+			p.tell()
+		}
+	}
+}
+
+// run has the goroutine look in d at the latest. mu is held.
+func (ps *presences) run(ns *Namespace, d time.Duration) {
+	at := time.Now().Add(d)
+	if !ps.running {
+		ps.running, ps.due = true, at
+		go ps.loop(ns)
+		return
+	}
+	if at.Before(ps.due) {
+		ps.due = at
+		select {
+		case ps.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// loop tells, watches and forgets, until nobody follows anything.
+func (ps *presences) loop(ns *Namespace) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-ps.wake:
+		case <-ns.srv.closed:
+			return
+		}
+		ps.mu.Lock()
+		now := time.Now()
+		if wait := ps.due.Sub(now); wait > 0 {
+			timer.Reset(wait)
+			ps.mu.Unlock()
+			continue
+		}
+		watches, over := ps.look(now)
+		if over {
+			ps.running = false
+			ps.mu.Unlock()
+			return
+		}
+		ps.due = now.Add(ns.lease() / 6)
+		timer.Reset(ns.lease() / 6)
+		ps.mu.Unlock()
+		ps.tellOthers(ns, watches)
+	}
+}
+
+// watchOut is what the others are told of a room that is followed here.
+type watchOut struct {
+	room  string
+	whole bool
+}
+
+// look does what is due to the views. mu is held.
+func (ps *presences) look(now time.Time) (watches []watchOut, over bool) {
+	for room, v := range ps.views {
+		if v.ask || now.Sub(v.asked) >= v.view.Lease()/3 {
+			watches = append(watches, watchOut{room, v.ask})
+			v.ask, v.asked = false, now
+		}
+		v.view.Expire(now)
+		v.tell()
+	}
+	return watches, len(ps.views) == 0 && ps.source.Empty()
+}
+
+// tellOthers sends what is to be told. No lock is held: PresenceInfo's function is the
+// application's.
+func (ps *presences) tellOthers(ns *Namespace, watches []watchOut) {
+	for _, w := range watches {
+		ps.watchHere(ns, w.room, false)
+		ns.tellServers(watchEvent, w.room, w.whole)
+	}
+	ps.mu.Lock()
+	updates := ps.source.Tick(time.Now())
+	ps.watched.Store(!ps.source.Empty())
+	ps.mu.Unlock()
+	for i := range updates {
+		u := &updates[i]
+		for j := range u.Joined {
+			u.Joined[j].Info = ns.infoOf(u.Joined[j].ID)
+		}
+		ns.tellServers(presenceEvent, u)
+		ps.mu.Lock()
+		ps.apply(ns, u)
+		ps.mu.Unlock()
+	}
+}
+
+// tellServers sends an event of the servers' own. What is lost is told again.
+func (ns *Namespace) tellServers(event string, args ...any) {
+	if ns.remote == nil {
+		return
+	}
+	if p, err := ns.srv.payload(event, args); err == nil {
+		_ = ns.remote.ServerEvent(p)
+	}
+}
+
+// String tells which room it is.
+func (p *Presence) String() string { return fmt.Sprintf("presence in %q of %s", p.room, p.ns.name) }
