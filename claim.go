@@ -13,24 +13,24 @@ import (
 
 // claims are the keys that sockets of a namespace have claimed on this server.
 //
-// The claim that came last wins, by this rule: a server that hears of another's claim gives
-// up its own, unless its own is still being told to the others; of two that are told at the
-// same time the greater (time, ID) wins, on either side. Clocks decide nothing else.
+// Each claim has a time, and the greater (time, ID) wins, on every server and however late
+// it is heard of. A server's time is never behind what it has heard: so whoever claims after
+// all have heard of another claim has a greater one, whatever the servers' clocks say.
 type claims struct {
 	// Guarded by mu.
 	mu    sync.Mutex
+	clock int64             // the greatest time of a claim that is known
 	byKey map[string]*claim // nil for none
 }
 
 // claim is one socket's.
 type claim struct {
 	s      *Socket
-	at     int64 // ns since 1970, for two at the same time
-	told   bool  // the others know
+	at     int64 // ns since 1970, or later
 	beaten bool  // another has won
 }
 
-// before tells whether a claim that is told at the same time loses.
+// before tells whether the claim loses against another.
 func (c *claim) before(at int64, id string) bool {
 	return c.at < at || c.at == at && c.s.ID() < id
 }
@@ -56,7 +56,7 @@ func (s *Socket) Claim(ctx context.Context, key string) error {
 	if ns.remote != nil && netpoll.OnLoop() {
 		return ErrWouldBlock
 	}
-	c := &claim{s: s, at: time.Now().UnixNano(), told: ns.remote == nil}
+	c := &claim{s: s}
 	if err := ns.claims.take(key, c); err != nil {
 		return err
 	}
@@ -73,12 +73,14 @@ func (s *Socket) Claim(ctx context.Context, key string) error {
 			ns.claims.lose(key, c)
 		}
 	}
-	return errors.Join(ns.claims.confirm(c), ns.closedErr(err))
+	return errors.Join(ns.claims.result(c), ns.closedErr(err))
 }
 
-// take gives key to c, and disconnects who held it.
+// take gives key to c, whose time is now, and disconnects who held it.
 func (t *claims) take(key string, c *claim) error {
 	t.mu.Lock()
+	t.clock = max(t.clock+1, time.Now().UnixNano())
+	c.at = t.clock
 	old := t.byKey[key]
 	if t.byKey == nil {
 		t.byKey = map[string]*claim{}
@@ -119,11 +121,11 @@ func (t *claims) lose(key string, c *claim) {
 	t.beat(c, key)
 }
 
-// confirm notes that the others know.
-func (t *claims) confirm(c *claim) error {
+// result tells whether c has lost.
+func (t *claims) result(c *claim) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.told = true; c.beaten {
+	if c.beaten {
 		return ErrReplaced
 	}
 	return nil
@@ -139,7 +141,8 @@ func (ns *Namespace) heard(args Args, answer func(p broadcast.Payload)) {
 	t := &ns.claims
 	t.mu.Lock()
 	have := t.byKey[key]
-	newer := have != nil && !have.told && !have.before(at, id)
+	newer := have != nil && !have.before(at, id)
+	t.clock = max(t.clock, at)
 	t.mu.Unlock()
 	text := `["older"]`
 	if newer {

@@ -71,6 +71,11 @@ type Config struct {
 	// this server alone.
 	Adapter Adapter
 
+	// Forward, if not nil, has requests that come to the wrong server of several passed on to
+	// their session's: balancers need no sticky sessions. It needs the Adapter, and GenerateID
+	// must be nil. Default: they are refused.
+	Forward *Forward
+
 	// PresenceLease is how long a server that is not heard of is taken for one that is
 	// there, by Namespace.Presence; the same on all servers. Default 10 s.
 	PresenceLease time.Duration
@@ -370,10 +375,12 @@ type Config struct {
 	MaxPostedJobs  int
 	MaxPostedBytes int
 
-	// TrimAfter is how long the process must have been at rest before memory that
-	// earlier work has left behind is given back to the system. It takes a garbage
-	// collection, and is done only if there is something to gain. Default 10 s.
-	// Negative: never.
+	// TrimAfter is how long the process must have been at rest before all memory that
+	// earlier work has left behind is given back to the system. Every eighth of it that is
+	// looked after, unless the process is at work (it allocates as much as it holds) or
+	// GOGC is above 100. It takes garbage collections, a hundredth of the processors' time
+	// at most, and is done only if there is something to gain. Default 10 s. Negative:
+	// never.
 	TrimAfter time.Duration
 
 	// Logging.

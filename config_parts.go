@@ -71,6 +71,9 @@ func (c *Config) net() netpoll.Config {
 		TLS: c.TLS, PlainTLS: c.PlainTLS, MaxTLSHandshakes: c.MaxTLSHandshakes, TLSHandshakeTimeout: c.TLSHandshakeTimeout,
 		Fallback: c.Fallback, MaxFallback: c.MaxFallback, Deflate: c.Deflate, Logger: c.Logger,
 	}
+	if f := c.Forward; f != nil {
+		n.MaxLinks, n.LinkTimeout = max(f.MaxConns, 0), max(f.ConnectTimeout, 0)
+	}
 	if c.driven() {
 		n.Systems = c.Seams.Systems
 	}
@@ -134,6 +137,15 @@ func (c *Config) validate() error {
 		if r.MaxDisconnection > 0 && r.MaxDisconnection < time.Millisecond {
 			fault("Recovery.MaxDisconnection", "is %d nanoseconds; has a unit been forgotten? Write %d * time.Second", r.MaxDisconnection, r.MaxDisconnection)
 		}
+	}
+	if f := c.Forward; f != nil {
+		if c.Adapter == nil {
+			fault("Forward", "%w", errForwardAlone)
+		}
+		if c.GenerateID != nil {
+			fault("GenerateID", "is set, and Forward, which needs sids that begin with their server's name: leave one of them out")
+		}
+		f.validate(fault)
 	}
 	for i, key := range c.ContextValues {
 		if t := reflect.TypeOf(key); t == nil || !t.Comparable() {

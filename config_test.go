@@ -20,6 +20,9 @@ import (
 // internalFields are the fields of the parts' configurations that no field of Config
 // sets, with the reason.
 var internalFields = map[string]string{
+	"engine.Elsewhere":        "Config.Forward",
+	"netpoll.MaxLinks":        "Config.Forward.MaxConns",
+	"netpoll.LinkTimeout":     "Config.Forward.ConnectTimeout",
 	"engine.IDPrefix":         "it names the server, with an Adapter",
 	"engine.Unclaimed":        "what Config.Client serves",
 	"netpoll.MaxBodyBytes":    "the largest MaxPayload",
@@ -53,7 +56,7 @@ func filled(t *testing.T) (c Config) {
 	c.Cookie, c.Recovery, c.Deflate = &http.Cookie{}, &Recovery{}, &DeflateConfig{}
 	c.Codec, c.Parser = arguments.JSON{}, struct{ Parser }{}
 	c.TLS = &tls.Config{}
-	c.Adapter = struct{ Adapter }{}
+	c.Adapter, c.Forward = struct{ Adapter }{}, &Forward{}
 	c.PerAddress = AddressLimits{Conns: 1}
 	c.Fallback, c.Client = http.NotFoundHandler(), fstest.MapFS{}
 	c.ContextValues = []any{"key"}

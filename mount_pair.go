@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/sockeye-io/sockeye/netpoll"
 )
@@ -81,8 +82,10 @@ func (q *mountRequest) bridge() {
 		q.refuse(mountClosed, http.StatusServiceUnavailable)
 		return
 	}
+	q.untimed()
 	br := bufio.NewReader(far)
 	resp, err := http.ReadResponse(br, r)
+	q.timed()
 	switch {
 	case r.Context().Err() != nil:
 		return // nobody waits for it
@@ -106,12 +109,28 @@ func (q *mountRequest) bridge() {
 	}
 }
 
+// untimed takes away the times of the http.Server, ReadTimeout and WriteTimeout, which
+// count from the request on: a poll waits for longer, and a WebSocket lives for longer.
+// The loops have times of their own for both. Hijack does the same.
+func (q *mountRequest) untimed() {
+	_ = q.rc.SetReadDeadline(time.Time{})
+	_ = q.rc.SetWriteDeadline(time.Time{})
+}
+
+// timed gives what is written now the http.Server's WriteTimeout.
+func (q *mountRequest) timed() {
+	if q.user != nil && q.user.WriteTimeout > 0 {
+		_ = q.rc.SetWriteDeadline(time.Now().Add(q.user.WriteTimeout))
+	}
+}
+
 // tunnel carries a WebSocket over the request's own stream.
 func (q *mountRequest) tunnel(from io.Reader, far net.Conn) {
 	q.w.WriteHeader(http.StatusOK)
 	if q.rc.Flush() != nil {
 		return
 	}
+	q.untimed()
 	go func() {
 		_, _ = io.Copy(far, q.r.Body)
 		_ = far.Close() // the peer has ended its side
@@ -120,10 +139,11 @@ func (q *mountRequest) tunnel(from io.Reader, far net.Conn) {
 	for {
 		n, err := from.Read(b)
 		if n > 0 {
-			if _, werr := q.w.Write(b[:n]); werr != nil {
+			q.timed()
+			if _, werr := q.w.Write(b[:n]); werr != nil || q.rc.Flush() != nil {
 				return
 			}
-			_ = q.rc.Flush()
+			q.untimed()
 		}
 		if err != nil {
 			return

@@ -567,6 +567,63 @@ func TestMountSlowBody(t *testing.T) {
 	}
 }
 
+// TestMountTimeouts: the times of an http.Server are for its answers, and not for how long
+// a poll waits.
+func TestMountTimeouts(t *testing.T) {
+	const limit = 100 * time.Millisecond // one of the http.Server's
+	for _, c := range []struct {
+		name string
+		wrap func(w http.ResponseWriter) http.ResponseWriter
+		how  func(s *httptest.Server)
+	}{
+		{"HTTP/2", nil, func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() }},
+		{"hidden", func(w http.ResponseWriter) http.ResponseWriter { return passesDeadlines{hidden{w}, w} }, (*httptest.Server).Start},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			srv := mount(t, sockeye.Config{})
+			s := site(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if c.wrap != nil {
+					w = c.wrap(w)
+				}
+				srv.Handler().ServeHTTP(w, r)
+			}), func(s *httptest.Server) {
+				s.Config.ReadTimeout, s.Config.WriteTimeout = limit, limit
+				c.how(s)
+			})
+			ctx, cancel := context.WithTimeout(context.Background(), wiretest.Limit)
+			defer cancel()
+			conn, err := client.Dial(ctx, s.URL, client.Config{Transports: []string{"polling"}, HTTPClient: s.Client(), NoReconnect: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			came := make(chan struct{})
+			conn.On("late", func(*client.Event) { close(came) })
+			conn.OnDisconnect(func(reason string) { t.Log(reason) })
+			eventually(t, func() bool { return srv.Stats().Net.Bridged > 0 }) // a poll waits
+			time.Sleep(4 * limit)                                             // for longer than it may take to answer it
+			if err := srv.Emit("late"); err != nil {
+				t.Fatal(err)
+			}
+			within(t, came)
+		})
+	}
+}
+
+// passesDeadlines is a ResponseWriter that hides Hijack alone.
+type passesDeadlines struct {
+	hidden
+	w http.ResponseWriter
+}
+
+func (p passesDeadlines) SetReadDeadline(t time.Time) error {
+	return http.NewResponseController(p.w).SetReadDeadline(t)
+}
+
+func (p passesDeadlines) SetWriteDeadline(t time.Time) error {
+	return http.NewResponseController(p.w).SetWriteDeadline(t)
+}
+
 // TestMountGone: the peer leaves while AllowRequest decides, which is slow, or panics.
 func TestMountGone(t *testing.T) {
 	decide := make(chan struct{})

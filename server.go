@@ -70,6 +70,7 @@ type Server struct {
 	retired     atomic.Bool // Retire has been called
 	mounted     atomic.Bool // Handler has been called
 	certificate atomic.Pointer[certificateFiles]
+	peers       atomic.Pointer[peers] // other servers; nil without Config.Adapter
 }
 
 // New makes a server. Register handlers, then let it listen. Its error has all
@@ -83,7 +84,7 @@ func New(cfg Config) (*Server, error) {
 	eng, net := cfg.engine(), cfg.net()
 	if cfg.Adapter != nil {
 		srv.id = engine.NewID()[:serverIDBytes]
-		eng.IDPrefix = srv.id
+		eng.IDPrefix, eng.Elsewhere = srv.id, srv.elsewhere
 	}
 	if net.TLS == nil {
 		net.TLS = srv.tlsOfFiles()
@@ -110,6 +111,12 @@ func New(cfg Config) (*Server, error) {
 		srv.pool = lend.NewWorkers(cfg.MaxWorkers)
 	}
 	srv.Namespace = srv.Of("/")
+	if cfg.Adapter != nil && !cfg.driven() {
+		if err := srv.startPeers(); err != nil {
+			_ = srv.Close()
+			return nil, err
+		}
+	}
 	if cfg.TrimAfter > 0 && !cfg.driven() {
 		srv.trimmer = startTrimmer(cfg.TrimAfter)
 	}
@@ -205,7 +212,9 @@ func (srv *Server) ListenAndServe(address string) error {
 // ErrServerClosed then, or the listener's, or why the server cannot go on. It may be
 // called several times, and beside Listen. A *net.TCPListener or *net.UnixListener is
 // served by the event loops, as Listen's is; connections of any other (a multiplexer,
-// memory, TLS of another kind) are bridged, each with a goroutine. See SystemdListeners.
+// memory, TLS of another kind) are bridged, each with a goroutine. With Config.TLS the
+// peers of each speak TLS: those of one whose connections are *tls.Conn do already, and it
+// is refused. See SystemdListeners.
 func (srv *Server) Serve(ln net.Listener) error {
 	ended, err := srv.group.Serve(ln, srv.cfg.TLS != nil)
 	if err != nil {
@@ -300,6 +309,7 @@ func (srv *Server) close(ctx context.Context) {
 		ns.rooms.Close()
 	}
 	ends(srv.pool.Wait(ctx))
+	srv.peers.Load().end()
 	if srv.cfg.Adapter != nil { // the last handlers have told the others
 		ends(srv.cfg.Adapter.Close(ctx))
 	}

@@ -42,6 +42,8 @@ type Stats struct {
 	Connects        uint64            // sockets that OnConnect has let in
 	DisconnectedBy  map[Reason]uint64 // sockets that OnConnect had let in, and that have gone, by OnDisconnect's reason
 	DisconnectedFor map[Cause]uint64  // the same, by cause
+
+	Cluster AdapterStats // what goes between servers, by Config.Adapter
 }
 
 type counters struct {
@@ -104,6 +106,9 @@ func (srv *Server) Stats() Stats {
 		IgnoredPackets: c.ignored.Load(), EmitTimeouts: c.emitTimeouts.Load(),
 		ConnectTimeouts: c.connectTimeouts.Load(), FilteredEvents: c.filtered.Load(), Connects: c.connects.Load(),
 		RefusedNamespacesBy: map[string]uint64{}, DisconnectedBy: map[Reason]uint64{}, DisconnectedFor: map[Cause]uint64{},
+	}
+	if a := srv.cfg.Adapter; a != nil {
+		s.Cluster = a.Stats()
 	}
 	for i, name := range refusalNames {
 		n := c.refused[i].Load()

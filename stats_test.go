@@ -104,7 +104,7 @@ func TestRefusedBy(t *testing.T) {
 	for name := range srv.Stats().Engine.RefusedBy {
 		want[name] = 0
 	}
-	if len(want) != 17 {
+	if len(want) != 18 {
 		t.Errorf("%d reasons: %v", len(want), want)
 	}
 	wiretest.OpenPoll(t, addr)

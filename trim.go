@@ -8,18 +8,24 @@ import (
 	"time"
 )
 
-// trimmer gives memory back to the system that a burst of work has left behind.
-// Go would keep it: a heap that nothing is allocated from is not collected for
-// two minutes, and not returned as a whole even then.
+// trimmer gives memory back to the system that is of no use now. Go would keep it: a
+// heap doubles before it is collected, one that nothing is allocated from is not
+// collected for two minutes, and even then it is not returned as a whole.
+//
+// A trim is a collection, so what trims may cost is bounded: see due.
 type trimmer struct {
 	// Immutable after startTrimmer.
-	every time.Duration
+	every time.Duration // between two looks
 	heap  func() heapState
-	free  func()
+	free  func(rest bool)
+	now   func() time.Time
+	cpu   func() time.Duration // that the process has used, spread over its processors
 
 	// The timer's goroutine.
 	last    heapState
-	trimmed uint64 // heapState.allocated after the last trim
+	still   int       // looks in a row that found little allocated
+	trimmed uint64    // heapState.allocated after the last trim
+	due     time.Time // no trim before: those that were are paid for by then
 
 	// Guarded by mu.
 	mu    sync.Mutex
@@ -32,18 +38,23 @@ type heapState struct {
 	allocated uint64 // since the process began
 	live      uint64 // found by the last collection
 	resident  uint64 // in the system's view
+	percent   uint64 // GOGC
 }
 
 const (
-	trimMinBytes = 1 << 20 // less is not worth a collection
-	trimBusyPart = 16      // a server that allocates more than this part of what is live is at work
+	restLooks    = 8         // Config.TrimAfter is so many looks
+	trimShare    = 100       // trims take one part of so many of the processors' time
+	trimMinBytes = 512 << 10 // less is not worth a collection
+	trimGainPart = 8         // nor is less than this part of what is live
+	trimNewPart  = 16        // nor a heap from which less than this part has been allocated since
+	usualPercent = 100       // GOGC's default
 )
 
-func startTrimmer(every time.Duration) *trimmer {
-	t := &trimmer{every: every, heap: readHeap, free: freeMemory}
+func startTrimmer(after time.Duration) *trimmer {
+	t := &trimmer{every: after / restLooks, heap: readHeap, free: freeMemory, now: time.Now, cpu: processorTime}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.timer = time.AfterFunc(every, t.tick)
+	t.timer = time.AfterFunc(t.every, t.tick)
 	return t
 }
 
@@ -66,19 +77,33 @@ func (t *trimmer) stop() {
 	t.timer.Stop()
 }
 
-// look trims if little has been allocated since it looked last, but more before
-// that, and a quarter or more of the heap is of no use now.
+// look trims if there is something to gain, and earlier trims are paid for. Left alone
+// is a process that is at work: it allocates as much as is live between two looks, and
+// the collector comes by itself. So is one whose GOGC asks for fewer collections than
+// usual, until it is at rest.
 func (t *trimmer) look() (trims bool) {
-	h := t.heap()
+	h, now := t.heap(), t.now()
 	worked := h.allocated - t.last.allocated
 	t.last = h
+	t.still++
+	if worked > (h.live/trimNewPart+trimMinBytes)/restLooks {
+		t.still = 0
+	}
+	rest := t.still >= restLooks
 	switch {
-	case worked > h.live/trimBusyPart+trimMinBytes,
-		h.allocated-t.trimmed < h.live/trimBusyPart+trimMinBytes,
-		h.resident < h.live+h.live/4+trimMinBytes:
+	case worked > h.live+trimMinBytes,
+		h.percent > usualPercent && !rest,
+		h.allocated-t.trimmed < h.live/trimNewPart+trimMinBytes,
+		h.resident < h.live+h.live/trimGainPart+trimMinBytes,
+		now.Before(t.due):
 		return false
 	}
-	t.free()
+	before := t.cpu()
+	t.free(rest)
+	if unused := now.Add(-t.every); t.due.Before(unused) {
+		t.due = unused // no more than one look's is saved
+	}
+	t.due = t.due.Add(trimShare * (t.cpu() - before))
 	t.last = t.heap()
 	t.trimmed = t.last.allocated
 	return true
@@ -91,13 +116,21 @@ func readHeap() heapState {
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/unused:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/gc/gogc:percent"},
 	}
 	metrics.Read(s[:])
-	return heapState{s[0].Value.Uint64(), s[1].Value.Uint64(), s[2].Value.Uint64() + s[3].Value.Uint64() + s[4].Value.Uint64()}
+	return heapState{
+		allocated: s[0].Value.Uint64(), live: s[1].Value.Uint64(), resident: s[2].Value.Uint64() + s[3].Value.Uint64() + s[4].Value.Uint64(),
+		percent: s[5].Value.Uint64(),
+	}
 }
 
-// freeMemory collects twice: pools are emptied by the second time.
-func freeMemory() {
-	runtime.GC()
+func processorTime() time.Duration { return cpuTime() / time.Duration(runtime.GOMAXPROCS(0)) }
+
+// freeMemory collects, twice at rest: pools are emptied by the second time.
+func freeMemory(rest bool) {
+	if rest {
+		runtime.GC()
+	}
 	debug.FreeOSMemory()
 }

@@ -82,7 +82,7 @@ type Adapter interface {
 type AdapterStats struct {
 	Sent, SentBytes         uint64 // messages handed to the bus
 	Received, ReceivedBytes uint64 // messages of other servers
-	Lost                    uint64 // messages that the bus has not taken
+	Lost                    uint64 // messages that the bus has not taken, or that came and could not be kept
 	Refused                 uint64 // calls that ended with ErrUnavailable
 	Ignored                 uint64 // messages that could not be read, or that nobody here knows
 	Late                    uint64 // requests whose answers did not all come in time

@@ -13,7 +13,7 @@ for m in $(modules); do
 		for target in $(grep '^Fuzz' <<<"$targets"); do
 			step "fuzz $target, module $m, $dir"
 			inputs=20000x
-			case $target in FuzzConn | FuzzSession) inputs=2000x ;; esac
+			case $target in FuzzConn | FuzzSession | FuzzTLS) inputs=2000x ;; esac
 			go test -C "$m" -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-$inputs}" -fuzzminimizetime 1s "$dir"
 			found=$((found + 1))
 		done

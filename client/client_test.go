@@ -599,3 +599,47 @@ func TestCookies(t *testing.T) {
 		t.Error("there is no upgrade")
 	}
 }
+
+// TestTLS: a WebSocket trusts whom the Config, or else the HTTPClient, trusts; also when
+// polling has spoken HTTP/2.
+func TestTLS(t *testing.T) {
+	eachMode(t, func(t *testing.T, cfg client.Config) {
+		srv, err := sockeye.New(sockeye.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer srv.Close()
+		srv.On("echo", func(s *sockeye.Socket, v string) string { return v })
+		site := httptest.NewUnstartedServer(srv.Handler())
+		site.EnableHTTP2 = true
+		site.StartTLS()
+		defer site.Close()
+		defer site.CloseClientConnections()
+		web := site.Client()
+		trust := web.Transport.(*http.Transport).TLSClientConfig.Clone()
+		for name, cfg := range map[string]client.Config{
+			"HTTPClient": {Transports: cfg.Transports, HTTPClient: web},
+			"TLS":        {Transports: cfg.Transports, TLS: trust},
+			"both":       {Transports: cfg.Transports, HTTPClient: web, TLS: trust},
+		} {
+			ctx, cancel := context.WithTimeout(context.Background(), limit)
+			defer cancel()
+			cfg.NoReconnect = true
+			c, err := client.Dial(ctx, site.URL, cfg)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			if _, err := c.Call(ctx, "echo", "x"); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			for len(cfg.Transports) == 2 && c.Transport() != "websocket" {
+				if ctx.Err() != nil {
+					t.Fatalf("%s: not upgraded", name)
+				}
+				time.Sleep(time.Millisecond)
+			}
+			_ = c.Close()
+		}
+	})
+}

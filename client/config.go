@@ -35,7 +35,8 @@ type Config struct {
 	// with the Client's.
 	HTTPClient *http.Client
 
-	// TLS is for https and wss, unless HTTPClient has its own.
+	// TLS is for https and wss. With an HTTPClient it is for wss alone, and default is
+	// that of the HTTPClient's *http.Transport.
 	TLS *tls.Config
 
 	// NoReconnect leaves a connection that broke alone.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +24,9 @@ type manager struct {
 	cfg     Config
 	url     *url.URL        // scheme and host
 	ownHTTP *http.Transport // nil if the requests are the user's
-	dial    func(ctx context.Context, name, sid string) (transport, error)
+
+	webSocketTLS *tls.Config // of a WebSocket's connection; nil: crypto/tls's defaults
+	dial         func(ctx context.Context, name, sid string) (transport, error)
 
 	// mu guards all that Clients and sessions have, too. No function of the user is
 	// called while it is held.
@@ -62,10 +65,16 @@ func newManager(address string, cfg Config) (m *manager, namespace string, err e
 	cfg.Query = query
 	m = &manager{cfg: cfg, url: &url.URL{Scheme: scheme, Host: u.Host}, clients: map[string]*Client{}}
 	m.dial = m.dialTransport
+	m.webSocketTLS = cfg.TLS.Clone() // nil of nil
 	if m.cfg.HTTPClient == nil {
 		m.ownHTTP = http.DefaultTransport.(*http.Transport).Clone()
-		m.ownHTTP.TLSClientConfig = cfg.TLS
+		m.ownHTTP.TLSClientConfig = cfg.TLS.Clone() // which it changes
 		m.cfg.HTTPClient = &http.Client{Transport: m.ownHTTP}
+	} else if t, ok := m.cfg.HTTPClient.Transport.(*http.Transport); ok && cfg.TLS == nil {
+		m.webSocketTLS = t.Clone().TLSClientConfig // not t's own, which the first request changes
+	}
+	if m.webSocketTLS != nil {
+		m.webSocketTLS.NextProtos = []string{"http/1.1"} // there is no Upgrade in HTTP/2
 	}
 	return m, u.Path, nil
 }

@@ -193,7 +193,7 @@ type webSocket struct {
 }
 
 func (m *manager) dialWebSocket(ctx context.Context, sid string) (*webSocket, error) {
-	d := ws.Dialer{Header: ws.HandshakeHeaderHTTP(m.withCookies()), TLSConfig: m.cfg.TLS}
+	d := ws.Dialer{Header: ws.HandshakeHeaderHTTP(m.withCookies()), TLSConfig: m.webSocketTLS}
 	conn, early, _, err := d.Dial(ctx, m.address("websocket", sid))
 	if err != nil {
 		return nil, err

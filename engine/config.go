@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/sockeye-io/sockeye/netpoll"
 )
 
 // Config configures an Engine. The zero value is ready to use and has the
@@ -160,8 +162,19 @@ type Config struct {
 	// it should be short.
 	IDPrefix string
 
+	// Elsewhere, if not nil, is asked about the sid of a request that is not known here: the
+	// request may be another server's. It is called on an event loop and must not block;
+	// sid is borrowed until it returns.
+	Elsewhere func(sid []byte) Elsewhere
+
 	// Logger receives faults of this side. Default: slog.Default.
 	Logger *slog.Logger
+}
+
+// Elsewhere is where the session of an sid is.
+type Elsewhere struct {
+	Peer *netpoll.Peer // its server, to which the request is passed on; nil: it is refused
+	Hint string        // why it is refused; "": nothing is known of it
 }
 
 func (c Config) withDefaults() Config {

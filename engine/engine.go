@@ -58,7 +58,8 @@ type Engine struct {
 	tally   tally.Table               // columns of tally.go
 	refused map[string]*atomic.Uint64 // by reason; immutable after New
 
-	warned warned
+	warned      warned
+	misdirected atomic.Bool // the log has been told of it
 
 	cutPolls, cutSockets cutAges
 }

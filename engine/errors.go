@@ -52,6 +52,7 @@ type protocolError struct {
 var (
 	errTransport = &protocolError{0, http.StatusBadRequest, "Transport unknown", "UNKNOWN_TRANSPORT"}
 	errSession   = &protocolError{1, http.StatusBadRequest, "Session ID unknown", "UNKNOWN_SID"}
+	errOwner     = &protocolError{1, http.StatusServiceUnavailable, "Session ID unknown", "UNREACHABLE_SERVER"}
 	errMethod    = &protocolError{2, http.StatusBadRequest, "Bad handshake method", "BAD_HANDSHAKE_METHOD"}
 	errOrigin    = badRequest("INVALID_ORIGIN")
 	errMismatch  = badRequest("TRANSPORT_MISMATCH")
@@ -85,7 +86,7 @@ const refusedByMiddleware = "MIDDLEWARE"
 // refusals are the names in Stats.RefusedBy.
 var refusals = []string{
 	errTransport.check, errSession.check, errMethod.check, errOrigin.check, errMismatch.check, errHandshake.check,
-	errID.check, errForbidden.check, errForeign.check, errVersion.check, refusedByMiddleware,
+	errID.check, errForbidden.check, errOwner.check, errForeign.check, errVersion.check, refusedByMiddleware,
 	noPlaceClosing.name, noPlaceAddress.name, noPlaceSessions.name, noPlaceMemory.name, noPlaceDeciding.name, noPlacePending.name,
 }
 
@@ -116,7 +117,7 @@ func badRequest(check string) *protocolError {
 type Refusal struct {
 	Code    int    // of the protocol, as the peer is told
 	Message string // as the peer is told
-	Check   string // that failed, by the reference server's name: "UNKNOWN_SID", "INVALID_ORIGIN", ...; "FORBIDDEN_ORIGIN" is not the reference's
+	Check   string // that failed, by the reference server's name: "UNKNOWN_SID", "INVALID_ORIGIN", ...; "FORBIDDEN_ORIGIN" and "UNREACHABLE_SERVER" are not the reference's
 	Reason  string // why, in words for this side: with what the peer has sent that was not right
 
 	Transport, SID string // of the request's query

@@ -186,7 +186,7 @@ func (s *Session) abandonPost() {
 	}
 	r := s.request.expand() // of the same page
 	c.CloseAfterResponse()
-	s.engine.respond(c, r, errSession.status, typeError, errSession.body(errSession.message))
+	s.engine.respond(c, r, errSession.status, typeError, errSession.body(errSession.message, ""))
 }
 
 // handlePost handles the packets of a request's body, in order.

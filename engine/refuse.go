@@ -18,8 +18,17 @@ func (e *Engine) refuse(c *netpoll.Conn, r *http1.Request, err *protocolError) {
 	e.refuseText(c, r, err, err.message, "")
 }
 
+// refuseHinted is refuse with words that say what to do about it.
+func (e *Engine) refuseHinted(c *netpoll.Conn, r *http1.Request, err *protocolError, hint, why string) {
+	e.refuseWith(c, r, err, err.message, hint, why)
+}
+
 // refuseText is refuse with another message, and a reason for this side alone.
 func (e *Engine) refuseText(c *netpoll.Conn, r *http1.Request, err *protocolError, message, why string) {
+	e.refuseWith(c, r, err, message, "", why)
+}
+
+func (e *Engine) refuseWith(c *netpoll.Conn, r *http1.Request, err *protocolError, message, hint, why string) {
 	e.stats.refused.Add(1)
 	e.refused[err.check].Add(1)
 	if err == errForeign {
@@ -35,22 +44,23 @@ func (e *Engine) refuseText(c *netpoll.Conn, r *http1.Request, err *protocolErro
 	if r.UpgradeWebSocket {
 		// The reference server refuses a WebSocket with 400 and plain text.
 		status := http.StatusBadRequest
-		if err == errForeign {
+		if err == errForeign || err == errOwner {
 			status = err.status // it has no such refusal
 		}
 		c.CloseAfterResponse()
 		e.respondWith(c, r, status, typeOK, []byte(message), extra)
 		return
 	}
-	e.respondWith(c, r, err.status, typeError, err.body(message), extra)
+	e.respondWith(c, r, err.status, typeError, err.body(message, hint), extra)
 }
 
-// body is what the protocol has for an error.
-func (e *protocolError) body(message string) []byte {
+// body is what the protocol has for an error, and, if there is one, a hint for people.
+func (e *protocolError) body(message, hint string) []byte {
 	b, _ := json.Marshal(struct { // cannot fail
 		Code    int    `json:"code"`
 		Message string `json:"message"`
-	}{e.code, message})
+		Hint    string `json:"hint,omitempty"`
+	}{e.code, message, hint})
 	return b
 }
 

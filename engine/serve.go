@@ -19,6 +19,10 @@ func (e *Engine) serve(c *netpoll.Conn, r *http1.Request, whole bool) {
 		e.respondPreflight(c, r)
 		return
 	}
+	if c.Linked() && len(q.sid) == 0 {
+		e.refuse(c, r, errSession) // nobody passes handshakes on
+		return
+	}
 	if r.UpgradeWebSocket && !c.CountFor(e.forwarded(c, r).client) {
 		e.refuseSession(c, r, noPlaceAddress)
 		return
@@ -45,7 +49,7 @@ func (e *Engine) serveSession(c *netpoll.Conn, r *http1.Request, q query, websoc
 	s := e.sessions.get(string(q.sid))
 	switch {
 	case s == nil:
-		e.refuse(c, r, errSession)
+		e.serveElsewhere(c, r, q, whole)
 	case websocket && !r.UpgradeWebSocket:
 		s.loop.PostNow(strippedOnLoop, s, nil, 0)
 		e.refuse(c, r, errMismatch)

@@ -152,8 +152,8 @@ func (h *addressShard) sweep(limits AddressLimits, now time.Duration) {
 // enterAddress counts the connection at its address. It is closed if there are too
 // many.
 func (l *Loop) enterAddress(c *Conn) bool {
-	if l.addresses[c] != nil {
-		return true
+	if l.addresses[c] != nil || c.layers&(layerLink|layerDialled) != 0 {
+		return true // of a link, CountFor does
 	}
 	from, ok := c.remote()
 	switch {
@@ -213,13 +213,16 @@ func (c *Conn) TakeHandshake(behind netip.Addr) bool {
 	return ok
 }
 
-// CountFor counts a connection of a proxy of Config.TrustedProxies at the address of the
-// one peer that it carries from now on, as a WebSocket does: zero for none. It is false
-// if that has too many; the layer above refuses it then.
+// CountFor counts a connection of a proxy of Config.TrustedProxies, or a link, at the
+// address of the one peer that it carries from now on, as a WebSocket does: zero for none.
+// It is false if that has too many; the layer above refuses it then.
 func (c *Conn) CountFor(behind netip.Addr) bool {
 	l := c.loop
 	l.Check()
 	t := l.group.addresses
+	if from := l.proxied[c].from.Addr(); c.layers&layerLink != 0 && !behind.IsValid() && !Among(l.cfg.TrustedProxies, from) {
+		behind = from
+	}
 	if t == nil || !behind.IsValid() || l.addresses[c] != nil {
 		return true
 	}

@@ -112,6 +112,9 @@ func opens(h Handler, r *http1.Request) bool {
 
 // lenderOf is who serves the unclaimed requests of a connection.
 func (c *Conn) lenderOf() *lender {
+	if c.layers&layerLink != 0 {
+		return nil // nobody passes such requests on
+	}
 	if m := c.mounted(); m != nil && m.by != nil {
 		return m.by
 	}
@@ -202,7 +205,7 @@ func (p *Place) Adopt(conn net.Conn, a Adoption) error {
 	}
 	g.stats.accepted.Add(1)
 	g.stats.mounted.Add(1)
-	c := g.adoptable(conn)
+	c := g.nextLoop().adoptable(conn)
 	if !c.loop.Post(adoptMountedOnLoop, c, &adopted{m, a.In}, len(a.In)) {
 		_ = c.loop.sys.Close(int(c.fd))
 		g.connEnded()
@@ -217,9 +220,9 @@ type adopted struct {
 	in []byte
 }
 
-// adoptable makes a connection of conn, for the loop whose turn it is.
-func (g *Group) adoptable(conn net.Conn) *Conn {
-	l := g.nextLoop()
+// adoptable makes a connection of conn, for the loop. Any goroutine.
+func (l *Loop) adoptable(conn net.Conn) *Conn {
+	g := l.group
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn: // nothing that is made of one: it may change the bytes
 		if fd, err := l.sys.TakeBack(conn); err == nil {

@@ -151,6 +151,13 @@ type Config struct {
 	// none left is answered 503. Default: 1,024.
 	MaxFallback int
 
+	// MaxLinks bounds the connections to other servers, by Conn.Forward: a request for which
+	// there is none left is not passed on. They are of MaxConns. Default: half of those.
+	MaxLinks int
+
+	// LinkTimeout is the time in which such a connection must be there. Default 3 s.
+	LinkTimeout time.Duration
+
 	// Deflate, if not nil, compresses WebSocket messages in both directions, with peers
 	// that offer permessage-deflate (RFC 7692). MaxMessageBytes bounds what
 	// they become when they are inflated. A request whose Sec-WebSocket-Extensions
@@ -181,6 +188,8 @@ func (c Config) withDefaults() Config {
 	c.MaxHeadBytes = cmp.Or(c.MaxHeadBytes, 16<<10)
 	c.MaxHeaderFields = cmp.Or(c.MaxHeaderFields, 100)
 	c.MaxFallback = cmp.Or(c.MaxFallback, 1_024)
+	c.MaxLinks = cmp.Or(c.MaxLinks, max(c.MaxConns/2, 1))
+	c.LinkTimeout = cmp.Or(c.LinkTimeout, 3*time.Second)
 	c.MaxTLSHandshakes = cmp.Or(c.MaxTLSHandshakes, 1_024)
 	c.TLSHandshakeTimeout = cmp.Or(c.TLSHandshakeTimeout, 10*time.Second)
 	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
@@ -251,6 +260,8 @@ func (c Config) Validate() error {
 		{"MinRate", int64(c.MinRate), 1, math.MaxInt64},
 		{"MaxTLSHandshakes", int64(c.MaxTLSHandshakes), 1, 1 << 20},
 		{"MaxFallback", int64(c.MaxFallback), 1, 1 << 20},
+		{"MaxLinks", int64(c.MaxLinks), 1, math.MaxInt64},
+		{"LinkTimeout", int64(c.LinkTimeout), 1, math.MaxInt64},
 		{"CloseTimeout", int64(c.CloseTimeout), 1, math.MaxInt64},
 		{"PerAddress.Conns", int64(c.PerAddress.Conns), 1, math.MaxInt64},
 		{"PerAddress.HandshakesPerSecond", int64(c.PerAddress.HandshakesPerSecond), 1, math.MaxInt32},
@@ -271,6 +282,7 @@ func (c Config) Validate() error {
 		{"SlowTimeout", c.SlowTimeout},
 		{"IdleTimeout", c.IdleTimeout},
 		{"CloseTimeout", c.CloseTimeout},
+		{"LinkTimeout", c.LinkTimeout},
 	} {
 		if f.d > 0 && f.d < time.Millisecond {
 			fault(f.name, "is %d nanoseconds; has a unit been forgotten? Write %d * time.Second", f.d, f.d)

@@ -38,7 +38,7 @@ var (
 type Conn struct {
 	// Loop-owned.
 
-	// Context is the handler's own.
+	// Context is the handler's own, but while another server answers: see relay.
 	Context any
 
 	loop     *Loop
@@ -95,6 +95,9 @@ func (c *Conn) Loop() *Loop { return c.loop }
 func (c *Conn) AppendRemoteAddr(dst []byte) (_ []byte, ok bool) {
 	if p, ok := c.loop.proxied[c]; ok && p.from.IsValid() {
 		return p.from.AppendTo(dst), true
+	}
+	if c.layers&layerLink != 0 {
+		return append(dst, '@'), true
 	}
 	n := len(dst)
 	dst, ok = c.loop.sys.AppendRemoteAddr(dst, int(c.fd))
@@ -218,7 +221,7 @@ func (c *Conn) received(b []byte) {
 }
 
 func (c *Conn) maxUnread() int {
-	if c.phase == phaseDeciding || c.phase == phaseWriting {
+	if c.phase == phaseDeciding || c.phase == phaseWriting || c.phase == phaseRelaying {
 		return maxPipelined
 	}
 	return max(maxUnread, c.loop.cfg.MaxHeadBytes)
@@ -265,9 +268,14 @@ func (c *Conn) process(data []byte) {
 	l.current = c
 	for units := 1; len(b) > 0 && c.consuming(); units++ {
 		var n int
-		if c.is(connWS) {
+		switch {
+		case c.is(connWS):
 			n = c.consumeFrames(b)
-		} else {
+		case c.phase >= phaseLinked:
+			n = c.consumeRelayed(b)
+		case c.layers&layerLink != 0:
+			n = c.consumeLinked(b)
+		default:
 			n = c.consumeRequest(b)
 		}
 		if n == 0 {

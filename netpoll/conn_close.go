@@ -23,7 +23,7 @@ func (c *Conn) close(err error) {
 		return
 	}
 	// Nothing is on its way in either direction: there is nothing to wait for.
-	if c.phase != phaseOpen && c.out == nil && !c.unread() {
+	if c.phase != phaseOpen && c.phase != phaseSpliced && c.out == nil && !c.unread() {
 		c.abort(err)
 		return
 	}
@@ -43,6 +43,7 @@ func (c *Conn) unread() bool {
 // beginClosing has what is queued sent, and throws away what comes.
 func (c *Conn) beginClosing(err error) {
 	c.reportSoon(err)
+	c.leaveRelay(err, false)
 	c.endRequest()
 	c.releaseInput()
 	c.enter(phaseClosing)
@@ -132,6 +133,10 @@ func (c *Conn) end(err error, reset bool) {
 	}
 	l := c.loop
 	c.reportSoon(err)
+	c.leaveRelay(err, reset)
+	if c.phase == phaseClosed {
+		return // by the other side
+	}
 	if c.layers&layerTLS != 0 && !reset {
 		c.lastAlert()
 	}

@@ -159,7 +159,11 @@ func (c *Conn) drain() {
 		if !c.unread() {
 			c.close(ErrClosed)
 		}
-	case phaseOpen:
+	case phaseOpen, phaseSpliced:
 		c.close(ErrClosed)
+	case phaseLinked:
+		if _, idle := c.Context.(*linkPool); idle {
+			c.abort(nil)
+		}
 	}
 }

@@ -31,6 +31,11 @@ import (
 //	closing    Close                         bytes that the  as writing; CloseTimeout   reset, or closed if the
 //	                                         peer has acked  once it has all of them    peer has acked everything
 //	lent       a request for net/http        (lend.go)       (lend.go)                  -
+//	linked     a link that waits for a next  -               linkIdle                   closed
+//	           request; none while it has one
+//	relaying   the head of an answer that    (as writing, while the kernel takes no more)
+//	           comes by a link
+//	spliced    101 that came by a link       (as full, while more than MaxQueuedBytes wait)
 //
 // From closing on nothing is delivered to the handler. No cut looks like a whole
 // answer: a connection that is closed with output unsent is reset.
@@ -42,9 +47,12 @@ const (
 	phaseDeciding
 	phaseWriting
 	phaseIdle
-	phaseOpen   // a WebSocket
-	phaseLent   // at net/http: it is not on the loop
-	phaseSecure // in a TLS handshake
+	phaseOpen     // a WebSocket
+	phaseLent     // at net/http: it is not on the loop
+	phaseSecure   // in a TLS handshake
+	phaseLinked   // a link to another server: see relay
+	phaseRelaying // an answer that comes by a link
+	phaseSpliced  // a stream that another server speaks with
 	phaseClosing
 	phaseClosed
 )
@@ -114,9 +122,13 @@ func (c *Conn) enter(p phase) {
 	case phaseBody:
 		c.arm(cfg.BodyTimeout)
 	case phaseWriting:
-		c.arm(cfg.WriteTimeout)
+		c.arm(c.patience(cfg.WriteTimeout))
 		c.x.owed = c.owed()
 	case phaseIdle:
+		if c.layers&layerLink != 0 {
+			c.endExchange() // the other side closes it
+			return
+		}
 		c.arm(cfg.IdleTimeout)
 		c.x.owed = 0 // not looked at yet
 	case phaseClosing:
@@ -163,7 +175,11 @@ func (c *Conn) owed() int {
 func (c *Conn) reads(over time.Duration) bool {
 	was := c.x.owed + c.x.added
 	c.x.owed, c.x.added = c.owed(), 0
-	return was-c.x.owed >= min(was, atRate(c.loop.cfg.MinRate, over))
+	least := atRate(c.loop.cfg.MinRate, over)
+	if c.layers&layerLink != 0 {
+		least = 1
+	}
+	return was-c.x.owed >= min(was, least)
 }
 
 // atRate is how much arrives in d at a rate in bytes a second, 1 at least.
@@ -199,12 +215,14 @@ func (x *exchange) Expire(*Timer) {
 			return
 		}
 		c.tooSlow()
-	case phaseWriting:
+	case phaseLinked:
+		c.abort(nil)
+	case phaseWriting, phaseRelaying:
 		if !c.reads(cfg.WriteTimeout) {
 			c.cut(ErrTimeout)
 			return
 		}
-		l.Arm(&x.timer, x, cfg.WriteTimeout)
+		l.Arm(&x.timer, x, c.patience(cfg.WriteTimeout))
 	case phaseIdle:
 		if l.sys.Unsent(int(c.fd)) == 0 {
 			c.close(ErrTimeout)
@@ -222,13 +240,13 @@ func (x *exchange) Expire(*Timer) {
 		}
 		x.owed = c.owed()
 		l.Arm(&x.timer, x, again)
-	case phaseOpen:
+	case phaseOpen, phaseSpliced:
 		if !c.reads(cfg.SlowTimeout) {
 			l.group.stats.slow.Add(1)
 			c.abort(ErrSlowConsumer)
 			return
 		}
-		l.Arm(&x.timer, x, cfg.SlowTimeout)
+		l.Arm(&x.timer, x, c.patience(cfg.SlowTimeout))
 	case phaseClosing:
 		c.expireClosing()
 	}

@@ -52,6 +52,8 @@ func NetworkFault(p netip.Prefix) string {
 type proxied struct {
 	from netip.AddrPort // the peer; zero: the proxy has told none
 	tls  bool           // it speaks TLS with the proxy
+
+	there bool // it speaks TLS with the server that has passed the request on
 }
 
 // remote is the peer's address, netip.AddrPort{} for that of a Unix socket. It is false
@@ -60,7 +62,7 @@ func (c *Conn) remote() (netip.AddrPort, bool) {
 	if p, ok := c.loop.proxied[c]; ok && p.from.IsValid() {
 		return p.from, true
 	}
-	if !c.is(connTCP) { // what it says could be a path that looks like an address
+	if !c.is(connTCP) || c.layers&layerLink != 0 { // what it says could be a path that looks like an address
 		return netip.AddrPort{}, true
 	}
 	var scratch [64]byte
@@ -82,7 +84,7 @@ func (c *Conn) RemoteIs(networks []netip.Prefix) bool {
 // Secure tells whether the peer speaks TLS: with this side, with what a bridged connection
 // comes from, or with a proxy that has told so.
 func (c *Conn) Secure() bool {
-	return c.layers&layerTLS != 0 || c.SecureInFront() || c.cameByTLS()
+	return c.layers&layerTLS != 0 || c.SecureInFront() || c.cameByTLS() || c.loop.proxied[c].there
 }
 
 // SecureInFront tells whether a proxy has told that the peer speaks TLS with it.
@@ -92,7 +94,7 @@ func (c *Conn) SecureInFront() bool { return c.loop.proxied[c].tls }
 // false if the peer has gone.
 func (c *Conn) expectProxy() bool {
 	networks := c.loop.cfg.ProxyProtocol
-	if len(networks) == 0 {
+	if len(networks) == 0 || c.layers&layerLink != 0 {
 		return true
 	}
 	from, ok := c.remote()
@@ -151,7 +153,7 @@ func (c *Conn) beginProxied(h proxyproto.Header) bool {
 		return true
 	}
 	l := c.loop
-	l.setProxied(c, proxied{h.Source, h.TLS})
+	l.setProxied(c, proxied{from: h.Source, tls: h.TLS})
 	return !h.Source.IsValid() || l.group.addresses == nil || l.enterAddress(c)
 }
 

@@ -73,13 +73,16 @@ func (c *Conn) unseal(b []byte) {
 }
 
 func (t *tlsState) keepEnd(end error) {
-	if end == nil {
-		return
+	if end != nil {
+		t.keep().end = end
 	}
+}
+
+func (t *tlsState) keep() *tlsKept {
 	if t.kept == nil {
 		t.kept = new(tlsKept)
 	}
-	t.kept.end = end
+	return t.kept
 }
 
 // errCloseNotify is the peer's end of its stream.
@@ -110,7 +113,7 @@ func (c *Conn) openRecords(b []byte) (plain, rest []byte, end error) {
 			return plain, nil, fault
 		}
 		b = b[n:]
-		if kind == tls13.ApplicationData && len(content) > 0 {
+		if kind == tls13.ApplicationData && len(content) > 0 && !t.inMessage() {
 			t.useless = 0
 			plain = append(plain, content...) // behind what has been opened: never beyond
 			continue
@@ -132,36 +135,78 @@ func (c *Conn) openRecords(b []byte) (plain, rest []byte, end error) {
 // other follows a record that is no content: end is not nil if it ends the connection;
 // requested tells that a KeyUpdate is asked for.
 func (t *tlsState) other(kind tls13.ContentType, content []byte) (requested bool, end error) {
-	if t.useless++; t.useless > maxUselessRecords {
-		return false, errUseless
+	if kind == tls13.Handshake {
+		return t.keyUpdate(content)
+	}
+	if t.inMessage() {
+		return false, errBetween
 	}
 	switch kind {
 	case tls13.ApplicationData: // empty
-		return false, nil
 	case tls13.Alert:
-		return false, peersAlert(content)
-	case tls13.Handshake:
-		requested, fault := tls13.ConsumeKeyUpdate(content)
-		if fault != nil {
-			return false, fault
+		if end := peersAlert(content); end != nil {
+			return false, end
 		}
-		t.read.Update()
-		return requested, nil
+	default:
+		return false, errRecordType
 	}
-	return false, errRecordType
+	return false, t.countUseless()
 }
 
-// maxUselessRecords bounds the records in a row without content, as crypto/tls does.
+// countUseless counts a record, or a KeyUpdate, with which the connection would go on.
+func (t *tlsState) countUseless() error {
+	if t.useless++; t.useless > maxUselessRecords {
+		return errUseless
+	}
+	return nil
+}
+
+// inMessage tells that a handshake message has begun, and not ended.
+func (t *tlsState) inMessage() bool { return t.kept != nil && len(t.kept.message) > 0 }
+
+// keyUpdate follows a handshake record, which brings a KeyUpdate or a part of it.
+func (t *tlsState) keyUpdate(content []byte) (requested bool, end error) {
+	if len(content) == 0 {
+		return false, errEmpty
+	}
+	message := content
+	if t.inMessage() {
+		message = append([]byte(t.kept.message), content...)
+	}
+	whole, requested, fault := tls13.ConsumeKeyUpdate(message)
+	if fault != nil {
+		return false, fault
+	}
+	if !whole {
+		t.keep().message = string(message)
+		return false, nil
+	}
+	if t.inMessage() {
+		t.kept.message = ""
+	}
+	if end := t.countUseless(); end != nil {
+		return false, end
+	}
+	t.read.Update()
+	return requested, nil
+}
+
+// maxUselessRecords bounds the records in a row without content, as crypto/tls does; of
+// those that bring a KeyUpdate, the last.
 const maxUselessRecords = 16
 
 var (
 	errUseless    = &tls13.AlertError{Alert: tls13.AlertUnexpectedMessage, Reason: "too many records without content"}
+	errBetween    = &tls13.AlertError{Alert: tls13.AlertUnexpectedMessage, Reason: "a record between those of one handshake message"}
+	errEmpty      = &tls13.AlertError{Alert: tls13.AlertUnexpectedMessage, Reason: "an empty record that is no content"}
 	errRecordType = &tls13.AlertError{Alert: tls13.AlertUnexpectedMessage, Reason: "a record of a type that may not come now"}
 )
 
 // peersAlert is what an alert means: nil if the connection goes on (RFC 8446, section 6).
 func peersAlert(content []byte) error {
 	switch {
+	case len(content) == 0: // RFC 8446, section 5.4
+		return errEmpty
 	case len(content) != 2:
 		return &tls13.AlertError{Alert: tls13.AlertDecodeError, Reason: "an alert of another length"}
 	case content[1] == tls13.AlertCloseNotify:

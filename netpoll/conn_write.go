@@ -97,7 +97,7 @@ func (c *Conn) send(buf *Buffer, b []byte) {
 // sendBlocked queues for a peer that does not read at present.
 func (c *Conn) sendBlocked(buf *Buffer, b []byte) {
 	c.out.add(&c.loop.group.memory, buf, b)
-	if c.is(connFull) {
+	if c.x != nil && (c.is(connFull) || c.phase == phaseRelaying) {
 		c.x.added += len(b)
 	}
 	c.rank()
@@ -118,6 +118,9 @@ type QueueHandler interface {
 // only if it does not read on, see conn_phase.go.
 func (c *Conn) tellQueue() {
 	if c.phase != phaseOpen {
+		if c.phase >= phaseLinked && c.phase < phaseClosing {
+			c.relayQueue()
+		}
 		return
 	}
 	held, limit := 0, c.loop.cfg.MaxQueuedBytes
@@ -127,7 +130,7 @@ func (c *Conn) tellQueue() {
 	switch full := c.is(connFull); {
 	case !full && held > limit:
 		c.flags |= connFull
-		if c.arm(c.loop.cfg.SlowTimeout); c.x != nil {
+		if c.arm(c.patience(c.loop.cfg.SlowTimeout)); c.x != nil {
 			c.x.owed, c.x.added = c.owed(), 0
 		}
 	case full && held <= limit/2:

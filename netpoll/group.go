@@ -48,17 +48,19 @@ type Group struct {
 	lender    *lender    // lends connections to net/http; nil without Config.Fallback
 	bridge    bridge
 	addresses *addresses // nil without Config.PerAddress
-	memory    Memory
-	running   sync.WaitGroup
-	ended     chan struct{} // closed when every loop has ended
+	// Immutable after ListenLink.
+	linkSecret []byte
+	memory     Memory
+	running    sync.WaitGroup
+	ended      chan struct{} // closed when every loop has ended
 
 	// Guarded by mu.
 	mu        sync.Mutex
 	listeners map[*listener]struct{}
-	foreign   map[net.Listener]struct{} // those that Serve accepts from itself
-	lenders   map[*http.Server]*lender  // of the http.Servers in which the group is mounted
-	cut       bool                      // the lenders have ended
-	err       error                     // why the group has ended by itself
+	foreign   map[net.Listener]listens // those that Serve accepts from itself
+	lenders   map[*http.Server]*lender // of the http.Servers in which the group is mounted
+	cut       bool                     // the lenders have ended
+	err       error                    // why the group has ended by itself
 
 	// Any goroutine (atomic).
 	table table
@@ -102,6 +104,12 @@ type Stats struct {
 	TLSWaits         uint64      // handshakes for which no place was free when they came
 	Mounted          uint64      // connections that have come by Place.Adopt, of net/http; Accepted has them, too
 	Bridged          int         // connections that are no descriptors of the kernel's on a loop, but net.Conns with goroutines
+
+	Forwarded        uint64 // requests passed on to other servers, those that opened a WebSocket included
+	ForwardFailures  uint64 // requests that could not be passed on, or whose answer did not come whole
+	ForwardedSockets int    // WebSockets that other servers speak on, by this one, now
+	Links            int    // connections to other servers, now
+	BadLinks         uint64 // connections of ListenLink that were none of a server's
 }
 
 type counters struct {
@@ -110,6 +118,8 @@ type counters struct {
 	badProxyHeaders                                                        atomic.Uint64
 	tls, keptTLS, badTLS, waitingTLS                                       atomic.Uint64
 	mounted                                                                atomic.Uint64
+	forwarded, unforwarded, badLinks                                       atomic.Uint64
+	links, spliced                                                         atomic.Int64
 	open                                                                   atomic.Int64
 }
 
@@ -277,6 +287,8 @@ func (g *Group) Stats() Stats {
 		RefusedByAddress: s.refusedByAddress.Load(), MemoryBytes: g.memory.Used(), Shed: s.shed.Load(),
 		BadProxyHeaders: s.badProxyHeaders.Load(),
 		Lent:            int(g.lent.Load()), Mounted: s.mounted.Load(), Bridged: int(g.bridge.n.Load()),
+		Forwarded: s.forwarded.Load(), ForwardFailures: s.unforwarded.Load(), ForwardedSockets: int(s.spliced.Load()),
+		Links: int(s.links.Load()), BadLinks: s.badLinks.Load(),
 		TLSHandshakes: s.tls.Load(), TLSKept: s.keptTLS.Load(), TLSFaults: s.badTLS.Load(), TLSWaits: s.waitingTLS.Load(),
 	}
 	stats.ConnLimit, stats.MemoryLimit = g.cfg.MaxConns, g.memory.max
@@ -446,6 +458,9 @@ func (l *Loop) ended(c *Conn) {
 	}
 	l.takeProxied(c)
 	c.setMounted(nil)
+	if c.layers&layerDialled != 0 {
+		l.group.stats.links.Add(-1)
+	}
 	l.group.connEnded()
 }
 

@@ -140,12 +140,23 @@ func cutCall(line string) (function, args string, ok bool) {
 // Open is the number of connections at present. Any goroutine.
 func (g *Group) Open() int { return int(g.stats.open.Load()) }
 
-// Listening is the number of listeners at present. Any goroutine.
+// Listening is the number of listeners for peers at present. Any goroutine.
 func (g *Group) Listening() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.manual() && !g.closed.Load() {
 		return len(g.listeners) + 1 // Adopt is its listener
 	}
-	return len(g.listeners) + len(g.foreign)
+	n := 0
+	for lis := range g.listeners {
+		if lis.kind != listensLink {
+			n++
+		}
+	}
+	for _, kind := range g.foreign {
+		if kind != listensLink {
+			n++
+		}
+	}
+	return n
 }

@@ -140,7 +140,7 @@ func (l *lentTLS) open(rec []byte) error {
 	if fault != nil {
 		return l.fail(fault)
 	}
-	if kind == tls13.ApplicationData && len(content) > 0 {
+	if kind == tls13.ApplicationData && len(content) > 0 && !t.inMessage() {
 		t.useless = 0
 		l.plain = content
 		return nil

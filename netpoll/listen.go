@@ -23,7 +23,7 @@ type listener struct {
 	fd   int
 	tcp  bool
 
-	secure    bool // its peers speak TLS
+	kind      listens
 	multipath bool // MPTCP, of which connections do not inherit the options
 
 	// Owned by loop 0.
@@ -87,7 +87,7 @@ var (
 	errNoSocket = errors.New("not a socket of the kernel's")
 )
 
-func newListener(g *Group, ln net.Listener) (*listener, error) {
+func newListener(g *Group, ln net.Listener, kind listens) (*listener, error) {
 	// What only has such a listener in it may do more with its connections than that.
 	var file *os.File
 	var err error
@@ -114,7 +114,7 @@ func newListener(g *Group, ln net.Listener) (*listener, error) {
 		_ = file.Close()
 		return nil, err
 	}
-	lis := &listener{g: g, ln: ln, file: file, fd: fd, tcp: tcp}
+	lis := &listener{g: g, ln: ln, file: file, fd: fd, tcp: tcp, kind: kind}
 	if tcp { // what is accepted inherits these
 		lis.setOptions(fd)
 		lis.multipath = isMultipath(fd)
@@ -126,6 +126,9 @@ func newListener(g *Group, ln net.Listener) (*listener, error) {
 func (lis *listener) setOptions(fd int) {
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	setMaxUnsent(fd, lis.g.cfg.MaxUnsentBytes)
+	if lis.kind == listensLink {
+		setKeepAlive(fd)
+	}
 }
 
 func (lis *listener) close() {
@@ -211,7 +214,7 @@ func (lis *listener) accept() (more bool) {
 			if lis.multipath {
 				lis.setOptions(fd)
 			}
-			g.dealOut(fd, lis.tcp, lis.secure)
+			g.dealOut(fd, lis.tcp, lis.kind)
 		case syscall.EAGAIN:
 			lis.backoff = 0
 			return false
@@ -253,11 +256,11 @@ func acceptOnLoop(a, _ any) {
 func (lis *listener) Expire(*Timer) { lis.watch(true) }
 
 // dealOut gives a new connection to a loop.
-func (g *Group) dealOut(fd int, tcp, secure bool) {
+func (g *Group) dealOut(fd int, tcp bool, kind listens) {
 	g.stats.accepted.Add(1)
 	g.stats.open.Add(1)
 	l := g.nextLoop()
-	c := l.newConn(fd, tcp, secure)
+	c := l.accepted(fd, tcp, kind)
 	if l == g.loops[0] {
 		l.adoptNew(c)
 	} else if !l.Post(adoptOnLoop, c, nil, 0) {

@@ -14,7 +14,7 @@ func TestAcceptedInheritOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lis, err := newListener(g, ln)
+	lis, err := newListener(g, ln, listensPlain)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,9 @@ type Loop struct {
 	inflated   map[*Conn]*inflateJob // messages that wait for Conn.Resume
 	tls        tlsLoop               // handshakes and ciphers
 	mounted    map[*Conn]*mounted    // connections that came by Place.Adopt and speak HTTP
+	links      map[*Peer]*linkPool   // to other servers
+	dialLine   []*Peer               // for whom a link is to be dialled
+	dials      int                   // links that are being dialled
 	bridged    readyList             // bridged connections that have something to tell
 	date       []byte                // a Date field
 	dateAt     int64                 // the second that it is for

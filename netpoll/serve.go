@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"time"
@@ -23,16 +24,41 @@ const (
 // tells why it accepts no more: ErrClosed for the group. For the first ended is nil: they
 // end with the group. On error ln is left as it was.
 func (g *Group) Serve(ln net.Listener, secure bool) (ended <-chan error, err error) {
-	if secure && g.secure == nil {
+	if secure {
+		return g.serve(ln, listensTLS)
+	}
+	return g.serve(ln, listensPlain)
+}
+
+// listens is what the peers of a listener speak.
+type listens uint8
+
+const (
+	listensPlain listens = iota
+	listensTLS
+	listensLink // other servers: see ListenLink
+)
+
+// accepted makes a connection of one that has been accepted.
+func (l *Loop) accepted(fd int, tcp bool, kind listens) *Conn {
+	c := l.newConn(fd, tcp, kind == listensTLS)
+	if kind == listensLink {
+		c.layers |= layerLink | layerHello
+	}
+	return c
+}
+
+func (g *Group) serve(ln net.Listener, kind listens) (ended <-chan error, err error) {
+	if kind == listensTLS && g.secure == nil {
 		return nil, errNoTLS
 	}
 	if !g.kernels(ln) {
-		if err := g.enterForeign(ln); err != nil {
+		if err := g.enterForeign(ln, kind); err != nil {
 			return nil, err
 		}
 		accepts := make(chan error, 1)
 		go func() {
-			err := g.acceptForeign(ln, secure)
+			err := g.acceptForeign(ln, kind)
 			if err != ErrClosed { //nolint:errorlint // it is not wrapped
 				g.cfg.Logger.Error("netpoll: listener", "addr", ln.Addr().String(), "err", err)
 			}
@@ -40,11 +66,10 @@ func (g *Group) Serve(ln net.Listener, secure bool) (ended <-chan error, err err
 		}()
 		return accepts, nil
 	}
-	lis, err := newListener(g, ln)
+	lis, err := newListener(g, ln, kind)
 	if err != nil {
 		return nil, err
 	}
-	lis.secure = secure
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed.Load() || !g.loops[0].PostNow(startListenerOnLoop, lis, nil, 0) {
@@ -58,6 +83,7 @@ func (g *Group) Serve(ln net.Listener, secure bool) (ended <-chan error, err err
 var (
 	errGroupClosed = errors.New("the group is closed")
 	errNoTLS       = errors.New("TLS needs Config.TLS")
+	errTLSTwice    = errors.New("the listener's connections speak TLS already: serve the listener below it, or leave Config.TLS nil")
 )
 
 // kernels tells whether the loops can serve a listener.
@@ -68,16 +94,16 @@ func (g *Group) kernels(ln net.Listener) bool {
 	return isKernels(ln) && !bridging.All.Load()
 }
 
-func (g *Group) enterForeign(ln net.Listener) error {
+func (g *Group) enterForeign(ln net.Listener, kind listens) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed.Load() {
 		return errGroupClosed
 	}
 	if g.foreign == nil {
-		g.foreign = map[net.Listener]struct{}{}
+		g.foreign = map[net.Listener]listens{}
 	}
-	g.foreign[ln] = struct{}{}
+	g.foreign[ln] = kind
 	return nil
 }
 
@@ -90,7 +116,7 @@ func (g *Group) leaveForeign(ln net.Listener) bool {
 	return ok
 }
 
-func (g *Group) acceptForeign(ln net.Listener, secure bool) error {
+func (g *Group) acceptForeign(ln net.Listener, kind listens) error {
 	defer ln.Close()
 	backoff, warned := time.Duration(0), time.Time{}
 	pause := func(why string) {
@@ -117,6 +143,11 @@ func (g *Group) acceptForeign(ln net.Listener, secure bool) error {
 			}
 			return err
 		}
+		if _, ok := conn.(*tls.Conn); ok && kind == listensTLS {
+			_ = conn.Close()
+			g.leaveForeign(ln)
+			return errTLSTwice
+		}
 		for err = g.reserve(); err == ErrFull; err = g.reserve() {
 			pause("at Config.MaxConns") // and conn waits
 		}
@@ -129,7 +160,7 @@ func (g *Group) acceptForeign(ln net.Listener, secure bool) error {
 		g.stats.accepted.Add(1)
 		l := g.nextLoop()
 		d := g.bridge.open(conn)
-		c := l.newConn(d.fd, d.tcp, secure)
+		c := l.accepted(d.fd, d.tcp, kind)
 		if !l.Post(adoptOnLoop, c, nil, 0) {
 			_ = l.sys.Close(d.fd)
 			g.connEnded()

@@ -66,6 +66,9 @@ func (w *waker) close() {
 
 func setMaxUnsent(int, int) {}
 
+// setKeepAlive leaves the times to the system.
+func setKeepAlive(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1) }
+
 func isMultipath(int) bool { return false }
 
 func accept(fd int) (int, error) {

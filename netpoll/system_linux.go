@@ -57,6 +57,15 @@ func setMaxUnsent(fd, n int) {
 	}
 }
 
+// setKeepAlive has connections end whose other side has gone without a word, after half a
+// minute: see linkAlive.
+func setKeepAlive(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 5)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3)
+}
+
 // isMultipath tells whether a socket is one of MPTCP, as Go's own listeners are.
 func isMultipath(fd int) bool {
 	proto, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)

@@ -26,7 +26,7 @@ func (*Group) tuneRaw(syscall.RawConn, bool) {}
 func isKernels(net.Listener) bool { return false }
 
 // listener never comes to be.
-type listener struct{ secure bool }
+type listener struct{ kind listens }
 
 var errNoQueue = errors.New("netpoll: no queue of the kernel's")
 
@@ -37,10 +37,10 @@ func listen(network, address string, reuse bool) (net.Listener, error) {
 	return net.Listen(network, address)
 }
 
-func newListener(*Group, net.Listener) (*listener, error) { return nil, errNoQueue }
-func (*listener) close()                                  {}
-func (*listener) forget()                                 {}
-func startListenerOnLoop(_, _ any)                        {}
-func stopListenerOnLoop(_, _ any)                         {}
-func acceptOnLoop(_, _ any)                               {}
-func (*Group) acceptReady(*Loop, int)                     {}
+func newListener(*Group, net.Listener, listens) (*listener, error) { return nil, errNoQueue }
+func (*listener) close()                                           {}
+func (*listener) forget()                                          {}
+func startListenerOnLoop(_, _ any)                                 {}
+func stopListenerOnLoop(_, _ any)                                  {}
+func acceptOnLoop(_, _ any)                                        {}
+func (*Group) acceptReady(*Loop, int)                              {}

@@ -34,7 +34,7 @@ func dialSystem(t *testing.T, network, address string) (fd int, peer net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lis, err := newListener(newGroup(Config{}, nothing{}), ln)
+	lis, err := newListener(newGroup(Config{}, nothing{}), ln, listensPlain)
 	if err != nil {
 		t.Fatal(err)
 	}

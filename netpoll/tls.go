@@ -3,6 +3,7 @@ package netpoll
 import (
 	"crypto/fips140"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"runtime"
 	"slices"
@@ -26,8 +27,11 @@ import (
 // tls_std.go, connections that keep crypto/tls; lend_tls.go, at net/http.
 
 const (
-	layerTLS   layers = 1 << iota // what goes through the socket are records
-	layerProxy                    // a header of the PROXY protocol is due, before those
+	layerTLS     layers = 1 << iota // what goes through the socket are records
+	layerProxy                      // a header of the PROXY protocol is due, before those
+	layerLink                       // of ListenLink: another server passes requests on
+	layerHello                      // and has not shown its secret yet
+	layerDialled                    // a link to another server, which this side has dialled
 )
 
 // secureConn is a connection with TLS. A Conn without it is not larger for it: see
@@ -37,21 +41,27 @@ type secureConn struct {
 	tls tlsState
 }
 
-// tlsState is what TLS keeps for a connection. Loop-owned; lent, its lentTLS's.
+// tlsState is what TLS keeps for a connection. Loop-owned; lent, its lentTLS's. What a
+// record that is sealed needs comes first: it shares a line of the processor's cache with
+// the end of Conn, because in a broadcast each connection begins in a cold cache.
 type tlsState struct {
-	read, write    tls13.Keys
-	opener, sealer *tls13.Cipher    // while records come close together; nil otherwise
-	in             *bytepool.Buffer // the beginning of a record
-	out            *bytepool.Buffer // records that the kernel has not taken
-	kept           *tlsKept         // nil for most
-	info           unique.Handle[tlsInfo]
-	sealed         int32 // bytes of the outQueue that out has
-	taken          int32 // bytes of out that the kernel has taken
-	usedIn         uint8 // second in which a record was opened last
-	usedOut        uint8 // or sealed
-	useless        uint8 // records in a row that brought nothing
-	alert          uint8 // to be told at the end
-	flags          tlsFlags
+	kept    *tlsKept         // nil for most
+	out     *bytepool.Buffer // records that the kernel has not taken
+	sealer  *tls13.Cipher    // while records come close together; nil otherwise
+	usedOut uint8            // second in which a record was sealed last
+	usedIn  uint8            // or opened
+	useless uint8            // records in a row that brought nothing
+	alert   uint8            // to be told at the end
+	flags   tlsFlags
+	write   tls13.Keys
+	sealed  int32 // bytes of the outQueue that out has
+	taken   int32 // bytes of out that the kernel has taken
+
+	opener *tls13.Cipher    // as sealer
+	in     *bytepool.Buffer // the beginning of a record
+	read   tls13.Keys
+
+	info unique.Handle[tlsInfo]
 }
 
 type tlsFlags uint8
@@ -70,6 +80,7 @@ type tlsKept struct {
 	std       *tlsHandshake        // over, and its tls.Conn goes on
 	state     *tls.ConnectionState // of a peer with a certificate
 	end       error                // of the peer's stream, behind what is processed or lent
+	message   string               // of a handshake message that has not come as a whole
 }
 
 // std is the tls.Conn's, of a connection that keeps one; nil otherwise.
@@ -113,8 +124,9 @@ const acmeProtocol = "acme-tls/1"
 // configFor makes a connection's own configuration: its secrets are told to it.
 func (s *tlsServer) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	cfg := s.config
+	hs, _ := hello.Conn.(*tlsHandshake)
 	if get := cfg.GetConfigForClient; get != nil {
-		own, err := get(hello)
+		own, err := idly(hs, func() (*tls.Config, error) { return get(hello) })
 		if err != nil {
 			return nil, err
 		}
@@ -128,7 +140,8 @@ func (s *tlsServer) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if len(cfg.NextProtos) == 0 {
 		cfg.NextProtos = []string{"http/1.1"}
 	}
-	if hs, ok := hello.Conn.(*tlsHandshake); ok && !s.plain {
+	hs.releaseIn(cfg)
+	if hs != nil && !s.plain {
 		if cfg.KeyLogWriter == nil {
 			cfg.KeyLogWriter = (*keyLog)(hs)
 		} else {
@@ -136,6 +149,37 @@ func (s *tlsServer) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		}
 	}
 	return cfg, nil
+}
+
+// releaseIn has the callbacks that may wait for others, as autocert does for a
+// certificate, not count as computing.
+func (hs *tlsHandshake) releaseIn(cfg *tls.Config) {
+	if get := cfg.GetCertificate; get != nil {
+		cfg.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return idly(hs, func() (*tls.Certificate, error) { return get(hello) })
+		}
+	}
+	if verify := cfg.VerifyPeerCertificate; verify != nil {
+		cfg.VerifyPeerCertificate = func(raw [][]byte, chains [][]*x509.Certificate) error {
+			_, err := idly(hs, func() (struct{}, error) { return struct{}{}, verify(raw, chains) })
+			return err
+		}
+	}
+	if verify := cfg.VerifyConnection; verify != nil {
+		cfg.VerifyConnection = func(state tls.ConnectionState) error {
+			_, err := idly(hs, func() (struct{}, error) { return struct{}{}, verify(state) })
+			return err
+		}
+	}
+}
+
+// idly calls f while others may compute.
+func idly[T any](hs *tlsHandshake, f func() (T, error)) (T, error) {
+	if hs != nil {
+		<-hs.s.working
+		defer func() { hs.s.working <- struct{}{} }()
+	}
+	return f()
 }
 
 // PeerTLS is TLS for a peer that has shown a certificate, and nil for any other.

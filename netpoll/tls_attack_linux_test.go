@@ -4,10 +4,17 @@ import (
 	"bufio"
 	"crypto/tls"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"os"
+	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,36 +42,152 @@ func clientHello(t *testing.T) []byte {
 	return b[:n]
 }
 
-// TestHandshakesNeverFinished: peers that begin handshakes and stop hold no more than
-// Config.MaxTLSHandshakes goroutines, are cut in time, and others get in meanwhile.
-func TestHandshakesNeverFinished(t *testing.T) {
-	const peers, places = 1000, 50
-	g, addr := listenTLS(t, netpoll.Config{Loops: 2, MaxTLSHandshakes: places, TLSHandshakeTimeout: 3 * time.Second}, &mine{})
+// neverFinished dials, and begins so many handshakes, every other one without its last
+// byte. It returns when the server has closed all.
+func neverFinished(t *testing.T, addr string, peers int) {
+	t.Helper()
 	hello := clientHello(t)
-	before := runtime.NumGoroutine()
 	conns := make([]net.Conn, peers)
 	for i := range conns {
 		conns[i] = dial(t, addr)
-		if _, err := conns[i].Write(hello[:len(hello)-i%2]); err != nil { // every other one lacks a byte
+		if _, err := conns[i].Write(hello[:len(hello)-i/2%2]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "places are taken", func() bool { return g.Stats().TLSWaits > 0 })
-	if n := runtime.NumGoroutine() - before; n > places+20 {
-		t.Errorf("%d goroutines more", n)
+	fmt.Println("all have begun")
+	for _, c := range conns {
+		_ = c.SetDeadline(time.Now().Add(limit))
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("a handshake has not been cut in time")
+		}
 	}
+}
+
+// TestHandshakesNeverFinished: peers that begin handshakes and stop hold no more than
+// Config.MaxTLSHandshakes goroutines, are cut in time, others get in meanwhile, and who
+// is in is answered. SOCKEYE_HANDSHAKES is how many there are: they are another
+// process's, whose descriptors count by themselves.
+func TestHandshakesNeverFinished(t *testing.T) {
+	if to := os.Getenv("SOCKEYE_HANDSHAKES_TO"); to != "" {
+		addr, n, _ := strings.Cut(to, "=")
+		peers, _ := strconv.Atoi(n)
+		neverFinished(t, addr, peers)
+		return
+	}
+	peers, places := 1000, 50
+	if n, _ := strconv.Atoi(os.Getenv("SOCKEYE_HANDSHAKES")); n > 0 {
+		peers, places = n, 1024
+	}
+	cfg := netpoll.Config{Loops: 2, MaxTLSHandshakes: places, TLSHandshakeTimeout: 3 * time.Second}
+	g, addr := listenTLS(t, cfg, &mine{})
+	open, err := g.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	var others sync.WaitGroup
+	slowest := make([]time.Duration, 2)
+	for i, c := range []net.Conn{dialTLS(t, addr, nil), dial(t, open.String())} {
+		others.Go(func() {
+			r := bufio.NewReader(c)
+			for n := 0; ; n++ {
+				asked := time.Now()
+				_ = c.SetDeadline(asked.Add(limit))
+				_, _ = io.WriteString(c, "GET /mine/x HTTP/1.1\r\nHost: h\r\n\r\n")
+				resp, err := http.ReadResponse(r, nil)
+				if err == nil {
+					_, err = io.Copy(io.Discard, resp.Body)
+				}
+				if err != nil {
+					t.Errorf("after %d answers: %v", n, err)
+					return
+				}
+				slowest[i] = max(slowest[i], time.Since(asked))
+				select {
+				case <-over:
+					return
+				case <-time.After(5 * time.Millisecond):
+				}
+			}
+		})
+	}
+	before, heap := runtime.NumGoroutine(), memoryOfGo()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestHandshakesNeverFinished$", "-test.v")
+	cmd.Env = append(os.Environ(), "SOCKEYE_HANDSHAKES_TO="+addr+"="+strconv.Itoa(peers))
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for lines := bufio.NewScanner(said); lines.Scan(); {
+			if fmt.Fprintln(&out, lines.Text()); lines.Text() == "all have begun" {
+				close(begun)
+			}
+		}
+		ended <- cmd.Wait()
+	}()
+	var most struct {
+		goroutines    int
+		charged, held int64
+	}
+	others.Go(func() {
+		for {
+			most.goroutines = max(most.goroutines, runtime.NumGoroutine()-before)
+			most.charged, most.held = max(most.charged, g.Stats().MemoryBytes), max(most.held, memoryOfGo()-heap)
+			select {
+			case <-over:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	})
+	within(t, "all have begun", begun)
 	// Who keeps its place idle for a second makes room: this one comes to its turn, and
 	// before those who stand in line have all had theirs.
+	comes := time.Now()
 	c := dialTLS(t, addr, nil)
 	send(t, c, "GET /mine/x HTTP/1.1\r\nHost: h\r\n\r\n")
 	if _, body := response(t, bufio.NewReader(c), "GET"); body != "/mine/x|" {
 		t.Error(body)
 	}
-	eventually(t, "all are cut", func() bool { return g.Stats().Open == 1 })
-	eventually(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine()-before <= 2 })
-	if m := g.Stats().MemoryBytes; m > 8<<10 {
-		t.Errorf("%d bytes are charged afterwards", m)
+	_ = c.Close()
+	wait := time.Since(comes)
+	if err := within(t, "all are cut", ended); err != nil {
+		t.Errorf("%v: %s", err, out.String())
 	}
+	took := time.Since(began)
+	eventually(t, "all are cut", func() bool { return g.Stats().Open == 2 })
+	close(over)
+	others.Wait()
+	t.Logf("%d handshakes begun, %d stood in line; all were over after %v; who came behind them got in after %v; at most %d goroutines, %d bytes charged, %d of Go's; the slowest answers over TLS %v, without %v",
+		peers, g.Stats().TLSWaits, took.Round(time.Millisecond), wait.Round(time.Millisecond), most.goroutines, most.charged, most.held, slowest[0], slowest[1])
+	if most.goroutines > places+20 {
+		t.Errorf("%d goroutines more", most.goroutines)
+	}
+	if bound := int64(places*(48<<10) + peers*(4<<10)); most.charged > bound {
+		t.Errorf("%d bytes are charged, %d allowed", most.charged, bound)
+	}
+	if bound := int64(places*(96<<10) + peers*(10<<10)); most.held > bound {
+		t.Errorf("%d bytes are held, %d allowed", most.held, bound)
+	}
+	if s := max(slowest[0], slowest[1]); s > 2*time.Second {
+		t.Errorf("an answer took %v", s)
+	}
+	eventually(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine()-before <= 0 })
+	eventually(t, "what was charged is given back", func() bool { return g.Stats().MemoryBytes <= 8<<10 })
+}
+
+// memoryOfGo is what Go has from the kernel, heap and stacks, in use.
+func memoryOfGo() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
 }
 
 // TestNoTLS: what is no handshake ends its connection, is counted, and a peer that
@@ -98,6 +221,40 @@ func TestNoTLS(t *testing.T) {
 	}
 	if n := g.Stats().TLSFaults; n < uint64(len(garbage)-2) {
 		t.Errorf("%d faults are counted, of %d", n, len(garbage))
+	}
+}
+
+// TestHandshakeRecords: what is wrong within a handshake is answered with crypto/tls's
+// alert.
+func TestHandshakeRecords(t *testing.T) {
+	long := append([]byte{22, 3, 3, 0x48, 0}, make([]byte, 0x4800)...)
+	for _, c := range []struct {
+		name   string
+		record []byte
+		alert  byte
+	}{
+		{"empty content", []byte{23, 3, 3, 0, 0}, 0}, // crypto/tls has no version yet, and says nothing
+		{"an empty record", []byte{22, 3, 3, 0, 0}, tls13.AlertUnexpectedMessage},
+		{"another type", []byte{99, 3, 3, 0, 1, 0}, 0},
+		{"as long as TLS 1.2's", long, tls13.AlertRecordOverflow},
+		{"too long", []byte{22, 3, 3, 0x48, 1}, tls13.AlertRecordOverflow},
+		{"as long as can be", []byte{22, 3, 3, 0xff, 0xff}, tls13.AlertRecordOverflow},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g, addr := listenTLS(t, netpoll.Config{}, &mine{})
+			hello := clientHello(t)
+			p := dial(t, addr)
+			first := append([]byte{22, 3, 1, 0, 20}, hello[5:25]...)
+			if _, err := p.Write(append(first, c.record...)); err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(p)
+			if told := len(got) == 7 && got[0] == byte(tls13.Alert); told != (c.alert != 0) || told && got[6] != c.alert {
+				t.Errorf("%x %v, want alert %d", got, err, c.alert)
+			}
+			eventually(t, "it is counted", func() bool { return g.Stats().TLSFaults == 1 && g.Stats().Open == 0 })
+		})
 	}
 }
 
@@ -260,7 +417,40 @@ func TestRecords(t *testing.T) {
 			}
 		}, tls13.AlertUnexpectedMessage},
 		{"renegotiation", func(s *sealed) { s.send(tls13.Handshake, clientHello(s.t)[tls13.HeaderBytes:]) }, tls13.AlertUnexpectedMessage},
-		{"half a key update", func(s *sealed) { s.send(tls13.Handshake, tls13.KeyUpdate(false)[:3]) }, tls13.AlertUnexpectedMessage},
+		{"key updates in pieces", func(s *sealed) {
+			for n := range 4 {
+				s.send(tls13.Handshake, tls13.KeyUpdate(true)[:n+1])
+				s.send(tls13.Handshake, tls13.KeyUpdate(true)[n+1:])
+				s.out.Update()
+			}
+			for range 12 { // of which the pieces do not count
+				for _, b := range tls13.KeyUpdate(false) {
+					s.send(tls13.Handshake, []byte{b})
+				}
+				s.out.Update()
+			}
+		}, 0},
+		{"content within a key update", func(s *sealed) {
+			s.send(tls13.Handshake, tls13.KeyUpdate(false)[:3])
+			s.send(tls13.ApplicationData, []byte("x"))
+		}, tls13.AlertUnexpectedMessage},
+		{"an empty record within a key update", func(s *sealed) {
+			s.send(tls13.Handshake, tls13.KeyUpdate(false)[:3])
+			s.send(tls13.ApplicationData, nil)
+		}, tls13.AlertUnexpectedMessage},
+		{"a key update with more behind it", func(s *sealed) {
+			s.send(tls13.Handshake, append(tls13.KeyUpdate(false), tls13.KeyUpdate(false)...))
+		}, tls13.AlertUnexpectedMessage},
+		{"a key update of another kind", func(s *sealed) { s.send(tls13.Handshake, []byte{24, 0, 0, 1, 2}) }, tls13.AlertIllegalParameter},
+		{"a flood of key updates in pieces", func(s *sealed) {
+			for range 17 {
+				s.send(tls13.Handshake, tls13.KeyUpdate(true)[:2])
+				s.send(tls13.Handshake, tls13.KeyUpdate(true)[2:])
+				s.out.Update()
+			}
+		}, tls13.AlertUnexpectedMessage},
+		{"an empty handshake record", func(s *sealed) { s.send(tls13.Handshake, nil) }, tls13.AlertUnexpectedMessage},
+		{"an empty alert", func(s *sealed) { s.send(tls13.Alert, nil) }, tls13.AlertUnexpectedMessage},
 		{"another type", func(s *sealed) { s.send(20, []byte{1}) }, tls13.AlertUnexpectedMessage},
 		{"a plain record", func(s *sealed) { s.raw([]byte{21, 3, 3, 0, 2, 2, 10}) }, tls13.AlertUnexpectedMessage},
 		{"a plain change_cipher_spec", func(s *sealed) { s.raw([]byte{20, 3, 3, 0, 1, 1}) }, tls13.AlertUnexpectedMessage},

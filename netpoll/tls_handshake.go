@@ -142,24 +142,32 @@ func drop(b *bytepool.Buffer, n int) *bytepool.Buffer {
 
 var errNotTLS = errors.New("netpoll: what came is no TLS handshake")
 
+// maxHandshakeRecord is the longest record that crypto/tls does not refuse by its header
+// (RFC 5246, section 6.2.3).
+const maxHandshakeRecord = tls13.HeaderBytes + 1<<14 + 2048
+
 // handshakeRecord tells how long the record at the front is, and whether it is here as a
-// whole. What cannot be one ends the connection before anything is made of it.
+// whole. A first one that cannot be TLS's ends the connection before anything is made of
+// it; what is wrong behind it is crypto/tls's to tell the peer.
 func (c *Conn) handshakeRecord(in *bytepool.Buffer, first bool) (n int, whole bool) {
 	if in == nil {
 		return 0, false
 	}
 	b := in.B
-	switch {
-	case len(b) < 5 && first && b[0] != 22, len(b) >= 5 && (b[0] < 20 || b[0] > 23 || first && b[0] != 22 || b[1] != 3):
+	if first && (b[0] != 22 || len(b) >= tls13.HeaderBytes && b[1] != 3) {
 		c.notTLS(b)
 		return 0, false
-	case len(b) < tls13.HeaderBytes:
+	}
+	if len(b) < tls13.HeaderBytes {
 		return 0, false
 	}
 	n = tls13.HeaderBytes + int(binary.BigEndian.Uint16(b[3:]))
-	if n > tls13.MaxRecord || n == tls13.HeaderBytes {
+	switch {
+	case first && (n > tls13.MaxRecord || n == tls13.HeaderBytes):
 		c.notTLS(b)
 		return 0, false
+	case n > maxHandshakeRecord:
+		n = tls13.HeaderBytes // which is refused by it
 	}
 	return n, len(b) >= n
 }

@@ -13,10 +13,12 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -224,5 +226,151 @@ func TestTLSLentWithItsEnd(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTLSCallbacksWait: handshakes whose callbacks wait, as autocert's does, until another
+// handshake has been made keep no other from being made, however many they are.
+func TestTLSCallbacksWait(t *testing.T) {
+	t.Parallel()
+	const waiting = 20
+	for name, where := range map[string]func(cfg *tls.Config, wait func(name string)){
+		"GetCertificate": func(cfg *tls.Config, wait func(string)) {
+			own := certificate()
+			cfg.GetCertificate = func(h *tls.ClientHelloInfo) (*tls.Certificate, error) { wait(h.ServerName); return &own, nil }
+		},
+		"GetConfigForClient": func(cfg *tls.Config, wait func(string)) {
+			cfg.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) { wait(h.ServerName); return nil, nil }
+		},
+		"VerifyConnection": func(cfg *tls.Config, wait func(string)) {
+			cfg.VerifyConnection = func(s tls.ConnectionState) error { wait(s.ServerName); return nil }
+		},
+		"VerifyPeerCertificate": func(cfg *tls.Config, wait func(string)) {
+			cfg.ClientAuth = tls.RequireAnyClientCert
+			cfg.VerifyPeerCertificate = func(raw [][]byte, _ [][]*x509.Certificate) error {
+				c, err := x509.ParseCertificate(raw[0])
+				if err == nil {
+					wait(c.DNSNames[0])
+				}
+				return err
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			over, entered := make(chan struct{}), make(chan struct{}, waiting)
+			cfg := &tls.Config{Certificates: []tls.Certificate{certificate()}}
+			where(cfg, func(name string) {
+				if name == "waits" {
+					entered <- struct{}{}
+					<-over
+				}
+			})
+			_, addr := listenTLS(t, netpoll.Config{TLS: cfg}, &mine{})
+			peer := func(name string) *tls.Config {
+				return &tls.Config{InsecureSkipVerify: true, ServerName: name, Certificates: []tls.Certificate{newCertificate(name)}}
+			}
+			ended := make(chan error, waiting)
+			for range waiting {
+				c := tls.Client(dial(t, addr), peer("waits"))
+				go func() {
+					_, err := c.Write([]byte("GET /mine/x HTTP/1.1\r\nHost: h\r\n\r\n"))
+					if err == nil {
+						_, err = c.Read(make([]byte, 1))
+					}
+					ended <- err
+				}()
+			}
+			for range waiting {
+				within(t, "a callback is called", entered)
+			}
+			c := dialTLS(t, addr, peer("other"))
+			send(t, c, "GET /mine/x HTTP/1.1\r\nHost: h\r\n\r\n")
+			if _, body := response(t, bufio.NewReader(c), "GET"); body != "/mine/x|" {
+				t.Error(body)
+			}
+			close(over)
+			for range waiting {
+				if err := within(t, "who waited is answered", ended); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// TestTLSBridged: connections of a listener that is not the kernel's speak TLS as well,
+// at the loops and at net/http, to the end.
+func TestTLSBridged(t *testing.T) {
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			cfg := way.cfg
+			cfg.Loops = 2
+			cfg.Fallback = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				b, err := io.ReadAll(r.Body)
+				fmt.Fprintf(w, "%s|%s|%v|%v", r.URL.Path, b, r.TLS != nil, err)
+			})
+			cfg.TLS = &tls.Config{Certificates: []tls.Certificate{certificate()}, CipherSuites: []uint16{
+				tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+			}}
+			g, _ := listen(t, cfg, &mine{})
+			ln := wiretest.NewPipes()
+			if _, err := g.Serve(ln, true); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = ln.Close() })
+			peer := way.peer.Clone()
+			peer.InsecureSkipVerify = true
+			c := tls.Client(pipe(t, func(near net.Conn) { ln.Conns <- near }, nil), peer)
+			r := bufio.NewReader(c)
+			for i, size := range []int{0, 1, 20_000, 300_000, 5} {
+				body := bytes.Repeat([]byte{'a' + byte(i)}, size)
+				for path, behind := range map[string]string{"/mine/x": "", "/theirs": "|true|<nil>"} {
+					written := make(chan error, 1)
+					go func() {
+						_, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", path, size, body)
+						written <- err
+					}()
+					resp, err := http.ReadResponse(r, nil)
+					if err != nil {
+						t.Fatalf("%s with %d bytes: %v", path, size, err)
+					}
+					got, err := io.ReadAll(resp.Body)
+					if want := path + "|" + string(body) + behind; err != nil || string(got) != want {
+						t.Fatalf("%s with %d bytes: %d came, %.50q, %v", path, size, len(got), got, err)
+					}
+					if err := within(t, "all is written", written); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if s := g.Stats(); s.TLSHandshakes != 1 || s.TLSKept != way.kept || s.TLSFaults != 0 {
+				t.Errorf("%+v", s)
+			}
+			go func() { _ = c.CloseWrite() }()
+			if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				t.Errorf("the end is %d, %v", n, err)
+			}
+			eventually(t, "it is forgotten", func() bool { s := g.Stats(); return s.Open == 0 && s.Bridged == 0 && s.Lent == 0 })
+		})
+	}
+}
+
+// TestTLSTwice: a listener whose connections speak TLS already is not served with TLS
+// again.
+func TestTLSTwice(t *testing.T) {
+	t.Parallel()
+	g, _ := listen(t, netpoll.Config{TLS: &tls.Config{Certificates: []tls.Certificate{certificate()}}}, &mine{})
+	pipes := wiretest.NewPipes()
+	ended, err := g.Serve(tls.NewListener(pipes, &tls.Config{Certificates: []tls.Certificate{certificate()}}), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	far := pipe(t, func(near net.Conn) { pipes.Conns <- near }, nil)
+	if err := within(t, "Serve ends", ended); err == nil || !strings.Contains(err.Error(), "speak TLS already") {
+		t.Errorf("it ends with %v", err)
+	}
+	if _, err := far.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is open")
 	}
 }

@@ -29,17 +29,25 @@ func (s *handshakeSpan) SpanContext() trace.SpanContext { return s.sc }
 func (s *handshakeSpan) TracerProvider() trace.TracerProvider { return s.provider }
 
 // Middleware traces handshakes, from here until the application has decided (other
-// middlewares, AllowRequest). It is for Config.Middleware.
+// middlewares, AllowRequest). It is for Config.Middleware. Where the server is mounted
+// behind a handler that traces, the handshake's span is the child of that handler's.
 func (t *Tracer) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := carrier{header: propagation.HeaderCarrier(r.Header), query: r.URL.Query()}
 		ctx := t.propagator().Extract(r.Context(), c)
 		opts := make([]trace.SpanStartOption, 0, 4)
 		opts = append(opts, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(handshakeAttributes(r, c.query)...))
-		if t.opts.Public {
+		page, front := trace.SpanContextFromContext(ctx), trace.SpanFromContext(r.Context())
+		switch fc := front.SpanContext(); {
+		case t.opts.Public:
 			opts = append(opts, trace.WithNewRoot())
-			if remote := trace.SpanContextFromContext(ctx); remote.IsValid() {
-				opts = append(opts, trace.WithLinks(trace.Link{SpanContext: remote}))
+			if page.IsValid() {
+				opts = append(opts, trace.WithLinks(trace.Link{SpanContext: page}))
+			}
+		case fc.IsValid() && !fc.IsRemote(): // of a handler in front
+			ctx = trace.ContextWithSpan(ctx, front)
+			if page.IsValid() && page.TraceID() != fc.TraceID() { // which looks into no query
+				opts = append(opts, trace.WithLinks(trace.Link{SpanContext: page}))
 			}
 		}
 		_, span := t.tracer.Start(ctx, "GET "+r.URL.Path, opts...)

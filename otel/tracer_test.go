@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"runtime"
@@ -158,6 +159,40 @@ func TestPageToHandler(t *testing.T) {
 						t.Errorf("%s: %s has an argument: %q", s.Name, k, v)
 					}
 				}
+			}
+		})
+	}
+}
+
+// TestInFront: behind a handler that has begun a span (an instrumented http.Server, where
+// the server is mounted) the handshake's is that one's child, also if that one has not
+// seen the page's, which is in the query then.
+func TestInFront(t *testing.T) {
+	for _, c := range []struct {
+		name, target string
+		header       string
+		links        int
+	}{
+		{"header", "/socket.io/?EIO=4", traceparent, 0},
+		{"query", "/socket.io/?EIO=4&traceparent=" + traceparent, "", 1},
+		{"nothing", "/socket.io/?EIO=4", "", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			exporter := tracetest.NewInMemoryExporter()
+			provider := sdk.NewTracerProvider(sdk.WithSyncer(exporter))
+			tracer := New(Options{TracerProvider: provider, Propagator: propagation.TraceContext{}})
+			r := httptest.NewRequest("GET", c.target, nil)
+			if c.header != "" {
+				r.Header.Set("Traceparent", c.header)
+			}
+			ctx, front := provider.Tracer("front").Start(propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header)), "in front")
+			tracer.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
+			got := exporter.GetSpans()
+			if len(got) != 1 || got[0].Parent.SpanID() != front.SpanContext().SpanID() {
+				t.Fatalf("the handshake is no child of the span in front: %+v", got)
+			}
+			if len(got[0].Links) != c.links || c.links > 0 && got[0].Links[0].SpanContext.SpanID().String() != pageSpan {
+				t.Errorf("links: %+v", got[0].Links)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -234,6 +235,16 @@ func Text(values []any) string {
 	return text
 }
 
+// events are what has come but probes, of which more may be on their way.
+func events(got []string) (list []string) {
+	for _, g := range got {
+		if !strings.HasPrefix(g, "ready") && !strings.HasPrefix(g, "probe") {
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
 // Forget forgets what has come.
 func (p *peer) Forget() {
 	p.mu.Lock()
@@ -261,12 +272,7 @@ func (p *peer) expects(want ...string) {
 		want = slices.Sorted(slices.Values(want))
 	}
 	if !p.waits(limit, func(got []string) bool {
-		last = nil
-		for _, g := range got {
-			if len(g) < 5 || g[:5] != "ready" && g[:5] != "probe" {
-				last = append(last, g)
-			}
-		}
+		last = events(got)
 		if p.w.bus.OrderByRoom {
 			slices.Sort(last)
 		}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -50,8 +51,11 @@ type Adapter struct {
 	log *ratelog.Log
 	out outbox
 
+	ownTail []byte // what is in front of the namespace in AppendJSON's form
+
 	// Any goroutine (atomic).
-	received, receivedBytes, ignored, refused, late atomic.Uint64
+	received, receivedBytes, ignored, missed, refused, late atomic.Uint64
+	server                                                  atomic.Pointer[string] // nil before the first Join
 
 	elsewhere atomic.Int32 // questions that servers behind a gateway are asked
 
@@ -78,7 +82,8 @@ func New(bus Bus, o Options) (*Adapter, error) {
 	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, 10*time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	a := &Adapter{bus: bus, o: o, uid: NewID(), log: ratelog.New(o.Logger), nodes: map[string]*node{}, servers: map[string]time.Time{}, stop: make(chan struct{})}
-	a.out.init(bus, &a.o)
+	a.ownTail = []byte(`,"uid":"` + a.uid + `","nsp":"`)
+	a.out.init(bus, &a.o, a.Hello)
 	if err := bus.Open(a); err != nil {
 		return nil, err
 	}
@@ -95,6 +100,30 @@ func NewID() string {
 // UID names this server on the bus.
 func (a *Adapter) UID() string { return a.uid }
 
+// Server is the beginning of the IDs of this server's sockets; "" before the first Join.
+func (a *Adapter) Server() string {
+	if s := a.server.Load(); s != nil {
+		return *s
+	}
+	return ""
+}
+
+// Own tells whether a message in JSON is certainly one of this server's own, which a bus
+// may hand back: it need not be decoded. Others may be its own, too.
+func (a *Adapter) Own(data []byte) bool {
+	data = bytes.TrimRight(data, " ")
+	tail := data[max(0, len(data)-maxTail):]
+	i := bytes.LastIndex(tail, a.ownTail)
+	if i < 0 {
+		return false
+	}
+	name, ok := bytes.CutSuffix(tail[i+len(a.ownTail):], []byte(`"}`))
+	return ok && bytes.IndexByte(name, '"') < 0 // the namespace, and nothing behind it
+}
+
+// maxTail bounds where Own looks.
+const maxTail = 512
+
 // Join joins a namespace.
 func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 	n := &node{a: a, local: local, name: local.Name(), peers: map[string]struct{}{}, requests: map[string]*request{}}
@@ -104,6 +133,9 @@ func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 		return nil, broadcast.ErrClosed
 	}
 	a.nodes[n.name] = n
+	if server := local.Server(); a.server.Load() == nil {
+		a.server.Store(&server)
+	}
 	a.bus.Join(n.name)
 	if n.gateway, _ = local.(broadcast.Gateway); n.gateway != nil {
 		err := fmt.Errorf("%w: what is sent to any room", broadcast.ErrUnsupported)
@@ -146,6 +178,25 @@ func (a *Adapter) Ignore(channel string, err error) {
 	a.log.Warn("ignored", "cluster: a message that cannot be read is ignored", "channel", channel, "error", err)
 }
 
+// Miss counts n messages that have come by the bus and were not kept, or that the bus says
+// it has had and no longer has.
+func (a *Adapter) Miss(n int, channel string, err error) {
+	a.missed.Add(uint64(n))
+	a.log.Error("missed", "cluster: messages of other servers are lost", "messages", n, "channel", channel, "error", err)
+}
+
+// Hello tells the others in all namespaces that this server is there, and has them say so,
+// too: for a bus that has received nothing for some time. It must not be called by the
+// methods of Bus.
+func (a *Adapter) Hello() {
+	a.mu.RLock()
+	nodes := slices.Collect(maps.Values(a.nodes))
+	a.mu.RUnlock()
+	for _, n := range nodes {
+		_ = n.beat(InitialHeartbeat, time.Now()) // or the next heartbeat tells
+	}
+}
+
 // Reject counts n frames as lost that Send has handed over, and the bus has then refused.
 func (a *Adapter) Reject(n int) { a.out.reject(n) }
 
@@ -156,6 +207,7 @@ func (a *Adapter) SendFrame(f Frame) error { return a.out.push(f) }
 func (a *Adapter) Stats() broadcast.AdapterStats {
 	s := a.out.stats()
 	s.Received, s.ReceivedBytes = a.received.Load(), a.receivedBytes.Load()
+	s.Lost += a.missed.Load()
 	s.Ignored, s.Refused, s.Late = a.ignored.Load(), a.refused.Load(), a.late.Load()
 	return s
 }

@@ -275,7 +275,10 @@ const maxMargin = 500 * time.Millisecond
 // answer sends an answer to who has asked.
 func (n *node) answer(to, m *Message) {
 	m.To, m.RequestID = to.UID, to.RequestID
-	_ = n.send(m) // who asks has a time of its own
+	// Who asks has a time of its own.
+	if err := n.send(m); err != nil && err != broadcast.ErrUnavailable && err != broadcast.ErrClosed {
+		n.a.log.Error("answer", "cluster: another server's question cannot be answered", "namespace", n.name, "error", err)
+	}
 }
 
 // ask sends a request and waits for the answers.

@@ -21,8 +21,9 @@ const (
 // or while the bus cannot be reached.
 type outbox struct {
 	// Immutable after init.
-	bus Bus
-	o   *Options
+	bus  Bus
+	o    *Options
+	back func() // called by a goroutine of its own when the bus can be reached again
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -38,8 +39,8 @@ type outbox struct {
 	s       broadcast.AdapterStats
 }
 
-func (b *outbox) init(bus Bus, o *Options) {
-	b.bus, b.o = bus, o
+func (b *outbox) init(bus Bus, o *Options, back func()) {
+	b.bus, b.o, b.back = bus, o, back
 	b.turn.L = &b.mu
 	b.wake = make(chan struct{})
 }
@@ -173,6 +174,7 @@ func (b *outbox) ping() bool {
 	b.down = false
 	lost, queued := b.missed, b.frames.Len()
 	b.missed = 0
+	go b.back()
 	b.mu.Unlock()
 	b.o.Logger.Info("cluster: the bus can be reached again", "away", time.Since(b.since).Round(time.Millisecond), "lost", lost, "queued", queued)
 	b.mu.Lock()

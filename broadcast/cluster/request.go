@@ -41,7 +41,12 @@ func (r *request) init(others int, counted bool, names []string) {
 	}
 }
 
-func (r *request) nobody() bool { return r.want <= 0 }
+// nobody tells whether there is nobody to ask, or no longer.
+func (r *request) nobody() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.want <= 0
+}
 
 // take takes an answer.
 func (r *request) take(m *Message) {

@@ -39,6 +39,7 @@ func (a *Adapter) PrivateRooms() bool { return a.private }
 type base struct {
 	// Immutable after Open.
 	nodes  nodes
+	queues bool   // what waits while Redis is away is wanted afterwards
 	prefix string // of all channels
 	log    *slog.Logger
 	warn   *ratelog.Log
@@ -138,8 +139,21 @@ func (b *base) others(ctx context.Context, channel string, sharded bool) (int, e
 	if err := b.sub.confirmed(ctx, channel); err != nil {
 		return 0, err
 	}
-	n, err := b.nodes.count(ctx, channel, sharded)
-	return max(n-1, 0), err
+	type result struct {
+		n   int
+		err error
+	}
+	c := make(chan result, 1)
+	go func() { // the client does not look at ctx everywhere
+		n, err := b.nodes.count(ctx, channel, sharded)
+		c <- result{n, err}
+	}()
+	select {
+	case r := <-c:
+		return max(r.n-1, 0), r.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 }
 
 // publish sends frames by one node, in order.
@@ -282,8 +296,21 @@ const (
 
 var errAway = errors.New("redis: a node cannot be reached")
 
-// Ping tells whether Redis answers.
+// Ping tells whether Redis answers, and, if something has been queued for the others,
+// whether they hear it.
 func (b *base) Ping(ctx context.Context) error {
+	return b.heard(b.ping(ctx))
+}
+
+// heard is err, or, if something has been queued, why the others may not hear it.
+func (b *base) heard(err error) error {
+	if err == nil && b.queues {
+		err = b.sub.settled()
+	}
+	return err
+}
+
+func (b *base) ping(ctx context.Context) error {
 	c, err := b.nodes.home(ctx)
 	if err == nil {
 		err = ping(ctx, c)
@@ -294,7 +321,7 @@ func (b *base) Ping(ctx context.Context) error {
 	return err
 }
 
-// pingAny tells whether a node answers.
+// pingAny is Ping for all nodes: whether one answers.
 func (b *base) pingAny(ctx context.Context) error {
 	if b.nodes.cluster == nil {
 		return b.Ping(ctx)
@@ -311,9 +338,9 @@ func (b *base) pingAny(ctx context.Context) error {
 		b.nodes.changed(ctx)
 	}
 	if answer.Load() {
-		return nil
+		err = nil
 	}
-	return err
+	return b.heard(err)
 }
 
 // Close ends the subscriptions. The client is the caller's.

@@ -34,6 +34,7 @@ type Options struct {
 // Key, and from there to all nodes: see NewSharded.
 func New(client redis.UniversalClient, o Options) (*Adapter, error) {
 	b := &classicBus{specific: o.PublishOnSpecificResponseChannel}
+	b.queues = o.QueueWhileDown
 	if err := b.init(client, cmp.Or(o.Key, "socket.io"), &o.Options); err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func newEmitter(client redis.UniversalClient, prefix string, encode func(m *clus
 	if err != nil {
 		return Emitter{}, err
 	}
-	return cluster.NewEmitter(nil, func(ctx context.Context, m *cluster.Message) error {
+	return cluster.NewEmitter(func(ctx context.Context, m *cluster.Message) error {
 		f, key, err := encode(m)
 		if err != nil {
 			return err

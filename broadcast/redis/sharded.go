@@ -39,6 +39,7 @@ type ShardedOptions struct {
 // what is for its channels is lost, and counted so, without an error.
 func NewSharded(client redis.UniversalClient, o ShardedOptions) (*Adapter, error) {
 	b := &shardedBus{mode: cmp.Or(o.SubscriptionMode, Dynamic)}
+	b.queues = o.QueueWhileDown
 	switch b.mode {
 	case Dynamic, DynamicPrivate, Static:
 	default:
@@ -151,5 +152,5 @@ func (b *shardedBus) Send(ctx context.Context, frames []cluster.Frame) (sent, lo
 	})
 }
 
-// Ping tells whether a node answers.
+// Ping tells whether a node answers; see base.Ping.
 func (b *shardedBus) Ping(ctx context.Context) error { return b.pingAny(ctx) }

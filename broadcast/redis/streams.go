@@ -50,10 +50,14 @@ type StreamsOptions struct {
 // entries. Questions, their answers, and events for servers go by publish and subscribe, and
 // are not in order with the former.
 //
+// What is queued while Redis is away (QueueWhileDown) is written at once when it is back: let
+// MaxLen be more than that is, or the oldest is trimmed before all have read it.
+//
 // Every server gets everything: a stream knows no rooms.
 func NewStreams(client redis.UniversalClient, o StreamsOptions) (*Adapter, error) {
 	o.setDefaults()
 	b := &streamsBus{o: o}
+	b.queues = o.QueueWhileDown
 	if err := b.init(client, o.ChannelPrefix, &o.Options); err != nil {
 		return nil, err
 	}
@@ -301,7 +305,9 @@ func (b *streamsBus) read(keys []string) {
 	for b.ctx.Err() == nil {
 		var err error
 		if !looked {
-			last, err = b.look(keys, last)
+			if err = b.answers(keys[0]); err == nil {
+				last, err = b.look(keys, last)
+			}
 		}
 		if err == nil {
 			looked = true
@@ -323,6 +329,16 @@ func (b *streamsBus) read(keys []string) {
 		backoff = min(2*backoff, maxBackoff)
 		b.nodes.changed(b.ctx)
 	}
+}
+
+// answers tells whether a key's node answers, without the client's own retries: they would
+// make it long until a node is found to be back.
+func (b *streamsBus) answers(key string) error {
+	c, err := b.nodes.owner(b.ctx, key)
+	if err == nil {
+		_, err = run(b.ctx, c, []once{{redis.NewCmd(b.ctx, "ping")}})
+	}
+	return err
 }
 
 // look returns behind which IDs to read: those that were read last, but where a stream

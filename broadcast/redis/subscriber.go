@@ -39,6 +39,7 @@ type subscriber struct {
 	sessions map[string]*session // by the node's address
 	away     map[string]*away    // by address; "" where a node cannot be found
 	err      error               // of the session that has ended last; nil once one works
+	since    time.Time           // when a session was last made to work
 	changed  chan struct{}       // closed when a subscription or err changes
 }
 
@@ -49,7 +50,7 @@ const (
 	idle        = 3 * time.Second  // from when on a connection is tried with a PING
 	dead        = 10 * time.Second // from when on a connection that says nothing is given up
 	minBackoff  = 50 * time.Millisecond
-	maxBackoff  = 3 * time.Second
+	maxBackoff  = time.Second
 	maxChannels = 1000 // in one command
 )
 
@@ -165,6 +166,22 @@ func (s *subscriber) confirmed(ctx context.Context, channel string) error {
 		}
 	}
 }
+
+// settle is when others that have lost their subscriptions together with this server have
+// theirs again.
+const settle = 2 * maxBackoff
+
+// settled is an error while the others may not have subscribed again.
+func (s *subscriber) settled() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil && time.Since(s.since) < settle {
+		return errSettling
+	}
+	return s.err
+}
+
+var errSettling = errors.New("redis: the other servers may not have subscribed again")
 
 // run gives subscriptions to sessions.
 func (s *subscriber) run() {
@@ -474,8 +491,11 @@ func (c *session) subscribed(v *redis.Subscription) error {
 	}
 	if mine && !u.confirmed {
 		u.confirmed = true
-		if s.err != nil {
-			s.log.Info("redis: subscribed again")
+		if s.err != nil || s.since.IsZero() {
+			if s.err != nil {
+				s.log.Info("redis: subscribed again")
+			}
+			s.since = time.Now()
 		}
 		s.err = nil
 		delete(s.away, c.addr)

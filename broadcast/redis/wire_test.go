@@ -12,6 +12,7 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
 	"github.com/sockeye-io/sockeye/broadcast/redis"
 	"github.com/sockeye-io/sockeye/broadcast/redis/redistest"
 	"github.com/sockeye-io/sockeye/client"
@@ -31,6 +32,15 @@ var makers = map[string]func(c goredis.UniversalClient) (broadcast.Adapter, erro
 	"sharded": func(c goredis.UniversalClient) (broadcast.Adapter, error) {
 		return redis.NewSharded(c, redis.ShardedOptions{})
 	},
+	"streams": func(c goredis.UniversalClient) (broadcast.Adapter, error) {
+		return redis.NewStreams(c, redis.StreamsOptions{})
+	},
+	"classic, queueing": func(c goredis.UniversalClient) (broadcast.Adapter, error) {
+		return redis.New(c, redis.Options{Options: cluster.Options{QueueWhileDown: true}})
+	},
+	"streams, queueing": func(c goredis.UniversalClient) (broadcast.Adapter, error) {
+		return redis.NewStreams(c, redis.StreamsOptions{MaxLen: 100_000, Options: cluster.Options{QueueWhileDown: true}})
+	},
 	"private": func(c goredis.UniversalClient) (broadcast.Adapter, error) {
 		return redis.NewSharded(c, redis.ShardedOptions{SubscriptionMode: redis.DynamicPrivate})
 	},
@@ -38,28 +48,54 @@ var makers = map[string]func(c goredis.UniversalClient) (broadcast.Adapter, erro
 
 func newNode(t testing.TB, addr, kind string) *node {
 	t.Helper()
-	n := &node{client: goredis.NewClient(&goredis.Options{Addr: addr, ClientName: strings.ReplaceAll(t.Name(), "/", ".")})}
-	t.Cleanup(func() { _ = n.client.Close() })
-	a, err := makers[kind](n.client)
+	n, err := makeNode(addr, kind)
 	if err != nil {
-		t.Fatal(err)
-	}
-	n.adapter = a
-	if n.Server, err = sockeye.New(sockeye.Config{Adapter: a, Loops: 1}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		_ = n.Shutdown(ctx)
+		_ = n.client.Close()
 	})
+	return n
+}
+
+func makeNode(addr, kind string) (*node, error) {
+	c := goredis.NewClient(&goredis.Options{Addr: addr})
+	n, err := makeNodeOn(c, kind)
+	if err == nil {
+		n.client = c
+	}
+	return n, err
+}
+
+func makeNodeOn(c goredis.UniversalClient, kind string) (*node, error) {
+	n := new(node)
+	a, err := makers[kind](c)
+	if err != nil {
+		return nil, err
+	}
+	n.adapter = a
+	if n.Server, err = sockeye.New(sockeye.Config{Adapter: a, Loops: 1}); err != nil {
+		return nil, err
+	}
 	n.On("join", func(s *sockeye.Socket, room string) { _ = s.Join(room) })
 	l, err := n.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	n.url = "http://" + l.String()
-	return n
+	return n, nil
+}
+
+// serveChild makes the server of a child.
+func serveChild(addr, kind string) (string, error) {
+	n, err := makeNode(addr, kind)
+	if err != nil {
+		return "", err
+	}
+	return n.url + " " + n.adapter.(*redis.Adapter).UID(), nil
 }
 
 // connect connects a client, which joins rooms.
@@ -335,6 +371,76 @@ func TestNamesThatAreOthers(t *testing.T) {
 			slices.Sort(want)
 			if !slices.Equal(all, want) {
 				t.Errorf("%q\nhas come, not\n%q", all, want)
+			}
+		})
+	}
+}
+
+// TestHostile: what cannot be read is counted, and harms nobody.
+func TestHostile(t *testing.T) {
+	t.Parallel()
+	garbage := []string{
+		"", "{", "[]", "null", "\x93\xa1a\x80\x80", "\xdd\xff\xff\xff\xff", "\xc6\xff\xff\xff\xff", strings.Repeat("\x91", 100_000), strings.Repeat("[", 100_000),
+		`{"type":2}`, `{"type":3,"data":{"packet":{"data":"x"}},"uid":"evil","nsp":"/"}`, `{"type":99,"requestId":"x"}`, "\x80\x04\x95.",
+	}
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			srv := redistest.Start(t)
+			a, b := newNode(t, srv.Addr, kind), newNode(t, srv.Addr, kind)
+			together(t, a, b)
+			got := make(chan string, 10)
+			b.connect(t, "red").OnAny(func(e *client.Event) { got <- e.Name })
+			admin := srv.Client(t)
+			adaptertest.Eventually(t, "an event arrives", func() bool {
+				_ = a.To("red").Emit("first")
+				select {
+				case <-got:
+					return true
+				case <-time.After(50 * time.Millisecond):
+					return false
+				}
+			})
+			channels := []string{"socket.io#/#", "socket.io#/#red#", "socket.io-request#/#", "socket.io-response#/#"}
+			sent := 0
+			for _, text := range garbage {
+				for _, channel := range channels {
+					cmd := "publish"
+					if kind == "sharded" {
+						cmd = "spublish"
+					}
+					n, err := admin.Do(t.Context(), cmd, channel, text).Int()
+					if err != nil {
+						t.Fatal(err)
+					}
+					sent += n
+				}
+				if kind == "streams" {
+					for _, field := range []string{"type", "nsp", "data"} {
+						if err := admin.XAdd(t.Context(), &goredis.XAddArgs{Stream: "socket.io", Values: []string{"uid", "evil", field, text}}).Err(); err != nil {
+							t.Fatal(err)
+						}
+						sent += 2
+					}
+				}
+			}
+			adaptertest.Eventually(t, "it is counted", func() bool {
+				n := a.adapter.Stats().Ignored + b.adapter.Stats().Ignored
+				return n > 0 && int(n) <= sent && int(n) >= sent/2
+			})
+			for len(got) > 0 {
+				<-got
+			}
+			if err := a.To("red").Emit("last"); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case e := <-got:
+				if e != "last" {
+					t.Errorf("%q has come", e)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("nothing comes any more")
 			}
 		})
 	}

@@ -16,6 +16,7 @@ import (
 type mutation struct {
 	kind, what, file string
 	old, new         []string // lines, from the i-th place
+	secure           bool     // it is looked for over TLS
 }
 
 func readMutations(t *testing.T) (all []*mutation) {
@@ -30,6 +31,8 @@ func readMutations(t *testing.T) (all []*mutation) {
 			m = new(mutation)
 			m.kind, m.what, _ = strings.Cut(line[len("== "):], ": ")
 			all = append(all, m)
+		case line == "over TLS":
+			m.secure = true
 		case strings.HasPrefix(line, "in "):
 			m.file = line[len("in "):]
 		case strings.HasPrefix(line, "-"):
@@ -87,7 +90,7 @@ func TestMutations(t *testing.T) {
 			}
 			// The kinds are looked for one seed after the other: what is broken shows in
 			// other ways, too.
-			cmd := exec.CommandContext(t.Context(), test, "-test.run", "^TestSeeds$", "-sim.seeds", fmt.Sprint(mutationSeeds), "-sim.stop", "0", "-sim.until", m.kind+":")
+			cmd := exec.CommandContext(t.Context(), test, "-test.run", "^TestSeeds$", "-sim.seeds", fmt.Sprint(mutationSeeds), "-sim.stop", "0", "-sim.until", m.kind+":", fmt.Sprintf("-sim.tls=%v", m.secure))
 			out, _ := cmd.CombinedOutput()
 			seed := regexp.MustCompile(`seed (\d+) fails`).FindAllSubmatch(out, -1)
 			found := regexp.MustCompile(`(?m)^ +` + regexp.QuoteMeta(m.kind) + `: .*$`).Find(out)

@@ -20,6 +20,7 @@ type secured struct {
 	peer  *tlspeer.Peer
 	early []byte // waits for the end of the handshake
 	heard bool   // the server has sent something, and so knows of that end
+	asked bool   // for a KeyUpdate, and has had no content since
 }
 
 // secure is what a seed makes of TLS. It has random numbers of its own.
@@ -65,8 +66,21 @@ func (c *conn) write(b []byte) {
 	case !c.open():
 		c.tls.early = append(c.tls.early, b...)
 	case !c.left:
+		c.update()
 		_ = c.tls.peer.Write(b)
 		c.writeRaw(c.tls.peer.Take())
+	}
+}
+
+// update has the client go on with its next key, sometimes. It asks for the same once
+// for each content: crypto/tls takes 16 answers in a row.
+func (c *conn) update() {
+	if c.k.tls.IntN(10) > 0 {
+		return
+	}
+	ask := !c.tls.asked && c.k.tls.IntN(2) == 0
+	if c.tls.peer.KeyUpdate(ask, 1+c.k.tls.IntN(3)) && ask {
+		c.tls.asked = true
 	}
 }
 
@@ -78,7 +92,9 @@ func (c *conn) take() []byte {
 		return b
 	}
 	b = c.tls.peer.Receive(b)
-	c.tls.heard = c.tls.heard || len(b) > 0
+	if len(b) > 0 {
+		c.tls.heard, c.tls.asked = true, false
+	}
 	c.writeRaw(c.tls.peer.Take())
 	if c.open() && len(c.tls.early) > 0 {
 		early := c.tls.early

@@ -8,6 +8,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -15,8 +17,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/sockeye-io/sockeye/proto/tls13"
 )
 
 // Certificate is one of localhost's, made once a process.
@@ -65,6 +71,20 @@ type Peer struct {
 	conn *tls.Conn
 	c    *conn
 	err  error // the end of what is received
+
+	log  keyLog
+	own  bool       // keys seal what is sent, and not conn
+	keys tls13.Keys // since the first KeyUpdate
+}
+
+// keyLog has the secrets of a connection.
+type keyLog map[string][]byte
+
+func (k keyLog) Write(line []byte) (int, error) {
+	if f := strings.Fields(string(line)); len(f) == 3 {
+		k[f[0]], _ = hex.DecodeString(f[2])
+	}
+	return len(line), nil
 }
 
 // New begins a handshake; the client's first bytes are what Take returns.
@@ -74,7 +94,8 @@ func New(cfg *tls.Config) *Peer {
 	}
 	cfg = cfg.Clone()
 	cfg.InsecureSkipVerify = true
-	p := &Peer{c: &conn{}}
+	p := &Peer{c: &conn{}, log: keyLog{}}
+	cfg.KeyLogWriter = p.log
 	p.c.cond.L = &p.c.mu
 	p.conn = tls.Client(p.c, cfg)
 	go func() {
@@ -123,12 +144,54 @@ func (p *Peer) Receive(b []byte) (plain []byte) {
 
 // Write has the client send b, once Open.
 func (p *Peer) Write(b []byte) error {
-	_, err := p.conn.Write(b)
-	return err
+	if !p.own {
+		_, err := p.conn.Write(b)
+		return err
+	}
+	for piece := range slices.Chunk(b, tls13.MaxContent) {
+		p.seal(tls13.ApplicationData, piece)
+	}
+	return nil
 }
 
 // Close has the client send close_notify.
-func (p *Peer) Close() { _ = p.conn.CloseWrite() }
+func (p *Peer) Close() {
+	if p.own {
+		p.seal(tls13.Alert, []byte{1, tls13.AlertCloseNotify})
+		return
+	}
+	_ = p.conn.CloseWrite()
+}
+
+// KeyUpdate has the client go on with its next key, in so many records, and ask for
+// the same or not. crypto/tls cannot: what is sent from then on is sealed by package
+// tls13. It is false if the connection is not open, or not of TLS 1.3.
+func (p *Peer) KeyUpdate(ask bool, records int) bool {
+	if !p.Open() || p.conn.ConnectionState().Version != tls.VersionTLS13 {
+		return false
+	}
+	if !p.own {
+		if !p.keys.Init(p.conn.ConnectionState().CipherSuite, p.log["CLIENT_TRAFFIC_SECRET_0"]) {
+			return false
+		}
+		for range p.c.records {
+			p.keys.Cipher().Append(nil, &p.keys, tls13.ApplicationData) // counts
+		}
+		p.own = true
+	}
+	m := tls13.KeyUpdate(ask)
+	for piece := range slices.Chunk(m, (len(m)+records-1)/records) {
+		p.seal(tls13.Handshake, piece)
+	}
+	p.keys.Update()
+	return true
+}
+
+func (p *Peer) seal(kind tls13.ContentType, content []byte) {
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	p.c.out = p.keys.Cipher().Append(p.c.out, &p.keys, kind, content)
+}
 
 // Open tells whether the handshake is made; Err why it was not, or what has ended the
 // server's stream since: io.EOF is close_notify.
@@ -163,9 +226,11 @@ type conn struct {
 	in    []byte
 	out   []byte
 	wants bool
-	done  bool
-	over  bool
-	err   error
+
+	records int // that were written after the handshake
+	done    bool
+	over    bool
+	err     error
 }
 
 // settle waits until the handshake wants more, or is over.
@@ -208,6 +273,9 @@ func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.out = append(c.out, p...)
+	for b := p; c.done && len(b) >= tls13.HeaderBytes; c.records++ {
+		b = b[min(len(b), tls13.HeaderBytes+int(binary.BigEndian.Uint16(b[3:]))):]
+	}
 	return len(p), nil
 }
 

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"flag"
 	"log"
 	"os"
@@ -29,6 +30,8 @@ func main() {
 	flag.BoolVar(&cfg.AllowEIO3, "eio3", false, "serve clients of Socket.IO 1 and 2 as well")
 	flag.BoolVar(&cfg.Inline, "inline", false, "run handlers on the event loops")
 	secure := flag.Bool("tls", false, "speak TLS, with a certificate of its own")
+	certFile := flag.String("cert", "", "with -tls: a certificate's `file` instead, PEM")
+	keyFile := flag.String("key", "", "the `file` of its key")
 	flag.BoolVar(&cfg.PlainTLS, "plain-tls", false, "leave its records to crypto/tls")
 	deflate := flag.Bool("deflate", false, "compress all WebSocket messages of peers that can")
 	eioPath := flag.String("eio-path", "", "if set, a bare Engine.IO echo is served on this `path`")
@@ -46,6 +49,13 @@ func main() {
 	}
 	if *secure {
 		cfg.TLS = tlspeer.ServerConfig()
+		if *certFile != "" {
+			c, err := tls.LoadX509KeyPair(*certFile, *keyFile)
+			if err != nil {
+				log.Fatal(err)
+			}
+			cfg.TLS.Certificates = []tls.Certificate{c}
+		}
 	}
 	if *deflate {
 		cfg.Deflate = &ws.DeflateConfig{Threshold: -1}

@@ -147,6 +147,9 @@ func fill(v reflect.Value, path, label string, want map[string]float64) {
 	case v.Type() == reflect.TypeFor[time.Duration]():
 		v.SetInt(int64(time.Duration(n) * time.Second))
 		want[path+"|"+label] = n
+	case v.Kind() == reflect.Bool:
+		v.SetBool(true)
+		want[path+"|"+label] = 1
 	case v.CanInt():
 		v.SetInt(int64(n))
 		want[path+"|"+label] = n

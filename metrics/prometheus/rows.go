@@ -40,6 +40,11 @@ var rows = []row{
 	{field: "Net.Lent", kind: gauge, name: "connections_lent", help: "Connections that net/http serves at present."},
 	{field: "Net.Bridged", kind: gauge, name: "connections_bridged", help: "Connections that are not on the loops' poller but have goroutines: TLS of net/http, HTTP/2, foreign listeners."},
 	{field: "Net.Mounted", kind: counter, name: "connections_mounted_total", help: "Connections that have come from an http.Server in which the server is mounted."},
+	{field: "Net.Forwarded", kind: counter, name: "forwarded_total", help: "Requests passed on to the server that has their session, those of WebSockets included."},
+	{field: "Net.ForwardFailures", kind: counter, name: "forward_failures_total", help: "Requests that could not be passed on, or whose answer did not come whole."},
+	{field: "Net.ForwardedSockets", kind: gauge, name: "forwarded_websockets", help: "WebSockets that are passed on to the server that has their session."},
+	{field: "Net.Links", kind: gauge, name: "links", help: "Connections to other servers of the cluster, for what is passed on."},
+	{field: "Net.BadLinks", kind: counter, name: "links_refused_total", help: "Connections of Config.Forward's listener that were none of another server's."},
 	{field: "Net.BadProxyHeaders", kind: counter, name: "proxy_bad_headers_total", help: "Connections of Config.ProxyProtocol's networks that did not begin with its header."},
 	{field: "Net.RefusedFallback", kind: counter, name: "fallback_refused_total", help: "Requests of other paths answered 503, Config.MaxFallback being there."},
 	{field: "Net.RefusedByAddress", kind: counter, name: "address_refused_total", help: "Connections and handshakes refused by Config.PerAddress."},
@@ -117,6 +122,18 @@ var rows = []row{
 	{field: "Net.Loops.Busy", kind: gauge, name: "loop_busy_seconds", help: "How long what a loop does now has taken.", label: "loop"},
 	{field: "Net.Yields", kind: counter, name: "loop_yields_total", help: "Times that a connection had more to do than its share of a loop's turn."},
 
+	// The cluster.
+	{field: "Cluster.Sent", kind: counter, name: "cluster_sent_total", help: "Messages for other servers that the bus has taken."},
+	{field: "Cluster.SentBytes", kind: counter, name: "cluster_sent_bytes_total", help: "Bytes of messages for other servers."},
+	{field: "Cluster.Received", kind: counter, name: "cluster_received_total", help: "Messages of other servers."},
+	{field: "Cluster.ReceivedBytes", kind: counter, name: "cluster_received_bytes_total", help: "Bytes of messages of other servers."},
+	{field: "Cluster.Lost", kind: counter, name: "cluster_lost_total", help: "Messages for other servers that the bus has not taken, or perhaps."},
+	{field: "Cluster.Refused", kind: counter, name: "cluster_refused_total", help: "Calls that ended with ErrUnavailable."},
+	{field: "Cluster.Ignored", kind: counter, name: "cluster_ignored_total", help: "Messages that came by the bus and could not be read."},
+	{field: "Cluster.Late", kind: counter, name: "cluster_late_total", help: "Questions to other servers that were not all answered in time."},
+	{field: "Cluster.Queued", kind: gauge, name: "cluster_queued_bytes", help: "Bytes that wait for the bus."},
+	{field: "Cluster.Down", kind: gauge, name: "cluster_down", help: "1 while the bus cannot be reached."},
+
 	// Faults.
 	{field: "Net.CallbackPanics", kind: counter, name: "callback_panics_total", help: "Panics on a loop, and of Config.Fallback."},
 	{field: "Engine.Panics", kind: counter, name: "config_panics_total", help: "Panics of functions of Config: Middleware, AllowRequest and others."},
@@ -165,9 +182,14 @@ func (r *reader) send(ch chan<- prom.Metric, value float64, label ...string) {
 	ch <- prom.MustNewConstMetric(r.desc, r.kind, value, label...)
 }
 
-// number is a field's value: in seconds, if it is a time.
+// number is a field's value: in seconds, if it is a time; 1 for true.
 func number(v reflect.Value) float64 {
 	switch {
+	case v.Kind() == reflect.Bool:
+		if v.Bool() {
+			return 1
+		}
+		return 0
 	case v.Type() == reflect.TypeFor[time.Duration]():
 		return time.Duration(v.Int()).Seconds()
 	case v.CanInt():

@@ -109,10 +109,7 @@ func (n *Net) Dial(loop int) *Peer { return n.DialFrom(loop, remoteAddr) }
 
 // DialFrom connects from an address, of a *net.TCPAddr or a *net.UnixAddr.
 func (n *Net) DialFrom(loop int, addr net.Addr) *Peer {
-	n.mu.Lock()
-	p := &Peer{net: n, fd: len(n.peers), addr: addr, loop: loop, window: -1}
-	n.peers = append(n.peers, p)
-	n.mu.Unlock()
+	p := n.newPeer(loop, addr)
 	l := n.Group.Loop(loop)
 	l.Claim()
 	if n.Group.Config().TLS == nil || !n.tls {
@@ -130,6 +127,23 @@ func (n *Net) DialFrom(loop int, addr net.Addr) *Peer {
 	for len(p.in) > 0 && !p.closed {
 		l.Deliver(false, p.fd)
 	}
+	return p
+}
+
+// DialTLS connects to a loop of a group with Config.TLS. What is written and read are
+// the records themselves.
+func (n *Net) DialTLS(loop int) *Peer {
+	p := n.newPeer(loop, remoteAddr)
+	n.Group.Loop(loop).Claim()
+	n.Group.Loop(loop).AdoptTLS(p.fd)
+	return p
+}
+
+func (n *Net) newPeer(loop int, addr net.Addr) *Peer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := &Peer{net: n, fd: len(n.peers), addr: addr, loop: loop, window: -1}
+	n.peers = append(n.peers, p)
 	return p
 }
 

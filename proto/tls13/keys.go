@@ -16,11 +16,11 @@ import (
 // Keys are what one direction of a connection goes on with: its application traffic
 // secret, what is derived of it, and the number of the next record.
 type Keys struct {
-	seq    uint64
-	suite  uint16
-	secret [48]byte
-	key    [32]byte
+	seq    uint64 // with iv, all that a Cipher looks at
 	iv     [12]byte
+	suite  uint16
+	key    [32]byte
+	secret [48]byte
 }
 
 const maxHash = sha512.Size384

@@ -50,6 +50,7 @@ const (
 	AlertUnexpectedMessage = 10
 	AlertBadRecordMAC      = 20
 	AlertRecordOverflow    = 22
+	AlertIllegalParameter  = 47
 	AlertDecodeError       = 50
 	AlertInternalError     = 80
 	AlertUserCanceled      = 90
@@ -84,9 +85,8 @@ func ConsumeHeader(b []byte) (n int, err *AlertError) {
 // number makes the nonce of the next record (RFC 8446, section 5.3).
 func (c *Cipher) number(k *Keys) {
 	c.nonce = k.iv
-	for i := range 8 {
-		c.nonce[4+i] ^= byte(k.seq >> (56 - 8*i))
-	}
+	tail := c.nonce[len(c.nonce)-8:]
+	binary.BigEndian.PutUint64(tail, binary.BigEndian.Uint64(tail)^k.seq)
 }
 
 // Begin appends room for a record's header; the content is appended next, MaxContent
@@ -148,15 +148,26 @@ func KeyUpdate(request bool) []byte {
 	return m
 }
 
-// ConsumeKeyUpdate reads the content of a handshake record that may only be one whole
-// KeyUpdate: nothing else comes from a client, and none is split or followed by another
-// message with the same key.
-func ConsumeKeyUpdate(content []byte) (requested bool, err *AlertError) {
-	if len(content) != 5 || [4]byte(content) != [4]byte{24, 0, 0, 1} {
-		return false, &AlertError{AlertUnexpectedMessage, "a handshake message that is no KeyUpdate"}
+// keyUpdateBytes is how long a KeyUpdate message is.
+const keyUpdateBytes = 5
+
+// ConsumeKeyUpdate reads what handshake records have brought since the last whole
+// message, which may only be a KeyUpdate: nothing else comes from a client. It may be
+// split over records, and nothing follows it with the same key (RFC 8446, section 5.1).
+// What is neither whole nor wrong is shorter than a KeyUpdate.
+func ConsumeKeyUpdate(b []byte) (whole, requested bool, err *AlertError) {
+	n := min(len(b), keyUpdateBytes-1)
+	switch {
+	case n == 0 || b[0] != 24:
+		return false, false, &AlertError{AlertUnexpectedMessage, "a handshake message that is no KeyUpdate"}
+	case string(b[:n]) != "\x18\x00\x00\x01"[:n]:
+		return false, false, &AlertError{AlertDecodeError, "a KeyUpdate of another length"}
+	case len(b) > keyUpdateBytes:
+		return false, false, &AlertError{AlertUnexpectedMessage, "a message behind a KeyUpdate"}
+	case len(b) < keyUpdateBytes:
+		return false, false, nil
+	case b[4] > 1:
+		return false, false, &AlertError{AlertIllegalParameter, "a KeyUpdate that asks for something unknown"}
 	}
-	if content[4] > 1 {
-		return false, &AlertError{47, "a KeyUpdate that asks for something unknown"} // illegal_parameter
-	}
-	return content[4] == 1, nil
+	return true, b[4] == 1, nil
 }

@@ -190,8 +190,8 @@ func TestAgainstCryptoTLS(t *testing.T) {
 	if fault != nil || typ != Handshake {
 		t.Fatalf("type %d, %v", typ, fault)
 	}
-	if requested, fault := ConsumeKeyUpdate(content); requested || fault != nil {
-		t.Fatalf("%v %v", requested, fault)
+	if whole, requested, fault := ConsumeKeyUpdate(content); !whole || requested || fault != nil {
+		t.Fatalf("%v %v %v", whole, requested, fault)
 	}
 	p.in.Update()
 	in = p.in.Cipher()
@@ -298,20 +298,30 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		content   string
-		requested bool
-		ok        bool
+		content          string
+		whole, requested bool
+		alert            byte
 	}{
-		{"1800000100", false, true},
-		{"1800000101", true, true},
-		{"1800000102", false, false},
-		{"18000001", false, false},
-		{"180000010018000001", false, false},
-		{"0100000100", false, false},
-		{"", false, false},
+		{"1800000100", true, false, 0},
+		{"1800000101", true, true, 0},
+		{"1800000102", false, false, AlertIllegalParameter},
+		{"18000001", false, false, 0},
+		{"18", false, false, 0},
+		{"1801", false, false, AlertDecodeError},
+		{"18000000", false, false, AlertDecodeError},
+		{"180000020000", false, false, AlertDecodeError},
+		{"180000010018000001", false, false, AlertUnexpectedMessage},
+		{"18000001001800000100", false, false, AlertUnexpectedMessage},
+		{"0100000100", false, false, AlertUnexpectedMessage},
+		{"", false, false, AlertUnexpectedMessage},
 	} {
-		if requested, err := ConsumeKeyUpdate(unhex(t, c.content)); requested != c.requested || (err == nil) != c.ok {
-			t.Errorf("%s: %v %v", c.content, requested, err)
+		whole, requested, err := ConsumeKeyUpdate(unhex(t, c.content))
+		var alert byte
+		if err != nil {
+			alert = err.Alert
+		}
+		if whole != c.whole || requested != c.requested || alert != c.alert {
+			t.Errorf("%s: %v %v %v", c.content, whole, requested, err)
 		}
 	}
 }

@@ -20,6 +20,10 @@ import (
 	"github.com/sockeye-io/sockeye"
 )
 
+// serverTime is what the http.Server gives a request and its answer: a WebSocket lives
+// for longer.
+const serverTime = 300 * time.Millisecond
+
 // TestExtendedConnect opens a WebSocket over HTTP/2 (RFC 8441), which net/http does only
 // in a process that has been started so.
 func TestExtendedConnect(t *testing.T) {
@@ -39,6 +43,7 @@ func TestExtendedConnect(t *testing.T) {
 	register(srv)
 	s := httptest.NewUnstartedServer(routes(srv))
 	s.EnableHTTP2 = true
+	s.Config.ReadTimeout, s.Config.WriteTimeout = serverTime, serverTime
 	s.StartTLS()
 	defer s.Close()
 	defer srv.Close()
@@ -82,6 +87,9 @@ func TestExtendedConnect(t *testing.T) {
 	expect(`40{"sid":"`)
 	send(`421["echo","hello"]`)
 	expect(`431["hello"]`)
+	time.Sleep(3 * serverTime)
+	send(`422["echo","still here"]`)
+	expect(`432["still here"]`)
 	_ = in.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

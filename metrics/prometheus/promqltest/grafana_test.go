@@ -319,7 +319,7 @@ func TestLayout(t *testing.T) {
 			refs[target.RefID] = true
 		}
 	}
-	if want := []string{"Connections", "Traffic", "Handlers", "Memory", "Loops", "Faults"}; !slices.Equal(rows, want) {
+	if want := []string{"Connections", "Traffic", "Handlers", "Memory", "Loops", "Faults", "Cluster"}; !slices.Equal(rows, want) {
 		t.Errorf("rows %q, want %q", rows, want)
 	}
 	if !slices.IsSortedFunc(d.Panels, func(a, b panel) int {

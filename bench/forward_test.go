@@ -1,0 +1,156 @@
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
+)
+
+// BenchmarkForward reports what WebSockets cost that have come to their session's server,
+// and to another one that passes them on: the CPU time of both servers for an event and
+// its answer, and the heap and stacks of both for an idle connection. The clients are a
+// process of their own.
+func BenchmarkForward(b *testing.B) {
+	for _, at := range []string{"owner", "wrong"} {
+		b.Run(at, func(b *testing.B) {
+			hub := new(adaptertest.Hub)
+			var addrs []string
+			var servers []*sockeye.Server
+			for range 2 {
+				addr, srv := serve(b, sockeye.Config{
+					Adapter: hub.Adapter(b, cluster.Options{}), Forward: &sockeye.Forward{}, Loops: 1,
+					MaxPendingSessions: -1, TrimAfter: -1, PingInterval: time.Hour, Inline: true,
+				})
+				srv.On("ask", func(text string) string { return text })
+				addrs, servers = append(addrs, addr), append(servers, srv)
+			}
+			to := addrs[1]
+			if at == "owner" {
+				to = addrs[0]
+			}
+			known(b, addrs[0], to)
+			const n, few = 2_000, 100
+			small := startForwarded(b, addrs[0], to, few) // pools and tables have their first size
+			before := inUse()
+			startForwarded(b, addrs[0], to, n)
+			per := float64(inUse()-before) / n
+			if got := servers[1].Stats().Net.ForwardedSockets; (at == "wrong") != (got == n+few) {
+				b.Fatalf("%d WebSockets are passed on", got)
+			}
+			spent, messages := time.Duration(0), 0
+			for b.Loop() {
+				begun := cpu()
+				messages += small.echo(b)
+				spent += cpu() - begun
+			}
+			b.ReportMetric(float64(spent.Microseconds())/float64(messages), "us-CPU/echo")
+			b.ReportMetric(per, "B/conn")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// known waits until a request at one server reaches a session of the other.
+func known(b *testing.B, owner, wrong string) {
+	b.Helper()
+	p := wiretest.OpenPoll(b, owner)
+	for end := time.Now().Add(wiretest.Limit); ; {
+		resp, err := http.Post("http://"+wrong+"/socket.io/?EIO=4&transport=polling&sid="+p.SID, "text/plain", strings.NewReader("3"))
+		if err != nil || time.Now().After(end) {
+			b.Fatal(err, "the servers do not find each other")
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			return
+		}
+	}
+}
+
+// forwardedClients are a child process.
+type forwardedClients struct {
+	in  io.Writer
+	out *bufio.Reader
+	n   int
+}
+
+const echoRounds = 50
+
+func startForwarded(b *testing.B, owner, to string, n int) *forwardedClients {
+	b.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestForwardedClients$")
+	cmd.Env = append(os.Environ(), "SOCKEYE_OWNER="+owner, "SOCKEYE_TO="+to, "SOCKEYE_HOLD_N="+strconv.Itoa(n))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
+	c := &forwardedClients{in, bufio.NewReader(out), n}
+	c.wait(b)
+	return c
+}
+
+func (c *forwardedClients) wait(b *testing.B) {
+	b.Helper()
+	if line, err := c.out.ReadString('\n'); err != nil || line != "done\n" {
+		b.Fatalf("child: %q, %v", line, err)
+	}
+}
+
+// echo has each client send so many events, one after the other; it returns how many.
+func (c *forwardedClients) echo(b *testing.B) int {
+	b.Helper()
+	_, _ = io.WriteString(c.in, "echo\n")
+	c.wait(b)
+	return c.n * echoRounds
+}
+
+// TestForwardedClients is the child process of startForwarded.
+func TestForwardedClients(t *testing.T) {
+	owner, to := os.Getenv("SOCKEYE_OWNER"), os.Getenv("SOCKEYE_TO")
+	if owner == "" {
+		return // not a test of its own
+	}
+	n, _ := strconv.Atoi(os.Getenv("SOCKEYE_HOLD_N"))
+	var all []*wiretest.WS
+	for range n {
+		p := wiretest.OpenPoll(t, owner)
+		w := wiretest.DialWS(t, to, "/socket.io/?EIO=4&transport=websocket&sid="+p.SID)
+		w.Write("2probe")
+		w.Expect("3probe")
+		w.Write("5")
+		w.Write("40")
+		w.Expect(`40{"sid":"*`)
+		all = append(all, w)
+	}
+	fmt.Println("done")
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		for range echoRounds {
+			for _, w := range all {
+				w.Write(`421["ask","0123456789"]`)
+			}
+			for _, w := range all {
+				w.Expect(`431["0123456789"]`)
+			}
+		}
+		fmt.Println("done")
+	}
+}

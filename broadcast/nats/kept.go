@@ -1,0 +1,394 @@
+package nats
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
+)
+
+// kept is what JetStream keeps. What has been stored comes by subscriptions, with its
+// number; what lies between two epochs of the inbox is read from the stream.
+type kept struct {
+	// Immutable after newKept.
+	b      *bus
+	js     jetstream.JetStream
+	o      JetStream
+	prefix string // of what the stream hands on
+	inbox  *inbox
+	cancel context.CancelFunc
+	ctx    context.Context //nolint:containedctx // until Close
+
+	// deliver's own.
+	known bool
+	last  uint64 // the number of the last message that has been handed on, or passed over
+}
+
+const (
+	openTimeout = 5 * time.Second
+	readTimeout = 10 * time.Second
+	maxFilters  = 100 // more subjects are filtered here
+	readBatch   = 64
+	pullTimeout = 2 * time.Second // without a message
+	// maxJump is how far a number may be ahead before the stream is asked whether it is so.
+	maxJump = 100_000
+)
+
+// Headers of what a stream hands on.
+const (
+	headerSequence = "Nats-Sequence"
+	headerStream   = "Nats-Stream"
+)
+
+func newKept(b *bus, o JetStream) (*kept, error) {
+	if o.Stream == "" {
+		o.Stream = "sockeye"
+		if b.o.Prefix != "sio" {
+			o.Stream += "-" + strings.ReplaceAll(b.o.Prefix, ".", "-")
+		}
+	}
+	if !isWord(o.Stream) {
+		return nil, fmt.Errorf("%w: %q", errStream, o.Stream)
+	}
+	if !b.nc.IsConnected() {
+		return nil, errOffline
+	}
+	o.MaxAge = cmp.Or(o.MaxAge, 2*time.Minute)
+	o.MaxBytes = cmp.Or(o.MaxBytes, 256<<20)
+	o.Replicas = cmp.Or(o.Replicas, 1)
+	js, err := jetstream.New(b.nc)
+	if err != nil {
+		return nil, fmt.Errorf("nats: JetStream: %w", err)
+	}
+	k := &kept{b: b, js: js, o: o, prefix: keptPrefix(b.o.Prefix), inbox: newInbox(b.o.MaxReceived)}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(k.ctx, openTimeout)
+	defer cancel()
+	if _, err := k.ensure(ctx); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// keptPrefix begins the subjects of what a stream hands on.
+func keptPrefix(prefix string) string { return prefix + "-kept." }
+
+// ensure has the stream exist.
+func (k *kept) ensure(ctx context.Context) (jetstream.Stream, error) {
+	s, err := k.js.Stream(ctx, k.o.Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		storage := jetstream.FileStorage
+		if k.o.Memory {
+			storage = jetstream.MemoryStorage
+		}
+		p := k.b.o.Prefix
+		s, err = k.js.CreateStream(ctx, jetstream.StreamConfig{
+			Name: k.o.Stream, Description: "events of Socket.IO servers, for those that were cut off",
+			Subjects: []string{p + ".*.all", p + ".*.room.*", p + ".*.sock.*.*"},
+			MaxAge:   k.o.MaxAge, MaxBytes: k.o.MaxBytes, Replicas: k.o.Replicas, Storage: storage,
+			RePublish: &jetstream.RePublish{Source: ">", Destination: k.prefix + ">"},
+		})
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another server has just made it
+			s, err = k.js.Stream(ctx, k.o.Stream)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("nats: stream %q: %w", k.o.Stream, err)
+	}
+	if r := s.CachedInfo().Config.RePublish; r == nil || r.Destination != k.prefix+">" || r.HeadersOnly {
+		return nil, fmt.Errorf("nats: stream %q hands nothing on to %s (RePublish)", k.o.Stream, k.prefix+">")
+	}
+	return s, nil
+}
+
+func (k *kept) close() {
+	k.cancel()
+	k.inbox.close()
+}
+
+// acks are what is awaited of the stream for a batch; nil without one.
+type acks struct {
+	k       *kept
+	futures []jetstream.PubAckFuture // in the order of the frames; nil for those that nobody keeps
+}
+
+func (k *kept) begin(n int) *acks {
+	if k == nil {
+		return nil
+	}
+	return &acks{k, make([]jetstream.PubAckFuture, 0, n)}
+}
+
+// publish publishes a frame that is to be kept: once.
+func (a *acks) publish(f cluster.Frame) error {
+	future, err := a.k.js.PublishMsgAsync(&nats.Msg{Subject: f.Channel, Data: f.Data}, jetstream.WithRetryAttempts(0))
+	if err == nil {
+		a.futures = append(a.futures, future)
+	}
+	return err
+}
+
+// wait waits until all is kept, and returns how many frames certainly are.
+func (a *acks) wait(ctx context.Context) (done int, err error) {
+	if a == nil {
+		return 0, nil
+	}
+	for i, f := range a.futures {
+		select {
+		case <-f.Ok():
+		case err := <-f.Err():
+			return i, err
+		case <-ctx.Done():
+			return i, ctx.Err()
+		case <-a.k.ctx.Done():
+			return i, a.k.ctx.Err()
+		}
+	}
+	return len(a.futures), nil
+}
+
+// deliver hands on what is in the inbox.
+func (k *kept) deliver() {
+	epoch, begun := uint64(0), false
+	for {
+		if !begun { // from here on nothing is to be missed
+			begun = k.catchUp()
+		}
+		m, ok := k.inbox.pop(epoch)
+		if !ok {
+			return
+		}
+		if m.epoch != epoch {
+			if !k.catchUp() {
+				return
+			}
+			epoch = m.epoch
+		}
+		if m.Msg != nil {
+			k.live(m.Msg)
+		}
+	}
+}
+
+var errForged = errors.New("it has no number of the stream's")
+
+// live hands on what a subscription has brought, unless it has been read.
+func (k *kept) live(m *nats.Msg) {
+	seq, err := strconv.ParseUint(m.Header.Get(headerSequence), 10, 64)
+	if err != nil || seq == 0 || m.Header.Get(headerStream) != k.o.Stream {
+		k.b.a.Ignore(m.Subject, errForged)
+		return
+	}
+	if seq > k.last+maxJump {
+		if !k.catchUp() {
+			return
+		}
+		if seq > k.last+maxJump {
+			k.b.a.Ignore(m.Subject, errForged)
+			return
+		}
+	}
+	if seq > k.last {
+		k.last = seq
+		k.b.receive(m.Subject, m.Data, strconv.FormatUint(seq, 10))
+	}
+}
+
+// catchUp hands on what is in the stream and has not come, as soon as that can be done;
+// false at the end.
+func (k *kept) catchUp() bool {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		err := k.read()
+		if err == nil {
+			return true
+		}
+		if k.ctx.Err() != nil {
+			return false
+		}
+		if k.b.nc.IsConnected() {
+			k.b.o.Logger.Warn("nats: the stream cannot be read", "stream", k.o.Stream, "error", err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-k.ctx.Done():
+			return false
+		}
+	}
+}
+
+// read hands on what is in the stream and has not come. What is stored from now on
+// comes by the subscriptions that there are.
+func (k *kept) read() error {
+	ctx, cancel := context.WithTimeout(k.ctx, readTimeout)
+	defer cancel()
+	if !k.b.nc.IsConnected() {
+		return errOffline
+	}
+	subjects, state, stream, err := k.look(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !k.known:
+		k.known, k.last = true, state.LastSeq
+		return nil
+	case state.LastSeq < k.last:
+		k.b.o.Logger.Error("nats: the stream is another one: what was in the old one is lost", "stream", k.o.Stream)
+		k.last = 0
+	case state.FirstSeq > k.last+1 && state.LastSeq > k.last:
+		k.b.o.Logger.Error("nats: the stream no longer has all that has been missed", "stream", k.o.Stream, "messages, of all servers", state.FirstSeq-k.last-1)
+	}
+	if state.LastSeq == k.last || len(subjects) == 0 {
+		k.last = state.LastSeq
+		return nil
+	}
+	return k.readTo(ctx, stream, subjects, state.LastSeq)
+}
+
+// look returns the subjects in the stream that are subscribed to, and how far the stream
+// was at a moment from which on they are, all of them.
+func (k *kept) look(ctx context.Context) (subjects []string, state jetstream.StreamState, s jetstream.Stream, err error) {
+	ts := &k.b.topics
+	ts.tending.Lock() // a subscription that came between would miss what is stored between
+	defer ts.tending.Unlock()
+	if _, err := ts.tendLocked(k.b.subscribe); err != nil {
+		return nil, state, nil, err
+	}
+	subjects = ts.active(func(s string) bool { return strings.HasPrefix(s, k.prefix) })
+	if err := k.b.nc.FlushWithContext(ctx); err != nil {
+		return nil, state, nil, err
+	}
+	if s, err = k.ensure(ctx); err != nil {
+		return nil, state, nil, err
+	}
+	for i := range subjects {
+		subjects[i] = subjects[i][len(k.prefix):]
+	}
+	return subjects, s.CachedInfo().State, s, nil
+}
+
+var errGap = errors.New("messages were lost on the way")
+
+// readTo hands on what is in the stream up to a number.
+func (k *kept) readTo(ctx context.Context, s jetstream.Stream, subjects []string, to uint64) error {
+	filters, wanted := subjects, map[string]bool(nil)
+	if len(subjects) > maxFilters {
+		wanted = map[string]bool{}
+		spaces := map[string]bool{}
+		for _, s := range subjects {
+			wanted[s] = true
+			spaces[spaceOf(k.b.o.Prefix, s)+".>"] = true
+		}
+		filters = filters[:0:0]
+		for s := range spaces {
+			filters = append(filters, s)
+		}
+		if len(filters) > maxFilters {
+			filters = nil
+		}
+	}
+	slices.Sort(filters)
+	c, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: k.last + 1,
+		FilterSubjects: filters, InactiveThreshold: 2 * readTimeout, MemoryStorage: true, Replicas: 1,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.DeleteConsumer(context.WithoutCancel(ctx), c.CachedInfo().Name) }() // or it ends by itself
+	in := make(chan *nats.Msg, 2*readBatch)
+	inbox := k.b.nc.NewInbox()
+	sub, err := k.b.nc.ChanSubscribe(inbox, in)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	next := cmp.Or(k.js.Options().APIPrefix, jetstream.DefaultAPIPrefix) + "CONSUMER.MSG.NEXT." + k.o.Stream + "." + c.CachedInfo().Name
+	handed := uint64(0) // what the consumer has handed out: nothing of it must get lost on the way
+	for {
+		before := handed
+		if err := k.b.nc.PublishRequest(next, inbox, fmt.Appendf(nil, `{"batch":%d,"no_wait":true}`, readBatch)); err != nil {
+			return err
+		}
+		for range readBatch {
+			m, err := pull(ctx, in)
+			if err != nil {
+				return err
+			}
+			// The library's Fetch takes what it is told from headers, which are anybody's.
+			if !strings.HasPrefix(m.Reply, "$JS.ACK.") {
+				break // there is no more at present
+			}
+			meta, err := m.Metadata()
+			if err != nil {
+				return err
+			}
+			if handed++; meta.Sequence.Consumer != handed {
+				return errGap
+			}
+			seq := meta.Sequence.Stream
+			if seq > to {
+				k.last = to
+				return nil
+			}
+			if seq <= k.last {
+				continue
+			}
+			k.last = seq
+			if wanted == nil || wants(wanted, m.Subject) {
+				k.b.receive(m.Subject, m.Data, strconv.FormatUint(seq, 10))
+			}
+		}
+		if handed > before {
+			continue
+		}
+		info, err := c.Info(ctx)
+		switch {
+		case err != nil:
+			return err
+		case info.Delivered.Consumer != handed:
+			return errGap
+		case info.NumPending == 0:
+			k.last = to
+			return nil
+		}
+	}
+}
+
+// pull is the next message.
+func pull(ctx context.Context, in <-chan *nats.Msg) (*nats.Msg, error) {
+	timer := time.NewTimer(pullTimeout)
+	defer timer.Stop()
+	select {
+	case m := <-in:
+		return m, nil
+	case <-timer.C:
+		return nil, errGap
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// spaceOf is the beginning of a subject that names its namespace.
+func spaceOf(prefix, subject string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(subject, prefix+"."), ".")
+	return prefix + "." + name
+}
+
+// wants tells whether a subject is among those wanted, of which some end with a wildcard.
+func wants(wanted map[string]bool, subject string) bool {
+	if wanted[subject] {
+		return true
+	}
+	i := strings.LastIndexByte(subject, '.')
+	return wanted[subject[:i+1]+">"]
+}

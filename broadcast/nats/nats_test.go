@@ -1,0 +1,63 @@
+package nats_test
+
+import (
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/broadcast"
+	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
+	"github.com/sockeye-io/sockeye/broadcast/nats"
+)
+
+// quick are options for tests.
+func quick(more ...func(o *nats.Options)) nats.Options {
+	o := nats.Options{Options: cluster.Options{
+		HeartbeatInterval: 200 * time.Millisecond, HeartbeatTimeout: 2 * time.Second, SendTimeout: 2 * time.Second,
+		Logger: logger(),
+	}}
+	for _, f := range more {
+		f(&o)
+	}
+	return o
+}
+
+func withStream(o *nats.Options) { o.JetStream = &nats.JetStream{} }
+
+func newAdapter(t testing.TB, addr string, o nats.Options) *cluster.Adapter {
+	t.Helper()
+	a, err := nats.New(connect(t, addr), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestConformance: all cases, with and without JetStream.
+func TestConformance(t *testing.T) {
+	run := func(t *testing.T, o nats.Options) {
+		s := startServer(t, o.JetStream != nil)
+		adaptertest.Run(t, adaptertest.Bus{
+			Adapter: func(t testing.TB) broadcast.Adapter { return newAdapter(t, s.addr(), o) },
+			Cut: func(t testing.TB, down bool) {
+				if down {
+					s.kill()
+				} else {
+					s.start(t)
+				}
+			},
+		})
+	}
+	t.Run("core", func(t *testing.T) { run(t, quick()) })
+	t.Run("JetStream", func(t *testing.T) { run(t, quick(withStream)) })
+}
+
+// logger writes if SOCKEYE_TEST_LOG is set.
+func logger() *slog.Logger {
+	if os.Getenv("SOCKEYE_TEST_LOG") == "" {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.Default()
+}
