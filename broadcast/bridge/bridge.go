@@ -440,7 +440,7 @@ func (f *face) CallElsewhere(ctx context.Context, p broadcast.Payload, t broadca
 	})
 	missing := new(broadcast.MissingError)
 	if errors.As(err, &missing) {
-		return asked + missing.Sockets
+		return asked + max(missing.Sockets, 1) // not all formats tell; who asks is to know that some are missing
 	}
 	f.tell("a call", err)
 	return asked

@@ -265,7 +265,13 @@ func TestAnswers(t *testing.T) {
 			}
 		}
 	}
-	_, err := both.FetchSockets(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	answers, err := onA.To(onB.c.ID()).Call(ctx, "say nothing")
+	if len(answers) != 0 || !errors.Is(err, sockeye.ErrAckTimeout) {
+		t.Errorf("%d answers, %v", len(answers), err)
+	}
+	_, err = both.FetchSockets(t.Context())
 	if !errors.Is(err, broadcast.ErrUnsupported) || !strings.Contains(err.Error(), "bridge: b: ") {
 		t.Error(err)
 	}

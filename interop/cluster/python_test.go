@@ -149,17 +149,17 @@ type pyWorld struct {
 	t             testing.TB
 	from, to      far.Server
 	here, a, b, c *peer
+
+	via *far.Near // between them, or nil
 }
 
 // do has an operation done that Server does not have.
 func do(s far.Server, op string, fields ...any) error {
-	switch s := s.(type) {
-	case *far.Process:
-		return s.Do(op, nil, fields...)
-	case *far.Near:
-		return s.CloseRoom(fields[0].(map[string]any)["names"].([]string)[0])
+	if s.Name() == "Python" {
+		return s.(*far.Process).Do(op, nil, fields...)
 	}
-	panic("no such server")
+	room := fields[0].(map[string]any)["names"].([]string)[0]
+	return s.Leave(far.Target{Rooms: []string{room}}, room)
 }
 
 // expect: each of here, a, b, c has got exactly this, other than an end.
@@ -261,7 +261,7 @@ var pyRows = []struct {
 			if err != nil || missing != "" || len(answers) == 0 || answers[0] != "one" {
 				return fmt.Errorf("%v, %q, %v", answers, missing, err)
 			}
-			if _, near := w.from.(*far.Near); !near && adaptertest.Text(answers) != "[one map[two:[1 x]]]" {
+			if w.from.Name() == "Python" && w.to.Name() != "Node" && adaptertest.Text(answers) != "[one map[two:[1 x]]]" {
 				return fmt.Errorf("%v", answers)
 			}
 		}
@@ -348,8 +348,16 @@ var pyRows = []struct {
 	}},
 	{"namespaces, of strange names", func(w *pyWorld) error {
 		for _, name := range []string{"/chat", "/a#b", "/*x", "/ü 部屋", "/[a]"} {
-			if err := w.from.Of(name); err != nil {
-				return err
+			if name == "/[a]" && w.to.Name() == "Node" {
+				continue // its pattern is not escaped
+			}
+			for _, s := range []far.Server{w.from, w.to, w.via} {
+				if n, ok := s.(*far.Near); ok && n == nil {
+					continue
+				}
+				if err := s.Of(name); err != nil {
+					return err
+				}
 			}
 			p := connect(w.t, w.to.URL(), name, "room")
 			reach(w.t, w.from, p, name, "")
@@ -368,15 +376,18 @@ var pyRows = []struct {
 }
 
 // runPython runs all rows from one server to another.
-func runPython(t *testing.T, r *far.Results, title string, from, to far.Server) {
+func runPython(t *testing.T, r *far.Results, title string, from, to far.Server, via *far.Near) {
 	t.Helper()
 	direction := title + ": " + from.Name() + " → " + to.Name()
+	if via != nil && via != from && via != to {
+		direction = title + ": " + from.Name() + " → Go → " + to.Name()
+	}
 	r.Directions = append(r.Directions, direction)
 	if r.By == nil {
 		r.By = map[[2]string]string{}
 	}
 	t.Run(direction, func(t *testing.T) {
-		w := &pyWorld{t: t, from: from, to: to}
+		w := &pyWorld{t: t, from: from, to: to, via: via}
 		w.here = connect(t, from.URL(), "/", "red")
 		w.a, w.b, w.c = connect(t, to.URL(), "/", "red"), connect(t, to.URL(), "/", "red", "blue"), connect(t, to.URL(), "/")
 		all := []*peer{w.here, w.a, w.b, w.c}
@@ -419,8 +430,8 @@ func TestPython(t *testing.T) {
 			t.Fatal(err)
 		}
 		near := far.NewNear(t, "Go", a)
-		runPython(t, &results, title, near, other)
-		runPython(t, &results, title, other, near)
+		runPython(t, &results, title, near, other, nil)
+		runPython(t, &results, title, other, near, nil)
 		if n := a.Stats().Ignored; n != 0 {
 			t.Errorf("%d messages are ignored", n)
 		}
