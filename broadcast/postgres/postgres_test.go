@@ -1,0 +1,47 @@
+package postgres_test
+
+import (
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/broadcast"
+	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
+	"github.com/sockeye-io/sockeye/broadcast/postgres"
+	"github.com/sockeye-io/sockeye/broadcast/postgres/pgtest"
+)
+
+// quick are options for tests.
+func quick() postgres.Options {
+	return postgres.Options{Options: cluster.Options{
+		HeartbeatInterval: 200 * time.Millisecond, HeartbeatTimeout: 2 * time.Second, SendTimeout: 5 * time.Second, Logger: logger(),
+	}}
+}
+
+// logger writes if SOCKEYE_TEST_LOG is set.
+func logger() *slog.Logger {
+	if os.Getenv("SOCKEYE_TEST_LOG") == "" {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.Default()
+}
+
+func newAdapter(t testing.TB, s *pgtest.Server, addr string, o postgres.Options) *cluster.Adapter {
+	t.Helper()
+	a, err := postgres.New(s.Pool(t, addr), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestConformance: all cases.
+func TestConformance(t *testing.T) {
+	s := pgtest.Start(t)
+	adaptertest.Run(t, adaptertest.Bus{
+		Adapter: func(t testing.TB) broadcast.Adapter { return newAdapter(t, s, "", quick()) },
+		Cut:     s.Cut,
+	})
+}
