@@ -5,6 +5,7 @@
 
 command -v cc >/dev/null || debian gcc libc6-dev
 command -v redis-server >/dev/null || debian redis-server # of broadcast/redis
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || debian postgresql # of broadcast/postgres
 for m in $(modules); do
 	case $m in interop/browser | interop/acme | interop/cluster) continue ;; esac
 	step "go test -race, module $m"
