@@ -169,8 +169,8 @@ func (b *streamsBus) Others(ctx context.Context, namespace string) (int, error) 
 func (b *streamsBus) Close() error {
 	b.stop()
 	b.sub.close()
-	b.taking.Lock() // who takes entries has ended
-	b.taking.Unlock()
+	b.taking.Lock() // until who takes entries has ended
+	defer b.taking.Unlock()
 	return nil
 }
 
