@@ -50,15 +50,6 @@ type Message struct {
 	Offset string
 }
 
-// response tells whether a message is an answer.
-func (t Type) response() bool {
-	switch t {
-	case FetchSocketsResponse, ServerSideEmitResponse, BroadcastClientCount, BroadcastAck:
-		return true
-	}
-	return false
-}
-
 // Frame is an encoded message on its way.
 type Frame struct {
 	Channel string

@@ -33,13 +33,12 @@ func unhex(t testing.TB, s string) []byte {
 
 // vector is a line of testdata/values.txt.
 type vector struct {
-	line               int
-	value              []byte
-	json               string
-	attachments        [][]byte
-	toJSON, fromJSON   bool
-	jsonErr, valueErr  error
-	toJSONErr, fromErr bool
+	line              int
+	value             []byte
+	json              string
+	attachments       [][]byte
+	toJSON, fromJSON  bool
+	jsonErr, valueErr error
 }
 
 var sentinels = map[string]error{

@@ -32,7 +32,6 @@ type server struct {
 	ask     bool
 	watched time.Time
 	born    time.Time
-	told    map[string]Placed
 }
 
 type watch struct{ whole bool }
