@@ -96,7 +96,7 @@ func values(t *testing.T, bus Bus) {
 	var want []string
 	for _, args := range [][]any{
 		{},
-		{nil, true, false, "", "text", 0, -1, 1 << 40, 1.5, -0.25},
+		{nil, true, false, "", "text", 0, -1, int64(1) << 40, 1.5, -0.25},
 		{"\"\\/\b\f\n\r\t\u0000\u2028é世界🐟"},
 		{[]any{}, map[string]any{}, []any{[]any{1, map[string]any{"a": []any{"b"}}}}},
 		{[]byte{1, 2, 3}},
