@@ -163,6 +163,9 @@ func (s *Socket) dropClaims() {
 		keys, s.extras.claims = s.extras.claims, nil
 	}
 	s.mu.Unlock()
+	if len(keys) == 0 {
+		return // as most: their ends do not wait for each other
+	}
 	t := &s.ns.claims
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -167,6 +167,12 @@ func (srv *Server) jsonArgs(list, attachments [][]byte) Args {
 	return args
 }
 
+// argsOf are the elements of what another server has sent, of which they are views.
+func (srv *Server) argsOf(p broadcast.Payload) (Args, error) {
+	list, err := sio.SplitArray(p.JSON, nil, 0)
+	return srv.jsonArgs(list, p.Attachments), err
+}
+
 // Servers is the number of servers, this one included.
 func (srv *Server) Servers(ctx context.Context) (int, error) {
 	if srv.remote == nil {

@@ -62,6 +62,16 @@ func (ns *Namespace) internalEvent(e *ServerEvent, answer func(p broadcast.Paylo
 	}
 }
 
+// tellServers sends an event of the servers' own. What is lost is told again.
+func (ns *Namespace) tellServers(event string, args ...any) {
+	if ns.remote == nil {
+		return
+	}
+	if p, err := ns.srv.payload(event, args); err == nil {
+		_ = ns.remote.ServerEvent(p)
+	}
+}
+
 // checkServerEvent refuses names that are the servers' own.
 func checkServerEvent(event string) error {
 	if strings.HasPrefix(event, internalPrefix) {
@@ -91,15 +101,16 @@ func newServerEvents(ns *Namespace) *serverEvents { return &serverEvents{ns: ns}
 func (q *serverEvents) push(p broadcast.Payload, answer func(p broadcast.Payload)) {
 	p = p.Clone()
 	srv := q.ns.srv
-	list, err := sio.SplitArray(p.JSON, nil, 0)
-	if err != nil || len(list) == 0 {
+	args, err := srv.argsOf(p)
+	if err != nil || args.Len() == 0 {
 		return
 	}
-	name, err := sio.EventName(list[0])
+	name, err := sio.EventName(args.list[0])
 	if err != nil {
 		return
 	}
-	e := &ServerEvent{Args: srv.jsonArgs(list[1:], p.Attachments), Name: string(name), answer: answer, answered: new(atomic.Bool), srv: srv}
+	args.list = args.list[1:]
+	e := &ServerEvent{Args: args, Name: string(name), answer: answer, answered: new(atomic.Bool), srv: srv}
 	if strings.HasPrefix(e.Name, internalPrefix) {
 		q.ns.internalEvent(e, answer)
 		return
@@ -186,8 +197,8 @@ func (ns *Namespace) CallServers(ctx context.Context, event string, args ...any)
 	payloads, err := ns.remote.CallServers(ctx, p)
 	var list []Args
 	for _, p := range payloads {
-		if elements, err := sio.SplitArray(p.JSON, nil, 0); err == nil {
-			list = append(list, ns.srv.jsonArgs(elements, p.Attachments))
+		if args, err := ns.srv.argsOf(p); err == nil {
+			list = append(list, args)
 		}
 	}
 	return list, ns.closedErr(err)

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
@@ -103,7 +102,7 @@ func (f *Forward) advertised(addr net.Addr) string {
 // linkEvent is the event by which servers tell each other, on "/", where their links are:
 // [name, address, secret]. An address of "" says that a server is there, and a name alone
 // that it goes.
-const linkEvent = "sockeye:link"
+const linkEvent = internalPrefix + "link"
 
 const (
 	linkEvery  = 10 * time.Second // that a server tells
@@ -169,10 +168,10 @@ func (p *peers) run() {
 	for {
 		select {
 		case <-p.stop:
-			p.tell(p.srv.id)
+			p.srv.tellServers(linkEvent, p.srv.id)
 			return
 		case <-p.answer:
-			p.tell(p.srv.id, p.address, p.secret)
+			p.tell()
 			continue
 		case <-t.C:
 		}
@@ -181,18 +180,14 @@ func (p *peers) run() {
 			next, soon = soon[0], soon[1:]
 		}
 		t.Reset(next)
-		p.tell(p.srv.id, p.address, p.secret)
+		p.tell()
 		p.forgetSilent(time.Now())
 	}
 }
 
-// tell tells the other servers, if the bus can; else the next time does.
-func (p *peers) tell(values ...string) {
-	payload, err := json.Marshal(append([]string{linkEvent}, values...))
-	if err == nil && p.srv.remote != nil {
-		_ = p.srv.remote.ServerEvent(broadcast.Payload{JSON: payload})
-	}
-}
+// tell tells the other servers where this one's link is, if the bus can; else the next time
+// does.
+func (p *peers) tell() { p.srv.tellServers(linkEvent, p.srv.id, p.address, p.secret) }
 
 // end says goodbye.
 func (p *peers) end() {

@@ -157,6 +157,7 @@ func TestForwardOwnerVanishes(t *testing.T) {
 	p := at(wiretest.ConnectPoll(t, owner.addr), wrong)
 	w := upgrade(t, wiretest.ConnectPoll(t, owner.addr), wrong)
 	eventually(t, func() bool { return wrong.Stats().Net.ForwardedSockets == 1 })
+	before := owner.Stats().Net.BytesIn
 	polled := make(chan struct{})
 	go func() {
 		defer close(polled)
@@ -164,6 +165,8 @@ func TestForwardOwnerVanishes(t *testing.T) {
 		wantRefusal(t, resp, err, 503, unreachable)
 	}()
 	eventually(t, func() bool { return owner.Stats().Engine.Opened == 2 && wrong.Stats().Net.Forwarded == 2 })
+	// The owner has the poll: what a frame of the upgrade may add is less.
+	eventually(t, func() bool { return owner.Stats().Net.BytesIn > before+100 })
 	c.cut()
 	within(t, polled)
 	w.ExpectClosed()

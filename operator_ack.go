@@ -10,7 +10,6 @@ import (
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/netpoll"
-	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
 // Answer is what one of several sockets has acknowledged.
@@ -124,10 +123,9 @@ func (a *answers) askIn(ctx context.Context, op Operator, event string, args []a
 	a.expect()
 	a.parts.Go(func() {
 		err := ns.remote.Call(ctx, p, op.target(), func(p broadcast.Payload) {
-			p = p.Clone()
-			if elements, err := sio.SplitArray(p.JSON, nil, 0); err == nil {
+			if args, err := ns.srv.argsOf(p.Clone()); err == nil {
 				a.expect()
-				a.add("", ns.srv.jsonArgs(elements, p.Attachments), nil)
+				a.add("", args, nil)
 			}
 		})
 		a.servers(ns.closedErr(err))

@@ -3,7 +3,6 @@ package sockeye
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -387,16 +386,3 @@ func (ps *presences) tellOthers(ns *Namespace, watches []watchOut) {
 		ps.mu.Unlock()
 	}
 }
-
-// tellServers sends an event of the servers' own. What is lost is told again.
-func (ns *Namespace) tellServers(event string, args ...any) {
-	if ns.remote == nil {
-		return
-	}
-	if p, err := ns.srv.payload(event, args); err == nil {
-		_ = ns.remote.ServerEvent(p)
-	}
-}
-
-// String tells which room it is.
-func (p *Presence) String() string { return fmt.Sprintf("presence in %q of %s", p.room, p.ns.name) }

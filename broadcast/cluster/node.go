@@ -291,9 +291,8 @@ func (n *node) ask(ctx context.Context, m *Message, r *request) error {
 		ctx, cancel = context.WithTimeout(ctx, n.a.o.RequestTimeout)
 		defer cancel()
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		m.Timeout = max(time.Until(deadline), time.Millisecond)
-	}
+	deadline, _ := ctx.Deadline() // there is one
+	m.Timeout = max(time.Until(deadline), time.Millisecond)
 	others, err := n.a.bus.Others(ctx, n.name)
 	counted := !errors.Is(err, broadcast.ErrUnsupported)
 	if counted && err != nil {
