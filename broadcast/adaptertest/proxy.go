@@ -20,10 +20,12 @@ type Proxy struct {
 	delay   atomic.Int64 // ns, of each read
 
 	// Guarded by mu.
-	mu    sync.Mutex
-	conns map[*net.TCPConn]struct{}
-	down  bool
-	ended bool
+	mu      sync.Mutex
+	turn    sync.Cond // broadcast when stalled or ended changes
+	conns   map[*net.TCPConn]struct{}
+	down    bool
+	stalled bool
+	ended   bool
 }
 
 // NewProxy makes a proxy to an address.
@@ -34,11 +36,13 @@ func NewProxy(t testing.TB, to string) *Proxy {
 		t.Fatal(err)
 	}
 	p := &Proxy{l: l, to: to, conns: map[*net.TCPConn]struct{}{}}
+	p.turn.L = &p.mu
 	go p.serve()
 	t.Cleanup(func() {
 		_ = l.Close()
 		p.mu.Lock()
 		p.ended = true
+		p.turn.Broadcast()
 		p.mu.Unlock()
 		p.Reset()
 	})
@@ -72,6 +76,24 @@ func (p *Proxy) Reset() {
 // Delay has whatever goes through it wait.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
+// Stall has nothing read any more, in either direction, and no connection closed; or it ends
+// that.
+func (p *Proxy) Stall(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stalled = on
+	p.turn.Broadcast()
+}
+
+// wait waits while the proxy is stalled.
+func (p *Proxy) wait() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.stalled && !p.ended {
+		p.turn.Wait()
+	}
+}
+
 // Bytes are those that went to the adapter, and came from it.
 func (p *Proxy) Bytes() (in, out int64) { return p.in.Load(), p.out.Load() }
 
@@ -102,6 +124,7 @@ func (p *Proxy) link(c *net.TCPConn) {
 	if !p.add(c) {
 		return
 	}
+	p.wait()
 	d, err := net.DialTimeout("tcp", p.to, 5*time.Second)
 	if err != nil {
 		_ = c.Close()
@@ -121,6 +144,7 @@ func (p *Proxy) pipe(to, from *net.TCPConn, n *atomic.Int64) {
 	for {
 		k, err := from.Read(buf)
 		if k > 0 {
+			p.wait()
 			if d := p.delay.Load(); d > 0 {
 				time.Sleep(time.Duration(d))
 			}

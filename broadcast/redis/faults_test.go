@@ -272,8 +272,8 @@ func TestResets(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			srv := redistest.Start(t)
-			p := [2]*redistest.Proxy{redistest.NewProxy(t, srv.Addr), redistest.NewProxy(t, srv.Addr)}
-			tr := newTraffic(t, kind, [2]string{p[0].Addr, p[1].Addr})
+			p := [2]*adaptertest.Proxy{adaptertest.NewProxy(t, srv.Addr), adaptertest.NewProxy(t, srv.Addr)}
+			tr := newTraffic(t, kind, [2]string{p[0].Addr(), p[1].Addr()})
 			for k := range 20 {
 				time.Sleep(150 * time.Millisecond)
 				p[k%2].Reset()
@@ -299,8 +299,8 @@ func TestSlow(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			srv := redistest.Start(t)
-			p := redistest.NewProxy(t, srv.Addr)
-			tr := newTraffic(t, kind, [2]string{p.Addr, srv.Addr})
+			p := adaptertest.NewProxy(t, srv.Addr)
+			tr := newTraffic(t, kind, [2]string{p.Addr(), srv.Addr})
 			p.Delay(100 * time.Millisecond)
 			tr.flows()
 			p.Delay(0)
@@ -338,8 +338,8 @@ func TestPartition(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			srv := redistest.Start(t)
-			p := redistest.NewProxy(t, srv.Addr)
-			tr := newTraffic(t, kind, [2]string{p.Addr, srv.Addr})
+			p := adaptertest.NewProxy(t, srv.Addr)
+			tr := newTraffic(t, kind, [2]string{p.Addr(), srv.Addr})
 			p.Stall(true)
 			for i, n := range tr.nodes {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
