@@ -565,6 +565,7 @@ func TestForwardShutdown(t *testing.T) {
 			w := upgrade(t, wiretest.ConnectPoll(t, owner.addr), wrong)
 			p.Post("3", 200, "ok") // leaves a link that is idle
 			eventually(t, func() bool { return wrong.Stats().Net.ForwardedSockets == 1 })
+			before := owner.Stats().Net.BytesIn
 			polled := make(chan string, 1)
 			go func() {
 				resp, err := http.Get(p.URL)
@@ -577,6 +578,7 @@ func TestForwardShutdown(t *testing.T) {
 				polled <- string(b)
 			}()
 			eventually(t, func() bool { return wrong.Stats().Net.Forwarded == 3 })
+			eventually(t, func() bool { return owner.Stats().Net.BytesIn > before+100 }) // it has the poll
 			srv := owner
 			if side == "wrong" {
 				srv = wrong

@@ -76,3 +76,40 @@ gotest() {
 	fi
 	go test "${in[@]}" -v "$@" 2>&1 | awk -v results="${CI_RESULTS:-/dev/null}" -f ci/gotest.awk
 }
+
+# changed tells whether a folder was installed from other files than these.
+changed() {
+	local stamp=$1/.installed-from
+	shift
+	[ "$(cat "$stamp" 2>/dev/null)" != "$(cat "$@" | sha256sum)" ]
+}
+
+# installed notes from which files a folder was installed.
+installed() {
+	local stamp=$1/.installed-from
+	shift
+	cat "$@" | sha256sum >"$stamp"
+}
+
+# npm_ci installs a folder's npm packages, unless they are there.
+npm_ci() {
+	local from=("$1/package.json" "$1/package-lock.json")
+	command -v node >/dev/null && command -v npm >/dev/null || die "install Node.js and npm first"
+	changed "$1/node_modules" "${from[@]}" || return 0
+	step "npm ci in $1"
+	(cd "$1" && npm ci --loglevel=error --no-audit --no-fund)
+	installed "$1/node_modules" "${from[@]}"
+}
+
+# pip_install makes a folder's .venv of its requirements.txt, unless it is there.
+pip_install() {
+	local from=("$1/requirements.txt")
+	command -v python3 >/dev/null || debian python3 python3-venv
+	changed "$1/.venv" "${from[@]}" || return 0
+	step "pip install in $1"
+	rm -rf "$1/.venv"
+	python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3-venv
+	python3 -m venv "$1/.venv"
+	"$1/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$1/requirements.txt"
+	installed "$1/.venv" "${from[@]}"
+}
