@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -89,21 +88,8 @@ const echoRounds = 50
 
 func startForwarded(b *testing.B, owner, to string, n int) *forwardedClients {
 	b.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run", "^TestForwardedClients$")
-	cmd.Env = append(os.Environ(), "SOCKEYE_OWNER="+owner, "SOCKEYE_TO="+to, "SOCKEYE_HOLD_N="+strconv.Itoa(n))
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
-	c := &forwardedClients{in, bufio.NewReader(out), n}
+	in, out := child(b, "TestForwardedClients", "SOCKEYE_OWNER="+owner, "SOCKEYE_TO="+to, "SOCKEYE_HOLD_N="+strconv.Itoa(n))
+	c := &forwardedClients{in, out, n}
 	c.wait(b)
 	return c
 }

@@ -1,10 +1,8 @@
 package bench
 
 import (
-	"bufio"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -50,23 +48,8 @@ func inUse() uint64 {
 // test ends.
 func hold(b testing.TB, addr string, n int) {
 	b.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run", "^TestHold$")
-	cmd.Env = append(os.Environ(), "SOCKEYE_HOLD="+addr, "SOCKEYE_HOLD_N="+strconv.Itoa(n))
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "held\n" {
-		b.Fatalf("child: %q, %v", line, err)
-	}
+	_, out := child(b, "TestHold", "SOCKEYE_HOLD="+addr, "SOCKEYE_HOLD_N="+strconv.Itoa(n))
+	waitHeld(b, out)
 }
 
 // TestHold is the child process of hold.

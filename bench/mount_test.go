@@ -132,7 +132,7 @@ func BenchmarkMountedIdle(b *testing.B) {
 				}
 			}()
 			for b.Loop() {
-				before := held()
+				before := inUse()
 				for range n {
 					c, err := dial()
 					if err != nil {
@@ -143,18 +143,10 @@ func BenchmarkMountedIdle(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				took := held() - before
+				took := int64(inUse() - before)
 				b.ReportMetric(float64(took)/n, "B/conn")
 				b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")
 			}
 		})
 	}
-}
-
-func held() int {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc + m.StackInuse)
 }

@@ -1,12 +1,10 @@
 package bench
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,23 +23,8 @@ func BenchmarkSlowReaders(b *testing.B) {
 	for _, stopped := range []int{0, 100} {
 		b.Run(fmt.Sprint(stopped, "stopped"), func(b *testing.B) {
 			addr, srv := serve(b, sockeye.Config{MaxQueuedBytes: 64 << 10})
-			cmd := exec.Command(os.Args[0], "-test.run", "^TestSlowReaders$")
-			cmd.Env = append(os.Environ(), "SOCKEYE_SLOW="+addr, "SOCKEYE_SLOW_STOPPED="+strconv.Itoa(stopped))
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				b.Fatal(err)
-			}
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				b.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				b.Fatal(err)
-			}
-			answers := bufio.NewReader(out)
-			if line, err := answers.ReadString('\n'); err != nil || line != "held\n" {
-				b.Fatalf("child: %q, %v", line, err)
-			}
+			in, answers := child(b, "TestSlowReaders", "SOCKEYE_SLOW="+addr, "SOCKEYE_SLOW_STOPPED="+strconv.Itoa(stopped))
+			waitHeld(b, answers)
 			before := inUse()
 			peak := before
 			padding := strings.Repeat("x", 4000)
@@ -63,7 +46,6 @@ func BenchmarkSlowReaders(b *testing.B) {
 				b.Fatalf("child: %q, %v, %v", line, err, err2)
 			}
 			_ = in.Close()
-			_ = cmd.Wait()
 			if want := (1000 - stopped) * sent; got != want {
 				b.Errorf("%d messages arrived, want %d", got, want)
 			}
