@@ -265,100 +265,96 @@ func TestRedisDies(t *testing.T) {
 	}
 }
 
-// TestResets: connections are reset all the time.
-func TestResets(t *testing.T) {
+// eachKind runs a test by each adapter, with a Redis of its own.
+func eachKind(t *testing.T, f func(t *testing.T, kind string, srv *redistest.Server)) {
 	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			srv := redistest.Start(t)
-			p := [2]*adaptertest.Proxy{adaptertest.NewProxy(t, srv.Addr), adaptertest.NewProxy(t, srv.Addr)}
-			tr := newTraffic(t, kind, [2]string{p[0].Addr(), p[1].Addr()})
-			for k := range 20 {
-				time.Sleep(150 * time.Millisecond)
-				p[k%2].Reset()
-			}
-			tr.flows()
-			lost := tr.end()
-			tr.log()
-			for i := range lost {
-				known := tr.refused[i].Load() + int64(tr.nodes[i].adapter.Stats().Lost)
-				if kind == "streams" && lost[i] > known {
-					t.Errorf("of server %d's %d are lost, %d are known to be", i, lost[i], known)
-				}
-			}
+			f(t, kind, redistest.Start(t))
 		})
 	}
+}
+
+// TestResets: connections are reset all the time.
+func TestResets(t *testing.T) {
+	eachKind(t, func(t *testing.T, kind string, srv *redistest.Server) {
+		p := [2]*adaptertest.Proxy{adaptertest.NewProxy(t, srv.Addr), adaptertest.NewProxy(t, srv.Addr)}
+		tr := newTraffic(t, kind, [2]string{p[0].Addr(), p[1].Addr()})
+		for k := range 20 {
+			time.Sleep(150 * time.Millisecond)
+			p[k%2].Reset()
+		}
+		tr.flows()
+		lost := tr.end()
+		tr.log()
+		for i := range lost {
+			known := tr.refused[i].Load() + int64(tr.nodes[i].adapter.Stats().Lost)
+			if kind == "streams" && lost[i] > known {
+				t.Errorf("of server %d's %d are lost, %d are known to be", i, lost[i], known)
+			}
+		}
+	})
 }
 
 // TestSlow: the way to Redis is slow, then it stops; nobody here notices, what is queued is
 // bounded, and it goes on.
 func TestSlow(t *testing.T) {
-	t.Parallel()
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			srv := redistest.Start(t)
-			p := adaptertest.NewProxy(t, srv.Addr)
-			tr := newTraffic(t, kind, [2]string{p.Addr(), srv.Addr})
-			p.Delay(100 * time.Millisecond)
-			tr.flows()
-			p.Delay(0)
-			p.Stall(true)
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			refused := false
-			for range 600 { // 30 MB
-				err := tr.nodes[0].To("nobody").Emit("big", make([]byte, 50_000))
-				refused = refused || errors.Is(err, sockeye.ErrUnavailable)
-				if q := tr.nodes[0].adapter.Stats().Queued; q > 16<<20 {
-					t.Fatalf("%d bytes are queued", q)
-				}
+	eachKind(t, func(t *testing.T, kind string, srv *redistest.Server) {
+		p := adaptertest.NewProxy(t, srv.Addr)
+		tr := newTraffic(t, kind, [2]string{p.Addr(), srv.Addr})
+		p.Delay(100 * time.Millisecond)
+		tr.flows()
+		p.Delay(0)
+		p.Stall(true)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		refused := false
+		for range 600 { // 30 MB
+			err := tr.nodes[0].To("nobody").Emit("big", make([]byte, 50_000))
+			refused = refused || errors.Is(err, sockeye.ErrUnavailable)
+			if q := tr.nodes[0].adapter.Stats().Queued; q > 16<<20 {
+				t.Fatalf("%d bytes are queued", q)
 			}
-			runtime.ReadMemStats(&after)
-			if grown := int64(after.HeapInuse) - int64(before.HeapInuse); grown > 128<<20 {
-				t.Errorf("the heap has grown by %d MB", grown>>20)
-			}
-			if !refused {
-				t.Error("nothing was refused")
-			}
-			time.Sleep(4 * time.Second) // longer than the client waits for an answer
-			p.Stall(false)
-			tr.flows()
-			tr.end()
-			tr.log()
-		})
-	}
+		}
+		runtime.ReadMemStats(&after)
+		if grown := int64(after.HeapInuse) - int64(before.HeapInuse); grown > 128<<20 {
+			t.Errorf("the heap has grown by %d MB", grown>>20)
+		}
+		if !refused {
+			t.Error("nothing was refused")
+		}
+		time.Sleep(4 * time.Second) // longer than the client waits for an answer
+		p.Stall(false)
+		tr.flows()
+		tr.end()
+		tr.log()
+	})
 }
 
 // TestPartition: one server cannot reach Redis, and nothing tells so; the other can.
 func TestPartition(t *testing.T) {
-	t.Parallel()
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			srv := redistest.Start(t)
-			p := adaptertest.NewProxy(t, srv.Addr)
-			tr := newTraffic(t, kind, [2]string{p.Addr(), srv.Addr})
-			p.Stall(true)
-			for i, n := range tr.nodes {
-				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-				began := time.Now()
-				list, err := n.FetchSockets(ctx)
-				missing := new(sockeye.MissingError)
-				if d := time.Since(began); d > 4*time.Second || len(list) != 1 || !errors.As(err, &missing) && !errors.Is(err, sockeye.ErrUnavailable) {
-					t.Errorf("server %d: %d sockets, %v after %v", i, len(list), err, d)
-				}
-				cancel()
+	eachKind(t, func(t *testing.T, kind string, srv *redistest.Server) {
+		p := adaptertest.NewProxy(t, srv.Addr)
+		tr := newTraffic(t, kind, [2]string{p.Addr(), srv.Addr})
+		p.Stall(true)
+		for i, n := range tr.nodes {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			began := time.Now()
+			list, err := n.FetchSockets(ctx)
+			missing := new(sockeye.MissingError)
+			if d := time.Since(began); d > 4*time.Second || len(list) != 1 || !errors.As(err, &missing) && !errors.Is(err, sockeye.ErrUnavailable) {
+				t.Errorf("server %d: %d sockets, %v after %v", i, len(list), err, d)
 			}
-			tr.until("the one without Redis knows", func() bool { return tr.refused[0].Load() > 0 })
-			p.Stall(false)
-			tr.flows()
-			together(t, tr.nodes[:]...)
-			tr.end()
-			tr.log()
-		})
-	}
+			cancel()
+		}
+		tr.until("the one without Redis knows", func() bool { return tr.refused[0].Load() > 0 })
+		p.Stall(false)
+		tr.flows()
+		together(t, tr.nodes[:]...)
+		tr.end()
+		tr.log()
+	})
 }
 
 // TestMain is a server of its own if it is told to be: see child.

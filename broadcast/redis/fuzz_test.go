@@ -64,10 +64,10 @@ func tooMuch(t *testing.T, m *cluster.Message, data []byte) {
 	}
 }
 
-// FuzzClassic: what comes by the channels of the classic adapter is read, or refused.
-func FuzzClassic(f *testing.F) {
+// addFrames adds what an adapter makes of messages, and seeds.
+func addFrames(f *testing.F, encode func(m *cluster.Message) (cluster.Frame, error)) {
 	for _, m := range messages() {
-		frame, err := encodeClassic("socket.io", m, false)
+		frame, err := encode(m)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -76,6 +76,11 @@ func FuzzClassic(f *testing.F) {
 	for _, s := range seeds {
 		f.Add([]byte(s))
 	}
+}
+
+// FuzzClassic: what comes by the channels of the classic adapter is read, or refused.
+func FuzzClassic(f *testing.F) {
+	addFrames(f, func(m *cluster.Message) (cluster.Frame, error) { return encodeClassic("socket.io", m, false) })
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := bytes.Clone(data)
 		if m, err := decodeBroadcast(data); err == nil {
@@ -133,16 +138,7 @@ func FuzzStreams(f *testing.F) {
 // FuzzSharded: what comes by the channels of the sharded adapter, and what streams do not
 // keep, is read, or refused.
 func FuzzSharded(f *testing.F) {
-	for _, m := range messages() {
-		frame, err := encodeSharded("socket.io", m, Dynamic)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(frame.Data)
-	}
-	for _, s := range seeds {
-		f.Add([]byte(s))
-	}
+	addFrames(f, func(m *cluster.Message) (cluster.Frame, error) { return encodeSharded("socket.io", m, Dynamic) })
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if m, err := cluster.Decode(data); err == nil {
 			tooMuch(t, m, data)
