@@ -32,7 +32,11 @@ func (ns *Namespace) joinServers() {
 		return
 	}
 	ns.remote = remote
-	ns.rooms.Watch(ns.srv.id, remote.Room)
+	prefix := ns.srv.id
+	if p, ok := a.(interface{ PrivateRooms() bool }); ok && p.PrivateRooms() {
+		prefix = "\x00" // no ID begins with it
+	}
+	ns.rooms.Watch(prefix, remote.Room)
 }
 
 // target says by names what the operator says.

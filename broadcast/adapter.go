@@ -175,7 +175,8 @@ type Remote interface {
 	// Servers is the number of other servers in the namespace.
 	Servers(ctx context.Context) (int, error)
 	// Room is told when the first member here has entered a room, or the last has left
-	// it. It must not block: it is called under a lock.
+	// it. It must not block: it is called under a lock. It is not told of the sockets' own
+	// rooms, unless the Adapter has a method PrivateRooms() bool that says so.
 	Room(room string, exists bool)
 	// Close leaves the namespace. It does not wait for the bus.
 	Close()

@@ -6,6 +6,7 @@
 ci/clients.sh
 command -v cc >/dev/null || debian gcc libc6-dev
 export SOCKEYE_INTEROP=1
+ci/cluster.sh
 step "interop: JavaScript, Python, Autobahn"
 gotest -race -count=1 -timeout 15m -skip '^TestHTTP11$' ./interop
 step "interop: the words of docs/troubleshooting.md"

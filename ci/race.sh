@@ -4,8 +4,9 @@
 . "$(dirname "$0")/lib.sh"
 
 command -v cc >/dev/null || debian gcc libc6-dev
+command -v redis-server >/dev/null || debian redis-server # of broadcast/redis
 for m in $(modules); do
-	[ "$m" != interop/browser ] || continue
+	[ "$m" != interop/browser ] && [ "$m" != interop/cluster ] || continue
 	step "go test -race, module $m"
 	packages=$(cd "$m" && go list ./...)
 	# shellcheck disable=SC2046 # one word a package

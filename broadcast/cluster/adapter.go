@@ -183,6 +183,12 @@ func (a *Adapter) Hello() {
 	}
 }
 
+// Reject counts n frames as lost that Send has handed over, and the bus has then refused.
+func (a *Adapter) Reject(n int) { a.out.reject(n) }
+
+// SendFrame queues a frame of the bus's own.
+func (a *Adapter) SendFrame(f Frame) error { return a.out.push(f) }
+
 // Stats are the adapter's counters.
 func (a *Adapter) Stats() broadcast.AdapterStats {
 	s := a.out.stats()

@@ -36,6 +36,11 @@ func AppendMsgpack(dst []byte, m *Message) ([]byte, error) {
 	return msgpack.AppendValue(dst, AppendJSON(nil, m), m.Payload.Attachments)
 }
 
+// AppendDataMsgpack appends what AppendDataJSON does in MessagePack, binary included.
+func AppendDataMsgpack(dst []byte, m *Message) ([]byte, error) {
+	return msgpack.AppendValue(dst, AppendDataJSON(nil, m), m.Payload.Attachments)
+}
+
 // hasData tells whether messages say more than their type.
 func (t Type) hasData() bool { return t != InitialHeartbeat && t != Heartbeat && t != AdapterClose }
 

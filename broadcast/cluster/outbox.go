@@ -66,6 +66,13 @@ func (b *outbox) push(f Frame) error {
 	return nil
 }
 
+// reject counts n frames as lost that have been taken as sent.
+func (b *outbox) reject(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.s.Lost += uint64(n)
+}
+
 func (b *outbox) stats() broadcast.AdapterStats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -145,6 +152,9 @@ func (b *outbox) fail(err error) {
 		return
 	}
 	b.down, b.since = true, time.Now()
+	if b.closing {
+		return // nobody waits for it any more
+	}
 	queued := b.frames.Len()
 	b.mu.Unlock() // the logger is anybody's
 	b.o.Logger.Error("cluster: the bus cannot be reached; this server's own sockets are served", "error", err, "queued", queued)

@@ -80,8 +80,10 @@ func (r *request) without(uid string) {
 	if r.over || !r.waits[uid] {
 		return
 	}
+	if len(r.heard)+r.unnamed+len(r.waits) <= r.want { // or it was gone before they were counted
+		r.want--
+	}
 	delete(r.waits, uid)
-	r.want--
 	r.check()
 }
 

@@ -21,7 +21,7 @@ func NewEmitter(nc *nats.Conn, subjects string) (cluster.Emitter, error) {
 	if err != nil {
 		return cluster.Emitter{}, err
 	}
-	return cluster.NewEmitter(func(ctx context.Context, m *cluster.Message) error {
+	return cluster.NewEmitter(nil, func(ctx context.Context, m *cluster.Message) error {
 		f, err := encode(p, m)
 		if err != nil {
 			return err

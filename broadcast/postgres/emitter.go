@@ -19,7 +19,7 @@ func NewEmitter(pool *pgxpool.Pool, o Options) (cluster.Emitter, error) {
 	if err != nil {
 		return cluster.Emitter{}, err
 	}
-	return cluster.NewEmitter(func(ctx context.Context, m *cluster.Message) error {
+	return cluster.NewEmitter(nil, func(ctx context.Context, m *cluster.Message) error {
 		frame, err := f.encode(m)
 		if err != nil {
 			return err

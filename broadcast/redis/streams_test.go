@@ -1,0 +1,49 @@
+package redis_test
+
+import (
+	"testing"
+
+	"github.com/sockeye-io/sockeye/broadcast"
+	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/redis"
+	"github.com/sockeye-io/sockeye/broadcast/redis/redistest"
+)
+
+// TestStreams: the cases hold with one stream and with several.
+func TestStreams(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]redis.StreamsOptions{
+		"one":              {},
+		"four":             {StreamCount: 4},
+		"sharded channels": {UseShardedPubSub: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := redistest.Start(t)
+			adaptertest.Run(t, adaptertest.Bus{
+				Adapter: func(t testing.TB) broadcast.Adapter {
+					a, err := redis.NewStreams(srv.Client(t), o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return a
+				},
+				Cut: srv.Cut,
+			})
+		})
+	}
+}
+
+// TestStreamsInCluster: and in a Redis Cluster.
+func TestStreamsInCluster(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t)
+	adaptertest.Run(t, adaptertest.Bus{
+		Adapter: func(t testing.TB) broadcast.Adapter {
+			a, err := redis.NewStreams(c.Client(t), redis.StreamsOptions{StreamCount: 3, UseShardedPubSub: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		},
+	})
+}
