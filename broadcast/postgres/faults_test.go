@@ -247,4 +247,3 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
-
