@@ -6,6 +6,7 @@
 folder=interop/cluster
 command -v node >/dev/null && command -v npm >/dev/null || die "install Node.js and npm first"
 command -v redis-server >/dev/null || debian redis-server
+command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || debian postgresql
 from=("$folder/package.json" "$folder/package-lock.json")
 stamp=$folder/node_modules/.installed-from
 if [ "$(cat "$stamp" 2>/dev/null)" != "$(cat "${from[@]}" | sha256sum)" ]; then
