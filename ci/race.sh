@@ -5,6 +5,7 @@
 
 command -v cc >/dev/null || debian gcc libc6-dev
 command -v redis-server >/dev/null || debian redis-server # of broadcast/redis
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null || debian postgresql # of broadcast/postgres
 for m in $(modules); do
 	[ "$m" != interop/browser ] && [ "$m" != interop/cluster ] || continue
 	step "go test -race, module $m"
