@@ -132,22 +132,20 @@ func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 	if a.closed {
 		return nil, broadcast.ErrClosed
 	}
+	if n.gateway, _ = local.(broadcast.Gateway); n.gateway != nil {
+		b, ok := a.bus.(AllRooms)
+		if !ok {
+			return nil, fmt.Errorf("%w: what is sent to any room", broadcast.ErrUnsupported)
+		}
+		if err := b.AllRooms(n.name); err != nil {
+			return nil, err
+		}
+	}
 	a.nodes[n.name] = n
 	if server := local.Server(); a.server.Load() == nil {
 		a.server.Store(&server)
 	}
 	a.bus.Join(n.name)
-	if n.gateway, _ = local.(broadcast.Gateway); n.gateway != nil {
-		err := fmt.Errorf("%w: what is sent to any room", broadcast.ErrUnsupported)
-		if b, ok := a.bus.(AllRooms); ok {
-			err = b.AllRooms(n.name)
-		}
-		if err != nil {
-			delete(a.nodes, n.name)
-			a.bus.Leave(n.name)
-			return nil, err
-		}
-	}
 	if n.beat(InitialHeartbeat, time.Now()) != broadcast.ErrUnsupported && !a.beats {
 		a.beats = true
 		go a.beat()

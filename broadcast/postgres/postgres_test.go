@@ -8,6 +8,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/bridge"
 	"github.com/sockeye-io/sockeye/broadcast/cluster"
 	"github.com/sockeye-io/sockeye/broadcast/postgres"
 	"github.com/sockeye-io/sockeye/broadcast/postgres/pgtest"
@@ -39,9 +40,27 @@ func newAdapter(t testing.TB, s *pgtest.Server, addr string, o postgres.Options)
 
 // TestConformance: all cases.
 func TestConformance(t *testing.T) {
+	adaptertest.Run(t, newBus(t))
+}
+
+// TestBridged: a bridge joins PostgreSQL and another bus.
+func TestBridged(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	adaptertest.Run(t, adaptertest.Bridged(newBus(t), adaptertest.InMemory(log), func(t testing.TB, a, b broadcast.Adapter) broadcast.Adapter {
+		br, err := bridge.New(a, b, bridge.Options{Lease: 200 * time.Millisecond, Logger: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return br
+	}))
+}
+
+// newBus is a PostgreSQL server's.
+func newBus(t *testing.T) adaptertest.Bus {
+	t.Helper()
 	s := pgtest.Start(t)
-	adaptertest.Run(t, adaptertest.Bus{
+	return adaptertest.Bus{
 		Adapter: func(t testing.TB) broadcast.Adapter { return newAdapter(t, s, "", quick()) },
 		Cut:     s.Cut,
-	})
+	}
 }

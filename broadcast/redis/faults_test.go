@@ -19,6 +19,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/bridge"
 	"github.com/sockeye-io/sockeye/broadcast/redis/redistest"
 	"github.com/sockeye-io/sockeye/client"
 )
@@ -591,6 +592,61 @@ func TestNodeDies(t *testing.T) {
 	for range 3 {
 		for _, room := range rooms {
 			reach(room)
+		}
+	}
+}
+
+// TestKilledBridge: the server that has the bridge at work is killed; one that has waited takes
+// over. What comes meanwhile stays on its side, and nothing comes twice.
+func TestKilledBridge(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	a, b := newNode(t, srv.Addr, "classic"), newNode(t, srv.Addr, "streams")
+	var mu sync.Mutex
+	var got []int64
+	b.connect(t).On("n", func(e *client.Event) {
+		var number int64
+		if err := e.Args.Decode(&number); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, number)
+	})
+	number := int64(0)
+	flows := func(what string) {
+		t.Helper()
+		from := number
+		adaptertest.Eventually(t, what, func() bool {
+			number++
+			if err := a.Emit("n", number); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Millisecond)
+			mu.Lock()
+			defer mu.Unlock()
+			return len(got) > 0 && got[len(got)-1] > from
+		})
+	}
+	process, _, _ := child(t, srv.Addr, "bridge")
+	flows("the first bridge passes on")
+	waits := newNode(t, srv.Addr, "bridge").adapter.(*bridge.Bridge)
+	for end := time.Now().Add(time.Second); time.Now().Before(end); { // longer than its lease
+		flows("the first bridge goes on")
+		if waits.AtWork() {
+			t.Fatal("two bridges are at work")
+		}
+	}
+	if err := process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	adaptertest.Eventually(t, "the other bridge is at work", waits.AtWork)
+	flows("the other bridge passes on")
+	mu.Lock()
+	defer mu.Unlock()
+	for i := range got[1:] {
+		if got[i+1] <= got[i] {
+			t.Fatalf("%d comes after %d", got[i+1], got[i])
 		}
 	}
 }
