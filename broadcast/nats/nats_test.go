@@ -59,6 +59,29 @@ func TestBridged(t *testing.T) {
 	})
 }
 
+// TestFaults: what NATS does to servers, and what it can do to nobody.
+func TestFaults(t *testing.T) {
+	run := func(o nats.Options) func(t *testing.T) {
+		return func(t *testing.T) {
+			t.Parallel()
+			adaptertest.RunFaults(t, func(t testing.TB) adaptertest.Faulty {
+				s := startServer(t, o.JetStream != nil)
+				f := adaptertest.Faulty{
+					Addr: s.addr(), Kill: s.kill, Restart: s.start, Unknown: -1,
+					Adapter: func(t testing.TB, addr string) broadcast.Adapter { return newAdapter(t, addr, o) },
+				}
+				if o.JetStream != nil {
+					f.Unknown = 0
+				}
+				return f
+			})
+		}
+	}
+	slow := func(o *nats.Options) { o.HeartbeatTimeout = 10 * time.Second } // who cannot be reached is missing, not gone
+	t.Run("core", run(quick(slow)))
+	t.Run("JetStream", run(quick(slow, withStream)))
+}
+
 // newBus is a NATS server's.
 func newBus(t *testing.T, o nats.Options) adaptertest.Bus {
 	t.Helper()

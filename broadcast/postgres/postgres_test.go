@@ -55,6 +55,18 @@ func TestBridged(t *testing.T) {
 	}))
 }
 
+// TestFaults: what PostgreSQL does to servers, and what it can do to nobody.
+func TestFaults(t *testing.T) {
+	adaptertest.RunFaults(t, func(t testing.TB) adaptertest.Faulty {
+		s, o := pgtest.Start(t), quick()
+		o.HeartbeatTimeout = 10 * time.Second // who cannot be reached is missing, not gone
+		return adaptertest.Faulty{
+			Addr: s.Addr, Kill: s.Kill, Restart: s.Restart, Unknown: -1,
+			Adapter: func(t testing.TB, addr string) broadcast.Adapter { return newAdapter(t, s, addr, o) },
+		}
+	})
+}
+
 // newBus is a PostgreSQL server's.
 func newBus(t *testing.T) adaptertest.Bus {
 	t.Helper()
