@@ -1,9 +1,11 @@
 package adminui
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/sockeye-io/sockeye"
@@ -235,7 +237,9 @@ func (a *Admin) sendStats() error {
 	a.last = now
 	var sum int
 	namespaces := []map[string]any{}
-	for _, ns := range a.srv.Namespaces() {
+	all := a.srv.Namespaces()
+	slices.SortFunc(all, func(a, b *sockeye.Namespace) int { return cmp.Compare(order(a), order(b)) })
+	for _, ns := range all {
 		n := ns.Len()
 		sum += n
 		if len(namespaces) < maxNamespaces {
@@ -267,4 +271,12 @@ func (a *Admin) sendStats() error {
 		"clientsCount": now.Engine.Sessions, "pollingClientsCount": now.Engine.PollingSessions,
 		"aggregatedEvents": aggregated, "namespaces": namespaces,
 	}}})
+}
+
+// order has the namespaces that peers make last: there may be too many.
+func order(ns *sockeye.Namespace) string {
+	if ns.Dynamic() {
+		return "1" + ns.Name()
+	}
+	return "0" + ns.Name()
 }
