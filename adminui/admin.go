@@ -226,6 +226,7 @@ func (a *Admin) features() []string {
 
 // enter greets an admin that is in. It gets all sockets from the teller.
 func (a *Admin) enter(s *sockeye.Socket) {
+	repeatSession(s)
 	_ = s.Emit("config", map[string]any{"supportedFeatures": a.features()})
 	a.mu.Lock()
 	if !a.closed && s.Connected() {

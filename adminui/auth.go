@@ -152,7 +152,18 @@ func (a *Admin) admit(s *sockeye.Socket) error {
 		log.Warn("adminui: the session cannot be kept", "err", err)
 	}
 	log.Info("adminui: an admin has logged in", "id", s.ID())
-	return s.Emit("session", id) // before the page is told that it is in
+	s.SaveSession(map[string]any{sessionKey: id})
+	return s.Emit("session", id) // before the admin is told that it is in, as Node's server does
+}
+
+const sessionKey = "adminui"
+
+// repeatSession sends the session's id once more: the client in the page of 0.5.1 hands out what
+// came before its connect event when nobody listens yet.
+func repeatSession(s *sockeye.Socket) {
+	if id, ok := s.Session()[sessionKey]; ok {
+		_ = s.Emit("session", id)
+	}
 }
 
 // right takes as long for a wrong name as for a wrong password.

@@ -109,7 +109,7 @@ func (a *Admin) plainJSON(b []byte) any {
 	if err := json.Unmarshal(b, &v); err != nil {
 		return fmt.Sprintf("(%d bytes)", len(b)) // of a Parser
 	}
-	return v
+	return withoutBinary(v, 0)
 }
 
 func clipJSON(b []byte, limit int) any {
@@ -134,6 +134,9 @@ func withoutBinary(v any, depth int) any {
 		}
 		return own
 	case map[string]any:
+		if v["_placeholder"] == true && len(v) == 2 {
+			return "(binary)"
+		}
 		own := make(map[string]any, len(v))
 		for k, x := range v {
 			own[k] = withoutBinary(x, depth+1)
