@@ -18,17 +18,20 @@ const time = (s) => {
 	return d ? `${d} d ${h} h` : h ? `${h} h ${m} min` : m ? `${m} min` : `${Math.floor(s)} s`
 }
 
+// rate is a counter's growth a second; undefined without a sample before.
+const rate = (s, b, name) => b && s.at > b.at ? (s[name] - b[name]) / (s.at - b.at) * 1000 : undefined
+
 // Each plot: its value of a sample and the one before, how it is written, and a line below.
 const plots = [
 	{title: "Connections", value: (s) => s.connections, write: number, floor: 10,
 		detail: (s) => `${number(s.websocket)} WebSocket, ${number(s.polling)} long-polling; limit ${number(s.connectionLimit)}`},
-	{title: "Deliveries a second", value: (s, b) => b && (s.deliveries - b.deliveries) / (s.at - b.at) * 1000, write: number, floor: 10,
+	{title: "Deliveries a second", value: (s, b) => rate(s, b, "deliveries"), write: number, floor: 10,
 		detail: () => "events to sockets: broadcasts and single ones"},
 	{title: "Loop lag", value: (s) => s.lag, write: (v) => `${number(v)} ms`, floor: 10,
 		detail: (s) => `longest wait for an event loop in 30 to 60 s; ${s.loops} loops; since the start ${number(s.maxLag)} ms`},
 	{title: "Memory of peers", value: (s) => s.memory, write: bytes, floor: 1 << 20,
 		detail: (s) => `${s.memoryLimit > 0 ? `${number(s.memory / s.memoryLimit * 100)} % of the budget of ${bytes(s.memoryLimit)}` : "no budget"}; waiting to be read ${bytes(s.queued)}`},
-	{title: "Drops a second", value: (s, b) => b && (s.drops - b.drops) / (s.at - b.at) * 1000, write: number, floor: 1,
+	{title: "Drops a second", value: (s, b) => rate(s, b, "drops"), write: number, floor: 1,
 		detail: (s) => `since the start: ${number(s.volatileDropped)} volatile, ${number(s.slow)} slow readers, ${number(s.shed)} for memory`},
 	{title: "Handlers at work", value: (s) => s.workers, write: number, floor: 10,
 		detail: (s) => `goroutines; ${number(s.activeSockets)} sockets have something to do`},
@@ -56,9 +59,10 @@ function draw(p) {
 	if (!known.length) return
 	const max = Math.max(p.floor, ...known)
 	const last = p.values.length - 1
+	const span = Math.max(30, last) // samples: the plot is a minute wide at first
 	const points = []
 	p.values.forEach((v, i) => {
-		if (v !== undefined) points.push(`${(300 - (last - i) * 300 / (kept - 1)).toFixed(1)} ${(78 - v / max * 74).toFixed(1)}`)
+		if (v !== undefined) points.push(`${(300 - (last - i) * 300 / span).toFixed(1)} ${(78 - v / max * 74).toFixed(1)}`)
 	})
 	const begin = points[0].split(" ")[0]
 	p.curve.setAttribute("d", `M${points.join("L")}`)
