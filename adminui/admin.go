@@ -81,11 +81,11 @@ type Admin struct {
 	begin    time.Time
 
 	// Any goroutine (atomic).
-	watched     atomic.Bool  // somebody looks, here or at another server
-	elsewhere   atomic.Bool  // there are other servers
-	sockets     atomic.Int64 // connected, in all namespaces: counted with each server_stats
-	lost        atomic.Uint64 // that did not fit into the queue, and have not been told
-	dropped     atomic.Uint64 // of the queue, and for admins that were behind
+	watched   atomic.Bool   // somebody looks, here or at another server
+	elsewhere atomic.Bool   // there are other servers
+	sockets   atomic.Int64  // connected, in all namespaces: counted with each server_stats
+	lost      atomic.Uint64 // that did not fit into the queue, and have not been told
+	dropped   atomic.Uint64 // of the queue, and for admins that were behind
 
 	// Guarded by mu.
 	mu      sync.Mutex

@@ -116,6 +116,7 @@ func TestAdminPage(t *testing.T) {
 		more = append(more, dial(t, url))
 	}
 	remove()
+	first := more[0].ID()
 	b.await(`[...document.querySelectorAll("tr")].find(r => r.innerText.includes("hall"))?.cells[2].innerText.trim() === "5"`)
 	// Events, as they come.
 	goTo("/events/")
@@ -158,7 +159,7 @@ func TestAdminPage(t *testing.T) {
 	goTo("/rooms/")
 	b.noText("hall")
 	goTo("/sockets/")
-	b.noText(more[0].ID())
+	b.noText(first)
 	b.text(app.ID())
 
 	// The session outlives the page.
