@@ -190,7 +190,6 @@ func TestLogin(t *testing.T) {
 	for _, x := range []any{
 		nil,
 		map[string]any{},
-		"admin",
 		map[string]any{"username": "admin", "password": []int{1}},
 		map[string]any{"sessionId": "x"},
 		map[string]any{"sessionId": strings.Repeat("x", 100)},
