@@ -193,7 +193,9 @@ func (w *within) fields(a, b *shape, path string) string {
 	if w.isNow {
 		gone, may = " has gone", " may be missing now"
 	}
-	for _, f := range b.fields {
+	near := slices.Clone(b.fields) // what is close is told of first
+	slices.SortStableFunc(near, func(x, y field) int { return deep(x.shape) - deep(y.shape) })
+	for _, f := range near {
 		i := slices.IndexFunc(a.fields, func(x field) bool { return x.name == f.name })
 		switch {
 		case i < 0 && f.optional:
@@ -208,6 +210,13 @@ func (w *within) fields(a, b *shape, path string) string {
 		}
 	}
 	return ""
+}
+
+func deep(s *shape) int {
+	if s.kind == named {
+		return 1
+	}
+	return 0
 }
 
 // resolve looks up a name; what may be null stays so.
