@@ -42,7 +42,11 @@ func tsc(t *testing.T, files map[string]string) (output string, ok bool) {
 				t.Fatal(err)
 			}
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -101,6 +105,38 @@ func TestTypeScriptRefuses(t *testing.T) {
 	}
 }
 
+// TestLobby: the page of the lobby example compiles as it is, and not by the contract of a
+// server whose handlers have other types.
+func TestLobby(t *testing.T) {
+	installed(t)
+	const lobby = "../../examples/lobby/"
+	files := map[string]string{
+		"tsconfig.json": lobby + "tsconfig.json", "page/lobby.js": lobby + "page/lobby.js", "page/contract.d.ts": lobby + "page/contract.d.ts",
+	}
+	if out, ok := tsc(t, files); !ok {
+		t.Error(out)
+	}
+	b, err := os.ReadFile(lobby + "page/contract.d.ts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for was, is := range map[string]string{
+		"create: (arg1: string,":           "create: (arg1: number,",
+		"(answer: boolean) => void":        "(answer: string) => void",
+		"games: (":                         "all_games: (",
+		"winner: Mark | null":              "won: Mark | null",
+		`Phase = "over" | "playing" | "wa`: `Phase = "over" | "paused" | "playing" | "wa`,
+	} {
+		files["page/contract.d.ts"] = strings.Replace(string(b), was, is, 1)
+		if files["page/contract.d.ts"] == string(b) {
+			t.Fatalf("%q is not in it", was)
+		}
+		if out, ok := tsc(t, files); ok || !strings.Contains(out, "lobby.js(") || strings.Contains(out, "contract.d.ts(") {
+			t.Errorf("%s: the page compiles, or fails elsewhere: %s", is, out)
+		}
+	}
+}
+
 // TestAsyncAPI: the official parser takes the documents, and finds no fault.
 func TestAsyncAPI(t *testing.T) {
 	installed(t)
@@ -116,7 +152,7 @@ func TestAsyncAPI(t *testing.T) {
 		out, err := exec.Command("node", append([]string{"testdata/parse.mjs"}, files...)...).CombinedOutput()
 		return string(out), err == nil
 	}
-	if out, ok := parse("../../contract/testdata/all.json"); !ok {
+	if out, ok := parse("../../contract/testdata/all.json", "../../examples/lobby/contract.json"); !ok {
 		t.Error(out)
 	}
 	if out, ok := parse(broken); ok {
