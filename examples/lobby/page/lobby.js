@@ -175,9 +175,8 @@ function showState(s) {
   $("status", HTMLElement).textContent = statusOf(s);
   $("seats", HTMLElement).replaceChildren(
     ...s.seats.map((seat) => {
-      const li = element("li", s.phase === "playing" && s.turn === seat.mark ? "turn" : "");
-      li.append(element("span", seat.mark, signs[seat.mark]), (seat.name ?? "free") + (seat.mark === mine ? " (you)" : ""));
-      return li;
+      const turn = s.phase === "playing" && s.turn === seat.mark;
+      return element("li", "seat-" + seat.mark + (turn ? " turn" : ""), (seat.name ?? "free") + (seat.mark === mine ? " (you)" : ""));
     }),
   );
   const free = s.phase === "playing" && s.turn === mine;
