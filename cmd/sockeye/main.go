@@ -72,30 +72,44 @@ func run(args []string, out io.Writer) error {
 		if made.files == (contract.Files{}) {
 			return errors.New("contract.Test was given no files")
 		}
-		for name, b := range map[string][]byte{made.files.TypeScript: made.ts, made.files.AsyncAPI: made.asyncapi} {
-			if name == "" {
-				continue
+		for _, f := range []file{{made.files.TypeScript, made.ts}, {made.files.AsyncAPI, made.asyncapi}} {
+			if f.name != "" && !filepath.IsAbs(f.name) {
+				f.name = filepath.Join(made.dir, f.name)
 			}
-			if !filepath.IsAbs(name) {
-				name = filepath.Join(made.dir, name)
-			}
-			if err := os.WriteFile(name, b, 0o644); err != nil {
+			if err := f.write(out); err != nil {
 				return err
 			}
-			fmt.Fprintln(out, "written:", name)
 		}
 	}
-	for name, b := range map[string][]byte{*ts: made.ts, *asyncapi: made.asyncapi} {
-		if name == "" {
-			continue
-		}
-		if err := os.WriteFile(name, b, 0o644); err != nil {
+	for _, f := range []file{{*ts, made.ts}, {*asyncapi, made.asyncapi}} {
+		if err := f.write(out); err != nil {
 			return err
 		}
 	}
 	if !*write && *ts == "" && *asyncapi == "" && *check == "" {
 		_, err = out.Write(made.ts)
 	}
+	return err
+}
+
+// file is one to be written; without a name, none.
+type file struct {
+	name    string
+	content []byte
+}
+
+func (f file) write(out io.Writer) error {
+	if f.name == "" {
+		return nil
+	}
+	if b, err := os.ReadFile(f.name); err == nil && bytes.Equal(b, f.content) {
+		_, err = fmt.Fprintln(out, "up to date:", f.name)
+		return err
+	}
+	if err := os.WriteFile(f.name, f.content, 0o644); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(out, "written:", f.name)
 	return err
 }
 
