@@ -69,7 +69,10 @@ func (e *Event) AckLater() func(args ...any) error {
 		return nil
 	}
 	e.acked = true
-	s, id, name := e.socket, e.id, e.Name()
+	s, id, name := e.socket, e.id, ""
+	if s.ns.srv.checks() {
+		name = e.Name()
+	}
 	var answered atomic.Bool
 	return func(args ...any) error {
 		if answered.Swap(true) {

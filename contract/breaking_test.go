@@ -27,6 +27,8 @@ const (
 	wideBlue  wider = "blue"
 )
 
+var _ = []any{red, green, wideRed, wideGreen, wideBlue}
+
 type (
 	list0 struct {
 		V    int    `json:"v"`

@@ -37,6 +37,8 @@ type reason string // open
 
 const gone reason = "gone"
 
+var _ = []any{over, quoted, gone}
+
 type plain string // without constants
 
 type node struct {
@@ -46,7 +48,6 @@ type node struct {
 	By    byName  `json:"by"`
 	Deep  forest  `json:"deep"`
 	Never *string `json:"-"`
-	Dash  int     `json:"-,"`
 }
 
 type (
@@ -79,14 +80,13 @@ type (
 		Pointer *int      `json:"pointer,omitempty"`
 		Odd     bool      `json:"odd-name"`
 		Any     any       `json:"any"`
-		hidden  int
 		Default float64
 	}
 	file struct {
 		Name string `json:"name"`
 		Data []byte `json:"data"`
 	}
-	own    struct{ x int }
+	own    struct{ _ int }
 	Socket struct{ Fd int } // a name of the file's own
 )
 
@@ -253,7 +253,7 @@ func TestFieldsAreJSONs(t *testing.T) {
 		}{},
 		struct {
 			X int `json:"é"`
-			Y int `json:"bad\"name"`
+			Y int `json:"-"`
 			Z int `json:"a b"`
 		}{},
 		struct{ *A }{&A{}},

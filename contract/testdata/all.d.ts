@@ -41,7 +41,6 @@ export interface Function {
 }
 
 export interface Node {
-  "-": number;
   by: ByName;
   deep: Forest;
   kids?: Node[];
