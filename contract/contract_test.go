@@ -227,6 +227,10 @@ func TestFieldsAreJSONs(t *testing.T) {
 		Other int `json:"X"`
 	}
 	type deep struct{ A }
+	type (
+		left  struct{ A }
+		right struct{ A }
+	)
 	for _, v := range []any{
 		embeds{other: &other{}},
 		options{Text: "x", Zero: time.Now(), Pointer: new(int)},
@@ -256,6 +260,10 @@ func TestFieldsAreJSONs(t *testing.T) {
 			Y int `json:"-"`
 			Z int `json:"a b"`
 		}{},
+		struct {
+			left
+			right
+		}{}, // A twice: none of its fields
 		struct{ *A }{&A{}},
 		struct{ error }{errors.New("x")},
 		struct {
