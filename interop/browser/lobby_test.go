@@ -125,6 +125,9 @@ func TestLobby(t *testing.T) {
 	cid.do(chromedp.Click("#sit"))
 	cid.awaitText("seats", "Cid (you)")
 	cid.awaitText("status", "It is your turn.")
+	// ... and when its page is left, which Chromium keeps, with its connection.
+	bob.do(chromedp.Navigate("about:blank"))
+	cid.awaitText("status", "Waiting for a second player.")
 }
 
 // TestLobbyLooks: axe-core finds nothing in the lobby and in a game, in light and dark, on

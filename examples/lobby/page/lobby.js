@@ -148,6 +148,10 @@ function leave() {
   showGames();
 }
 
+// A browser may keep a page that was left, and its connection, to show it again: its seat
+// is free all the same.
+addEventListener("pagehide", leave);
+
 /** @param {State} s */
 function statusOf(s) {
   const mine = current?.mark ?? "";
