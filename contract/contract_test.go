@@ -355,3 +355,43 @@ func TestTest(t *testing.T) {
 		t.Errorf("no document: %s", got)
 	}
 }
+
+// TestNames: types of one name are told apart, the same way each time, and so are names
+// that are the file's own.
+func TestNames(t *testing.T) {
+	one := func(srv *sockeye.Server) {
+		type thing struct{ A int }
+		sockeye.Emits[thing](srv, "one")
+	}
+	two := func(srv *sockeye.Server) {
+		type thing struct{ B string }
+		sockeye.Emits[thing](srv, "two")
+	}
+	type AckError struct{ C int }
+	type GameSocket struct{ D int }
+	srv := sockeyetest.NewServer(t, sockeye.Config{})
+	one(srv.Server)
+	two(srv.Server)
+	sockeye.Emits[func(AckError, GameSocket)](srv, "own")
+	srv.OfPattern(regexp.MustCompile("/game-.*")).On("e", func() {})
+	srv.OfPattern(regexp.MustCompile("/game/.*")).On("e", func() {})
+	srv.OfPattern(regexp.MustCompile(".*")).On("e", func() {})
+	c, err := contract.Of(srv.Server, contract.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(c.TypeScript())
+	for _, want := range []string{
+		"one: (thing: Contract_testThing)", "two: (thing: Contract_testThing2)",
+		"own: (ackError: AckError_, gameSocket: GameSocket_)",
+		"export type GameSocket = ", "export type Game2Socket = ", "export type DynamicSocket = ",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it has not %q:\n%s", want, text)
+		}
+	}
+	read, err := contract.Read(c.AsyncAPI())
+	if err != nil || string(read.AsyncAPI()) != string(c.AsyncAPI()) {
+		t.Errorf("%v", err)
+	}
+}

@@ -66,6 +66,7 @@ const tsconfig = `{
 // socket.io-client.
 func TestTypeScript(t *testing.T) {
 	installed(t)
+	t.Parallel()
 	out, ok := tsc(t, map[string]string{
 		"tsconfig.json": tsconfig, "contract.d.ts": "../../contract/testdata/all.d.ts", "use.ts": "testdata/use.ts",
 	})
@@ -77,6 +78,7 @@ func TestTypeScript(t *testing.T) {
 // TestTypeScriptRefuses: each line of wrong.ts is an error, and there are no others.
 func TestTypeScriptRefuses(t *testing.T) {
 	installed(t)
+	t.Parallel()
 	out, ok := tsc(t, map[string]string{
 		"tsconfig.json": tsconfig, "contract.d.ts": "../../contract/testdata/all.d.ts", "use.ts": "testdata/wrong.ts",
 	})
@@ -109,6 +111,7 @@ func TestTypeScriptRefuses(t *testing.T) {
 // server whose handlers have other types.
 func TestLobby(t *testing.T) {
 	installed(t)
+	t.Parallel()
 	const lobby = "../../examples/lobby/"
 	files := map[string]string{
 		"tsconfig.json": lobby + "tsconfig.json", "page/lobby.js": lobby + "page/lobby.js", "page/contract.d.ts": lobby + "page/contract.d.ts",
@@ -140,6 +143,7 @@ func TestLobby(t *testing.T) {
 // TestAsyncAPI: the official parser takes the documents, and finds no fault.
 func TestAsyncAPI(t *testing.T) {
 	installed(t)
+	t.Parallel()
 	broken := filepath.Join(t.TempDir(), "broken.json")
 	b, err := os.ReadFile("../../contract/testdata/all.json")
 	if err != nil {
