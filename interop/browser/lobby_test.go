@@ -131,7 +131,8 @@ func TestLobby(t *testing.T) {
 }
 
 // TestLobbyLooks: axe-core finds nothing in the lobby and in a game, in light and dark, on
-// a desktop and on a phone, and nothing is wider than the window.
+// a desktop and on a phone, and nothing is wider than the window. With SOCKEYE_PICTURES it
+// takes the pictures of docs/pictures.
 func TestLobbyLooks(t *testing.T) {
 	rules := axe(t)
 	url := startLobby(t)
