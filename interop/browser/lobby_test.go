@@ -1,59 +1,14 @@
 package browser
 
 import (
-	"bufio"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
-	"syscall"
 	"testing"
 
 	"github.com/chromedp/chromedp"
 )
 
-// startLobby builds and runs the lobby example with the official client, and returns its
-// address.
-func startLobby(t *testing.T) (url string) {
-	t.Helper()
-	client, err := filepath.Abs("../clients/node_modules/socket.io-client/dist")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(client); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err, "(run ci/clients.sh)")
-	}
-	binary := filepath.Join(t.TempDir(), "lobby")
-	build := exec.Command("go", "build", "-o", binary, "./examples/lobby")
-	build.Dir = "../.."
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	cmd := exec.Command(binary, "-addr", "127.0.0.1:0", "-client", client)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if url = regexp.MustCompile(`http://\S+/`).FindString(line); err != nil || url == "" {
-		t.Fatalf("no address in %q: %v", line, err)
-	}
-	return url
-}
-
 // TestLobby: two make a game and play it, one watches, and the loser wants another one.
 func TestLobby(t *testing.T) {
-	url := startLobby(t)
+	url := startExample(t, "lobby")
 	ctx := browser(t)
 	ann, bob, cid := openTab(t, ctx, url, "Ann", ""), openTab(t, ctx, url, "Bob", ""), openTab(t, ctx, url, "Cid", "")
 	all := []*tab{ann, bob, cid}
@@ -134,38 +89,23 @@ func TestLobby(t *testing.T) {
 // a desktop and on a phone, and nothing is wider than the window. With SOCKEYE_PICTURES it
 // takes the pictures of docs/pictures.
 func TestLobbyLooks(t *testing.T) {
-	rules := axe(t)
-	url := startLobby(t)
+	url := startExample(t, "lobby")
 	ctx := browser(t)
 	bob := openTab(t, ctx, url, "Bob", "")
-	for _, theme := range []string{"light", "dark"} {
-		for _, s := range []size{desktop, phone} {
-			t.Run(theme+" "+s.name, func(t *testing.T) {
-				ann := openTab(t, ctx, url, "Ann", rules)
-				ann.t = t
-				ann.show(s, theme)
-				look := func(state string) {
-					t.Helper()
-					ann.await("document.documentElement.scrollWidth <= innerWidth")
-					ann.accessible(state)
-					ann.picture("lobby-" + theme + "-" + s.name + "-" + state)
-				}
-				title := theme + " " + s.name
-				ann.awaitText("connection", "online")
-				look("lobby")
-				ann.do(chromedp.SendKeys("#title", title+"\r"))
-				ann.awaitText("status", "Waiting for a second player.")
-				bob.await("[...document.querySelectorAll('#games button')].some(b => b.textContent.includes('" + title + "') && (b.click(), true))")
-				ann.awaitText("status", "It is your turn.")
-				ann.do(chromedp.Click("#board button:nth-child(5)"))
-				bob.awaitText("status", "It is your turn.")
-				bob.do(chromedp.Click("#board button:nth-child(1)"), chromedp.SendKeys("#text", "good luck\r"))
-				ann.awaitText("log", "good luck")
-				ann.awaitText("status", "It is your turn.")
-				ann.do(chromedp.Click("#board button:nth-child(1)"))
-				ann.awaitText("problem", "this cell is not free")
-				look("game")
-			})
-		}
-	}
+	eachLook(t, ctx, url, "lobby", func(ann *tab, look func(state string), title string) {
+		ann.awaitText("connection", "online")
+		look("lobby")
+		ann.do(chromedp.SendKeys("#title", title+"\r"))
+		ann.awaitText("status", "Waiting for a second player.")
+		bob.await("[...document.querySelectorAll('#games button')].some(b => b.textContent.includes('" + title + "') && (b.click(), true))")
+		ann.awaitText("status", "It is your turn.")
+		ann.do(chromedp.Click("#board button:nth-child(5)"))
+		bob.awaitText("status", "It is your turn.")
+		bob.do(chromedp.Click("#board button:nth-child(1)"), chromedp.SendKeys("#text", "good luck\r"))
+		ann.awaitText("log", "good luck")
+		ann.awaitText("status", "It is your turn.")
+		ann.do(chromedp.Click("#board button:nth-child(1)"))
+		ann.awaitText("problem", "this cell is not free")
+		look("game")
+	})
 }
