@@ -11,6 +11,9 @@ step "interop: JavaScript, Python, Autobahn"
 gotest -race -count=1 -timeout 15m -skip '^TestHTTP11$' ./interop
 step "interop: the words of docs/troubleshooting.md"
 gotest -race -count=1 -timeout 5m ./interop/troubles
+npm_ci interop/contract
+step "interop: the files of contracts, for tsc and the parser of AsyncAPI"
+gotest -count=1 -timeout 5m ./interop/contract
 step "interop: mounted in net/http, chi, gin, Echo and Fiber"
 gotest -C examples/mount -race -count=1 -timeout 5m ./...
 step "interop: a certificate from an ACME server"
