@@ -128,6 +128,8 @@ func upgrade(t testing.TB, p *wiretest.Poll, to node) *wiretest.WS {
 	w.Write("2probe")
 	w.Expect("3probe")
 	w.Write("5")
+	w.Write("40/unknown,") // what is answered is behind the upgrade
+	w.Expect(`44/unknown,{"message":"Invalid namespace"}`)
 	return w
 }
 

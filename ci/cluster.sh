@@ -7,6 +7,7 @@ folder=interop/cluster
 npm_ci "$folder"
 pip_install "$folder"
 command -v redis-server >/dev/null || debian redis-server
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || debian postgresql
 [ "${1:-}" = install ] && exit
 
 export SOCKEYE_INTEROP=1

@@ -378,18 +378,25 @@ func TestTLSNode(t *testing.T) {
 	})
 }
 
-// TestTLSPython: ssl, which cannot choose suites of TLS 1.3.
+// TestTLSPython: ssl, which cannot choose suites of TLS 1.3, and python-socketio over it.
 func TestTLSPython(t *testing.T) {
 	for _, by := range []tlsChoice{{"TLSv1_3", tls.VersionTLS13, 0}, {"TLSv1_2", tls.VersionTLS12, 0}} {
-		t.Run(by.name, func(t *testing.T) {
-			t.Parallel()
-			x := startTLS(t, nil)
-			startTool(t, "python3", "clients/python/tls.py", x.addr, by.name).until("served")
-			if n := x.resumed(); n != 1 {
-				t.Errorf("%d sessions were resumed, want 1", n)
+		run := func(python string, more ...string) func(*testing.T) {
+			return func(t *testing.T) {
+				t.Parallel()
+				if len(more) != 0 {
+					need(t, python)
+				}
+				x := startTLS(t, nil)
+				startTool(t, python, append([]string{"clients/python/tls.py", x.addr, by.name}, more...)...).until("served")
+				if n := x.resumed(); n != 1 {
+					t.Errorf("%d sessions were resumed, want 1", n)
+				}
+				x.check(t, by)
 			}
-			x.check(t, by)
-		})
+		}
+		t.Run(by.name, run("python3"))
+		t.Run(by.name+"/socketio", run(filepath.Join(venv, "python"), "socketio"))
 	}
 }
 

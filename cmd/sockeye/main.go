@@ -52,11 +52,14 @@ func run(args []string, out io.Writer) error {
 		return errors.New("one package at a time")
 	}
 	// Before anything is written: it may be the file that is checked.
-	var committed []byte
+	var committed *contract.Contract
 	if *check != "" {
-		var err error
-		if committed, err = os.ReadFile(*check); err != nil {
-			return err
+		b, err := os.ReadFile(*check)
+		if err == nil {
+			committed, err = contract.Read(b)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", *check, err)
 		}
 	}
 	made, err := contractOf(pkg)
@@ -114,11 +117,7 @@ func (f file) write(out io.Writer) error {
 }
 
 // compare prints what breaks.
-func compare(out io.Writer, committed, made []byte) error {
-	old, err := contract.Read(committed)
-	if err != nil {
-		return err
-	}
+func compare(out io.Writer, old *contract.Contract, made []byte) error {
 	now, err := contract.Read(made)
 	if err != nil {
 		return err

@@ -10,11 +10,21 @@ require (
 )
 
 require (
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/pgx/v5 v5.12.0 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	golang.org/x/sync v0.22.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
+)
+
+require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/gobwas/httphead v0.1.0 // indirect
 	github.com/gobwas/ws v1.5.0 // indirect
 	github.com/klauspost/compress v1.20.4 // indirect
 	github.com/panjf2000/gnet/v2 v2.9.7 // indirect
+	github.com/sockeye-io/sockeye/broadcast/postgres v0.0.0
 	github.com/valyala/bytebufferpool v1.0.0 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
@@ -29,3 +39,5 @@ replace (
 	github.com/sockeye-io/sockeye/broadcast/pyredis => ../../broadcast/pyredis
 	github.com/sockeye-io/sockeye/broadcast/redis => ../../broadcast/redis
 )
+
+replace github.com/sockeye-io/sockeye/broadcast/postgres => ../../broadcast/postgres

@@ -152,12 +152,27 @@ const ops = {
   rooms: (cmd) => [...(of(cmd.nsp).sockets.get(cmd.socket)?.rooms ?? [])],
 };
 
-// The emitter of Redis, which is no server.
+// The emitter of the bus, which is no server.
+const emitters = {
+  async redis() {
+    const { Emitter } = await import("@socket.io/redis-emitter");
+    const [client] = await redisClients(1);
+    return { make: () => new Emitter(client, options), sent: () => client.ping() };
+  },
+  async postgres() {
+    const { Emitter } = await import("@socket.io/postgres-emitter");
+    const pg = await import("pg");
+    const pool = new pg.default.Pool({ connectionString: bus, max: 1 });
+    const ping = () => pool.query("SELECT 1");
+    // An attachment takes two queries, the second after the first.
+    return { make: () => new Emitter(pool), sent: () => ping().then(ping) };
+  },
+};
+
 ops.emitter = async (cmd) => {
-  const { Emitter } = await import("@socket.io/redis-emitter");
-  emitting ??= redisClients(1);
-  const [client] = await emitting;
-  let e = new Emitter(client, options).of(cmd.nsp ?? "/");
+  emitting ??= emitters[adapter === "postgres" ? "postgres" : "redis"]();
+  const { make, sent } = await emitting;
+  let e = make().of(cmd.nsp ?? "/");
   const [first] = [e];
   if (cmd.rooms?.length) e = e.to(cmd.rooms);
   if (cmd.except?.length) e = e.except(cmd.except);
@@ -181,7 +196,7 @@ ops.emitter = async (cmd) => {
     default:
       throw new Error(`no ${cmd.what}`);
   }
-  await client.ping(); // it has been sent
+  await sent();
 };
 let emitting;
 

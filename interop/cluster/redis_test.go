@@ -107,7 +107,7 @@ func TestRedis(t *testing.T) {
 		results.Run(t, v.title, far.GoEmitter(near, e), other)
 		results.Run(t, v.title, far.GoEmitter(other, e), near)
 		if v.adapter == "classic" {
-			results.Run(t, v.title, other.NodeEmitter(), near)
+			results.Run(t, v.title, other.NodeEmitter("redis-emitter"), near)
 		}
 	}
 	t.Logf("\n%s", results.Table())

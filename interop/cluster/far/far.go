@@ -202,14 +202,14 @@ func (p *Process) Do(op string, result any, fields ...any) error {
 	}
 }
 
-// NodeEmitter is @socket.io/redis-emitter in a process of node.mjs.
-func (p *Process) NodeEmitter() *Emitter {
+// NodeEmitter is @socket.io/redis-emitter, or that of another bus, in a process of node.mjs.
+func (p *Process) NodeEmitter(title string) *Emitter {
 	do := func(what string, to Target, m more) error {
 		m["what"] = what
 		return p.Do("emitter", nil, to, m)
 	}
 	return &Emitter{
-		Server: p, Title: "redis-emitter",
+		Server: p, Title: title,
 		DoEmit: func(to Target, event string, args ...any) error {
 			return do("emit", to, more{"event": event, "args": packAll(args), "volatile": to.Volatile})
 		},
