@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"strings"
 	"unicode/utf8"
 
@@ -34,9 +33,9 @@ func at(s *sockeye.Socket, x, y float64) (cursor, error) {
 	name := strings.TrimSpace(auth.Name)
 	switch {
 	case !(0 <= x && x <= 1 && 0 <= y && y <= 1): // NaN, too
-		return cursor{}, errors.New("this is not on the board")
+		return cursor{}, &sockeye.AckError{Message: "this is not on the board"}
 	case utf8.RuneCountInString(name) > maxName:
-		return cursor{}, errors.New("the name is too long")
+		return cursor{}, &sockeye.AckError{Message: "the name is too long"}
 	case name == "":
 		name = "somebody"
 	}
