@@ -12,7 +12,7 @@ import (
 
 // startExample builds and runs an example whose page uses the official client, and returns
 // its address.
-func startExample(t *testing.T, name string) (url string) {
+func startExample(t *testing.T, name string, args ...string) (url string) {
 	t.Helper()
 	client, err := filepath.Abs("../clients/node_modules/socket.io-client/dist")
 	if err != nil {
@@ -25,12 +25,11 @@ func startExample(t *testing.T, name string) (url string) {
 		t.Skip(err, "(run ci/clients.sh)")
 	}
 	binary := filepath.Join(t.TempDir(), name)
-	build := exec.Command("go", "build", "-o", binary, "./examples/"+name)
-	build.Dir = "../.."
+	build := exec.Command("go", "build", "-C", "../../examples/"+name, "-o", binary, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	cmd := exec.Command(binary, "-addr", "127.0.0.1:0", "-client", client)
+	cmd := exec.Command(binary, append([]string{"-addr", "127.0.0.1:0", "-client", client}, args...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
