@@ -25,9 +25,10 @@ type crowdResults struct {
 	Memory          float64   `json:"bytes_per_connection"`        // the servers' Pss
 	Kernel          float64   `json:"kernel_bytes_per_connection"` // slab, of the server's end: half of both ends'
 	RedisMemory     float64   `json:"redis_bytes_per_connection"`
-	ConnectBus      float64   `json:"connect_bus_bytes"`      // in and out, of a connection
-	HeartbeatCPU    float64   `json:"heartbeat_cpu_us"`       // the servers', of a ping and its pong
-	IdleBus         float64   `json:"idle_bus_bytes_per_s"`   // in and out, of all servers
+	ConnectBus      float64   `json:"connect_bus_bytes"`       // in and out, of a connection
+	HeartbeatCPU    float64   `json:"heartbeat_cpu_us"`        // the servers', of a ping and its pong
+	IdleIn          float64   `json:"idle_bus_in_bytes_per_s"` // of all servers
+	IdleOut         float64   `json:"idle_bus_out_bytes_per_s"`
 	LastMs          []float64 `json:"broadcast_last_ms"`      // from Emit to the last delivery
 	BroadcastCPU    float64   `json:"broadcast_cpu_us"`       // the servers', of a delivery
 	BroadcastIn     float64   `json:"broadcast_bus_in_bytes"` // of a broadcast
@@ -122,9 +123,9 @@ func crowd(ctx context.Context, c *config) (err error) {
 	}
 	now = bus.usage(ctx)
 	res.HeartbeatCPU = (ps.cpu() - cpu) * 1e6 / (n * float64(c.idle) / float64(pingInterval))
-	res.IdleBus = (now.in + now.out - before.in - before.out) / c.idle.Seconds()
+	res.IdleIn, res.IdleOut = (now.in-before.in)/c.idle.Seconds(), (now.out-before.out)/c.idle.Seconds()
 
-	cpu, before = ps.cpu(), bus.usage(ctx)
+	cpu, before, begin = ps.cpu(), bus.usage(ctx), time.Now()
 	for seq := range crowdBroadcasts {
 		if _, err := servers[0].do("emit %d %d", seq, crowdPayload); err != nil {
 			return err
@@ -150,9 +151,8 @@ func crowd(ctx context.Context, c *config) (err error) {
 		res.LastMs = append(res.LastMs, last)
 		progress("broadcast %d: the last of %d has it after %.0f ms", seq, res.Connections, last)
 	}
-	now = bus.usage(ctx)
 	res.BroadcastCPU = (ps.cpu() - cpu) * 1e6 / n / crowdBroadcasts
-	res.BroadcastIn, res.BroadcastOut = (now.in-before.in)/crowdBroadcasts, (now.out-before.out)/crowdBroadcasts
+	res.BroadcastIn, res.BroadcastOut = res.bytes(ctx, bus, before, begin, crowdBroadcasts)
 
 	if len(servers) > 1 {
 		if err := res.presence(ctx, bus, servers, min(1000, each)); err != nil {
@@ -188,9 +188,15 @@ func (res *crowdResults) presence(ctx context.Context, bus *redisServer, servers
 		}
 	}
 	res.PresenceSeconds, res.PresenceJoined = time.Since(begin).Seconds(), n
-	now := bus.usage(ctx)
-	res.PresenceIn, res.PresenceOut = (now.in-before.in)/float64(n), (now.out-before.out)/float64(n)
+	res.PresenceIn, res.PresenceOut = res.bytes(ctx, bus, before, begin, float64(n))
 	return nil
+}
+
+// bytes are what each of so many has taken on the bus since then, without what goes over it
+// when nothing happens.
+func (res *crowdResults) bytes(ctx context.Context, bus *redisServer, before usage, begin time.Time, count float64) (in, out float64) {
+	now, seconds := bus.usage(ctx), time.Since(begin).Seconds()
+	return (now.in - before.in - res.IdleIn*seconds) / count, (now.out - before.out - res.IdleOut*seconds) / count
 }
 
 // within is the next line, if it comes in time.

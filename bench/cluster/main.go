@@ -39,8 +39,12 @@ var commands = map[string]func(ctx context.Context, c *config) error{
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "serve" {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "serve":
 		end(serve(os.Args[2:]))
+		return
+	case len(os.Args) > 1 && os.Args[1] == "nats":
+		end(serveNATS())
 		return
 	}
 	var c config

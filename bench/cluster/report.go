@@ -31,6 +31,15 @@ func number(v float64) string {
 	return s
 }
 
+func (res *busResults) table() string {
+	var b strings.Builder
+	b.WriteString("| bus, on one core | servers that get a message | messages a second | CPU of a message |\n|---|---:|---:|---:|\n")
+	for _, r := range res.Rows {
+		fmt.Fprintf(&b, "| %s | %d | %s | %s µs |\n", r.Bus, r.Subscribers, number(r.Rate), number(r.CPU))
+	}
+	return b.String()
+}
+
 func (res *crowdResults) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| %s idle connections in %d processes, one Redis | |\n|---|---:|\n", number(float64(res.Connections)), res.Processes)
@@ -42,7 +51,7 @@ func (res *crowdResults) table() string {
 		{"… Redis's", number(res.RedisMemory) + " B"},
 		{"bytes on the bus for a connection, in and out", number(res.ConnectBus) + " B"},
 		{"CPU of a ping and its pong", number(res.HeartbeatCPU) + " µs"},
-		{"bytes a second on the bus while nothing happens, in and out", number(res.IdleBus) + " B"},
+		{"bytes a second on the bus while nothing happens, in and out", number(res.IdleIn+res.IdleOut) + " B"},
 		{fmt.Sprintf("a broadcast of %d bytes to all: until the last has it, median of %d", res.Payload, len(res.LastMs)), number(median(res.LastMs)) + " ms"},
 		{"… slowest", number(slices.Max(append([]float64{0}, res.LastMs...))) + " ms"},
 		{"… CPU of a delivery", number(res.BroadcastCPU) + " µs"},

@@ -2,7 +2,4 @@
 
 package main
 
-import "context"
-
-func bus(ctx context.Context, c *config) error { return nil }
-func render(string) error                      { return nil }
+func render(string) error { return nil }
