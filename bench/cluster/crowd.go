@@ -110,7 +110,7 @@ func crowd(ctx context.Context, c *config) (err error) {
 	res.ConnectSeconds = time.Since(begin).Seconds()
 	progress("%d connections after %.1f s", res.Connections, res.ConnectSeconds)
 	res.ConnectCPU = (ps.cpu() - cpu) / n * 1e6
-	if err := pause(ctx, settle); err != nil {
+	if err := pause(ctx, min(settle, c.idle)); err != nil {
 		return err
 	}
 	now := bus.usage(ctx)
@@ -122,8 +122,10 @@ func crowd(ctx context.Context, c *config) (err error) {
 		return err
 	}
 	now = bus.usage(ctx)
-	res.HeartbeatCPU = (ps.cpu() - cpu) * 1e6 / (n * float64(c.idle) / float64(pingInterval))
-	res.IdleIn, res.IdleOut = (now.in-before.in)/c.idle.Seconds(), (now.out-before.out)/c.idle.Seconds()
+	if s := c.idle.Seconds(); s > 0 {
+		res.HeartbeatCPU = (ps.cpu() - cpu) * 1e6 / (n * s / pingInterval.Seconds())
+		res.IdleIn, res.IdleOut = (now.in-before.in)/s, (now.out-before.out)/s
+	}
 
 	cpu, before, begin = ps.cpu(), bus.usage(ctx), time.Now()
 	for seq := range crowdBroadcasts {
