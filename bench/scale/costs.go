@@ -18,6 +18,7 @@ type costs struct {
 		HeartbeatCPU float64   `json:"heartbeat_cpu_us"`
 		BroadcastCPU float64   `json:"broadcast_cpu_us"`
 		BroadcastIn  float64   `json:"broadcast_bus_in_bytes"`
+		BroadcastOut float64   `json:"broadcast_bus_out_bytes"`
 		PresenceIn   float64   `json:"presence_bus_in_bytes"`
 		IdleIn       float64   `json:"idle_bus_in_bytes_per_s"`
 		Processes    float64   `json:"processes"`
@@ -50,7 +51,7 @@ func readCosts(dir string) (*costs, error) {
 	for _, r := range bus.Rows {
 		c.bus[r.Bus] = append(c.bus[r.Bus], point{r.Subscribers, r.CPU})
 	}
-	if len(c.bus["Redis"]) < 2 || len(c.bus["NATS"]) < 2 || c.crowd.Memory <= 0 || c.crowd.HeartbeatCPU <= 0 {
+	if len(c.bus["Redis"]) < 2 || len(c.bus["NATS"]) < 2 || c.crowd.Memory <= 0 || c.crowd.HeartbeatCPU <= 0 || len(c.crowd.LastMs) == 0 {
 		return nil, errors.New("figures are missing")
 	}
 	return c, nil

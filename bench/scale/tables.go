@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -28,6 +29,7 @@ type table struct{ name, text string }
 
 func (c *costs) tables(n float64) []table {
 	return []table{
+		{"crowd", c.measured()},
 		{"servers", c.servers(n)},
 		{"work", c.work(n)},
 		{"broadcast", c.broadcast(n)},
@@ -49,14 +51,33 @@ func rows(head ...[]string) string {
 	return b.String()
 }
 
+// measured is what the crowd has shown.
+func (c *costs) measured() string {
+	last := slices.Sorted(slices.Values(c.crowd.LastMs))
+	return rows([][]string{
+		{"of a connection, or of a delivery", "measured"},
+		{"memory of an idle connection: the process", size(c.crowd.Memory)},
+		{"… the kernel's objects, of the server's end", size(c.crowd.Kernel)},
+		{"CPU of a connect", number(c.crowd.ConnectCPU) + " µs"},
+		{"CPU of a ping and its pong", number(c.crowd.HeartbeatCPU) + " µs"},
+		{"CPU of a delivery of a broadcast", number(c.crowd.BroadcastCPU) + " µs"},
+		{"a broadcast: bytes to Redis", size(c.crowd.BroadcastIn)},
+		{"… from Redis, to all five", size(c.crowd.BroadcastOut)},
+		{fmt.Sprintf("… from Emit until the last of 90,000 has it: median of %d, and the slowest", len(last)), fmt.Sprintf("%s ms, %s ms", number(last[len(last)/2]), number(last[len(last)-1]))},
+		{"a join of a followed room: bytes to Redis", size(c.crowd.PresenceIn)},
+		{"nothing happening: bytes a second to Redis, of all five", size(c.crowd.IdleIn)},
+	}...)
+}
+
 // servers is what one server holds, for so many of them.
 func (c *costs) servers(n float64) string {
-	t := [][]string{{"servers", "connections each", "descriptors", "memory of the process", "of the kernel's objects", "heartbeats a second", "cores for them", "… at 60 s"}}
+	t := [][]string{{"servers", "connections each", "descriptors", "memory of the process", "of the kernel's objects", "heartbeats a second", "cores for them", "… at 60 s", "core-seconds to take its connections again"}}
 	for _, m := range servers {
 		each := n / m
 		t = append(t, []string{
 			number(m), number(each), number(each + 1000), size(each * c.crowd.Memory), size(each * c.crowd.Kernel),
 			number(each / pingInterval), number(each / pingInterval * c.crowd.HeartbeatCPU / 1e6), number(each / 60 * c.crowd.HeartbeatCPU / 1e6),
+			number(each * c.crowd.ConnectCPU / 1e6),
 		})
 	}
 	return rows(t...)
