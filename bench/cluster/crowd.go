@@ -42,6 +42,7 @@ type crowdResults struct {
 const (
 	crowdPayload    = 100
 	crowdBroadcasts = 7
+	busBroadcasts   = 500
 	crowdWaits      = 60 * time.Second
 	pingInterval    = 25 * time.Second // Config's default
 	settle          = 15 * time.Second
@@ -83,8 +84,20 @@ func crowd(ctx context.Context, c *config) (err error) {
 	res := &crowdResults{Machine: describe(), Connections: each * c.processes, Processes: c.processes, Payload: crowdPayload}
 	n := float64(res.Connections)
 
-	begin, cpu, memory, kernel, before := time.Now(), ps.cpu(), ps.memory(), slab(), bus.usage(ctx)
+	before := bus.usage(ctx)
 	res.Redis = before.version
+	for seq := range busBroadcasts { // what each takes on the bus: to all servers, which have nobody yet
+		if _, err := servers[0].do("emit %d %d", seq, crowdPayload); err != nil {
+			return err
+		}
+	}
+	if err := pause(ctx, time.Second); err != nil { // they are there
+		return err
+	}
+	now := bus.usage(ctx)
+	res.BroadcastIn, res.BroadcastOut = (now.in-before.in)/busBroadcasts, (now.out-before.out)/busBroadcasts
+
+	begin, cpu, memory, kernel, before := time.Now(), ps.cpu(), ps.memory(), slab(), bus.usage(ctx)
 	var loads []*process
 	for _, addr := range addrs {
 		p, err := start(ctx, -1, c.load, "-mode", "listen", "-json", "-addr", addr, "-n", strconv.Itoa(each), "-settle", "0s")
@@ -113,7 +126,7 @@ func crowd(ctx context.Context, c *config) (err error) {
 	if err := pause(ctx, min(settle, c.idle)); err != nil {
 		return err
 	}
-	now := bus.usage(ctx)
+	now = bus.usage(ctx)
 	res.Memory, res.Kernel = (ps.memory()-memory)/n, (slab()-kernel)/n/2
 	res.RedisMemory, res.ConnectBus = (now.memory-before.memory)/n, (now.in+now.out-before.in-before.out)/n
 
@@ -127,7 +140,7 @@ func crowd(ctx context.Context, c *config) (err error) {
 		res.IdleIn, res.IdleOut = (now.in-before.in)/s, (now.out-before.out)/s
 	}
 
-	cpu, before, begin = ps.cpu(), bus.usage(ctx), time.Now()
+	cpu = ps.cpu()
 	for seq := range crowdBroadcasts {
 		if _, err := servers[0].do("emit %d %d", seq, crowdPayload); err != nil {
 			return err
@@ -154,7 +167,6 @@ func crowd(ctx context.Context, c *config) (err error) {
 		progress("broadcast %d: the last of %d has it after %.0f ms", seq, res.Connections, last)
 	}
 	res.BroadcastCPU = (ps.cpu() - cpu) * 1e6 / n / crowdBroadcasts
-	res.BroadcastIn, res.BroadcastOut = res.bytes(ctx, bus, before, begin, crowdBroadcasts)
 
 	if len(servers) > 1 {
 		if err := res.presence(ctx, bus, servers, min(1000, each)); err != nil {
@@ -190,15 +202,9 @@ func (res *crowdResults) presence(ctx context.Context, bus *redisServer, servers
 		}
 	}
 	res.PresenceSeconds, res.PresenceJoined = time.Since(begin).Seconds(), n
-	res.PresenceIn, res.PresenceOut = res.bytes(ctx, bus, before, begin, float64(n))
+	now := bus.usage(ctx)
+	res.PresenceIn, res.PresenceOut = (now.in-before.in)/float64(n), (now.out-before.out)/float64(n)
 	return nil
-}
-
-// bytes are what each of so many has taken on the bus since then, without what goes over it
-// when nothing happens.
-func (res *crowdResults) bytes(ctx context.Context, bus *redisServer, before usage, begin time.Time, count float64) (in, out float64) {
-	now, seconds := bus.usage(ctx), time.Since(begin).Seconds()
-	return (now.in - before.in - res.IdleIn*seconds) / count, (now.out - before.out - res.IdleOut*seconds) / count
 }
 
 // within is the next line, if it comes in time.

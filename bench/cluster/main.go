@@ -58,7 +58,7 @@ func main() {
 	f.IntVar(&c.n, "n", 90_000, "crowd: connections")
 	f.IntVar(&c.processes, "processes", 5, "crowd: server processes")
 	f.DurationVar(&c.idle, "idle", 30*time.Second, "crowd: time in which nothing is sent but heartbeats")
-	f.IntVar(&c.rounds, "rounds", 3, "nodes: rounds")
+	f.IntVar(&c.rounds, "rounds", 3, "nodes, bus: rounds")
 	f.DurationVar(&c.dur, "dur", 3*time.Second, "nodes, bus: measured time of each")
 	f.DurationVar(&c.rest, "rest", 0, "nodes: pause after each round, for others on the machine")
 	f.IntVar(&c.serverCore, "server-core", 0, "nodes: core of the servers and of Redis")

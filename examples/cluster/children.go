@@ -15,6 +15,8 @@ import (
 )
 
 const (
+	// startTime is how long a process has until it is ready.
+	startTime = 15 * time.Second
 	// endTime is how long a process has that is told to end; it needs less.
 	endTime = 8 * time.Second
 	// restartEvery is the least time between two starts of a process.
@@ -46,7 +48,9 @@ func startChild(args ...string) (*child, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	slow := time.AfterFunc(startTime, func() { _ = c.cmd.Process.Kill() })
 	line, readErr := bufio.NewReader(out).ReadString('\n')
+	slow.Stop()
 	go func() {
 		_ = c.cmd.Wait()
 		close(c.ended)
