@@ -134,14 +134,16 @@ func (c *config) measure(ctx context.Context, x *cell, res *nodesResults) (r rou
 	if err := pause(ctx, nodesWarm+200*time.Millisecond); err != nil {
 		return r, err
 	}
-	begin := time.Now()
 	first, cpu, redisCPU := bus.usage(ctx), ps.cpu(), ps[:1].cpu()
 	if err := pause(ctx, c.dur-400*time.Millisecond); err != nil {
 		return r, err
 	}
 	last := bus.usage(ctx)
 	cpu, redisCPU = ps.cpu()-cpu, ps[:1].cpu()-redisCPU
-	seconds := time.Since(begin).Seconds()
+	n := last.published - first.published
+	if n == 0 {
+		return r, errors.New("nothing was published")
+	}
 	line, err := load.line()
 	if err != nil {
 		return r, err
@@ -160,10 +162,7 @@ func (c *config) measure(ctx context.Context, x *cell, res *nodesResults) (r rou
 		return r, fmt.Errorf("nothing arrived: %s", line)
 	}
 	res.Redis = first.version
-	r = round{Rate: said.Rate, P50: said.P50, P99: said.P99, Undelivered: said.Undelivered, CPU: cpu / seconds / said.Rate * 1e6, RedisCPU: redisCPU / seconds / said.Rate * 1e6}
-	if n := last.published - first.published; n > 0 {
-		r.In, r.Out = (last.in-first.in)/n, (last.out-first.out)/n
-	}
+	r = round{Rate: said.Rate, P50: said.P50, P99: said.P99, Undelivered: said.Undelivered, In: (last.in - first.in) / n, Out: (last.out - first.out) / n, CPU: cpu / n * 1e6, RedisCPU: redisCPU / n * 1e6}
 	return r, nil
 }
 

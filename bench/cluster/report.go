@@ -48,7 +48,7 @@ func (res *crowdResults) table() string {
 		{"CPU of a connection, while connecting", number(res.ConnectCPU) + " µs"},
 		{"memory of a connection, the server's", number(res.Memory) + " B"},
 		{"… the kernel's objects, one end's", number(res.Kernel) + " B"},
-		{"… Redis's", number(res.RedisMemory) + " B"},
+		{"… Redis's", number(max(0, res.RedisMemory)) + " B"},
 		{"bytes on the bus for a connection, in and out", number(res.ConnectBus) + " B"},
 		{"CPU of a ping and its pong", number(res.HeartbeatCPU) + " µs"},
 		{"bytes a second on the bus while nothing happens, in and out", number(res.IdleIn+res.IdleOut) + " B"},
