@@ -97,7 +97,7 @@ func (res *nodesResults) picture() *picture.Picture {
 		title, unit string
 		of          func(x *cell) float64
 	}{
-		{"Broadcasts to 120 clients", "a second of CPU time of servers and Redis; more is better", (*cell).perCPU},
+		{"Broadcasts to 120 clients", "a second of CPU time; more is better", (*cell).perCPU},
 		{"Bytes of a broadcast on the bus", "to Redis and from it; less is better", (*cell).bytes},
 	} {
 		var rows []picture.Row
