@@ -10,7 +10,6 @@ import (
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
 	"github.com/sockeye-io/sockeye/broadcast/bridge"
-	"github.com/sockeye-io/sockeye/broadcast/cluster"
 )
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -43,38 +42,7 @@ func serve(t testing.TB, a broadcast.Adapter) *sockeye.Server {
 // TestConformance: the cases hold where one server is on one hub, the next on another, and
 // the third is the bridge, or one that has nothing else to do.
 func TestConformance(t *testing.T) {
-	var a, b *adaptertest.Hub
-	next, servers := 0, 0
-	o := cluster.Options{Logger: quiet}
-	adaptertest.Run(t, adaptertest.Bus{
-		Bridged: true,
-		World: func(t testing.TB, n int) {
-			a, b, next, servers = new(adaptertest.Hub), new(adaptertest.Hub), 0, n
-			if n == 2 {
-				srv := serve(t, newBridge(t, a.Adapter(t, o), b.Adapter(t, o)))
-				for _, name := range adaptertest.Names {
-					if name != "new\nline" && name != "a,b" && name != "?" { // the protocol's own bounds
-						srv.Of("/" + name)
-					}
-				}
-			}
-		},
-		Adapter: func(t testing.TB) broadcast.Adapter {
-			next++
-			switch {
-			case next == 1:
-				return a.Adapter(t, o)
-			case next == 2:
-				return b.Adapter(t, o)
-			case next == 3 && servers == 3:
-				return newBridge(t, a.Adapter(t, o), b.Adapter(t, o))
-			}
-			t.Fatal("too many servers")
-			return nil
-		},
-		Cut: func(_ testing.TB, down bool) {
-			a.Cut(down)
-			b.Cut(down)
-		},
-	})
+	adaptertest.Run(t, adaptertest.Bridged(adaptertest.InMemory(quiet), adaptertest.InMemory(quiet), func(t testing.TB, a, b broadcast.Adapter) broadcast.Adapter {
+		return newBridge(t, a, b)
+	}))
 }

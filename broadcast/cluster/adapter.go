@@ -69,6 +69,8 @@ type Adapter struct {
 	// Guarded by seenMu, which is taken inside mu.
 	seenMu  sync.Mutex
 	servers map[string]time.Time // when others were last heard of, by uid
+	hearing time.Time            // when anything last came by the bus
+	echoes  bool                 // what this server sends comes back to it
 }
 
 var _ broadcast.Adapter = (*Adapter)(nil)
@@ -118,7 +120,11 @@ func (a *Adapter) Own(data []byte) bool {
 		return false
 	}
 	name, ok := bytes.CutSuffix(tail[i+len(a.ownTail):], []byte(`"}`))
-	return ok && bytes.IndexByte(name, '"') < 0 // the namespace, and nothing behind it
+	if !ok || bytes.IndexByte(name, '"') >= 0 { // the namespace, and nothing behind it
+		return false
+	}
+	a.hears(true)
+	return true
 }
 
 // maxTail bounds where Own looks.
@@ -132,22 +138,20 @@ func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 	if a.closed {
 		return nil, broadcast.ErrClosed
 	}
+	if n.gateway, _ = local.(broadcast.Gateway); n.gateway != nil {
+		b, ok := a.bus.(AllRooms)
+		if !ok {
+			return nil, fmt.Errorf("%w: what is sent to any room", broadcast.ErrUnsupported)
+		}
+		if err := b.AllRooms(n.name); err != nil {
+			return nil, err
+		}
+	}
 	a.nodes[n.name] = n
 	if server := local.Server(); a.server.Load() == nil {
 		a.server.Store(&server)
 	}
 	a.bus.Join(n.name)
-	if n.gateway, _ = local.(broadcast.Gateway); n.gateway != nil {
-		err := fmt.Errorf("%w: what is sent to any room", broadcast.ErrUnsupported)
-		if b, ok := a.bus.(AllRooms); ok {
-			err = b.AllRooms(n.name)
-		}
-		if err != nil {
-			delete(a.nodes, n.name)
-			a.bus.Leave(n.name)
-			return nil, err
-		}
-	}
 	if n.beat(InitialHeartbeat, time.Now()) != broadcast.ErrUnsupported && !a.beats {
 		a.beats = true
 		go a.beat()
@@ -158,7 +162,9 @@ func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 // Receive takes a message that has come by the bus, of size bytes; it keeps nothing of it.
 // It may wait while loops are far behind. A message of this server's own is ignored.
 func (a *Adapter) Receive(m *Message, size int) {
-	if m.UID == a.uid {
+	own := m.UID == a.uid
+	a.hears(own)
+	if own {
 		return
 	}
 	a.received.Add(1)
@@ -189,6 +195,7 @@ func (a *Adapter) Miss(n int, channel string, err error) {
 // too: for a bus that has received nothing for some time. It must not be called by the
 // methods of Bus.
 func (a *Adapter) Hello() {
+	a.refresh()
 	a.mu.RLock()
 	nodes := slices.Collect(maps.Values(a.nodes))
 	a.mu.RUnlock()
@@ -272,10 +279,50 @@ func (a *Adapter) heard(uid string) bool {
 	return true
 }
 
-// gone returns the servers that have not been heard of for too long, and forgets them.
-func (a *Adapter) gone(now time.Time) (uids []string) {
+// hears notes that something has come by the bus. Who could not be heard of for some time
+// has a new one to be heard of in.
+func (a *Adapter) hears(own bool) {
+	now := time.Now()
+	a.seenMu.Lock()
+	silent := a.echoes && now.Sub(a.hearing) > 2*a.o.HeartbeatInterval
+	a.hearing, a.echoes = now, a.echoes || own
+	a.seenMu.Unlock()
+	if silent {
+		a.refresh()
+	}
+}
+
+// refresh takes all other servers as just heard of.
+func (a *Adapter) refresh() {
+	now := time.Now()
 	a.seenMu.Lock()
 	defer a.seenMu.Unlock()
+	for uid := range a.servers {
+		a.servers[uid] = now
+	}
+}
+
+// deaf tells whether this server could not hear of another one that is there.
+func (a *Adapter) deaf(now time.Time) bool {
+	if a.out.stats().Down {
+		return true
+	}
+	a.seenMu.Lock()
+	defer a.seenMu.Unlock()
+	return a.echoes && now.Sub(a.hearing) > a.o.HeartbeatTimeout
+}
+
+// gone returns the servers that have not been heard of for too long while they could have
+// been, and forgets them.
+func (a *Adapter) gone(now time.Time) (uids []string) {
+	if a.out.stats().Down {
+		return nil
+	}
+	a.seenMu.Lock()
+	defer a.seenMu.Unlock()
+	if a.echoes {
+		now = a.hearing
+	}
 	for uid, at := range a.servers {
 		if now.Sub(at) > a.o.HeartbeatTimeout {
 			delete(a.servers, uid)

@@ -121,6 +121,69 @@ func TestBack(t *testing.T) {
 	})
 }
 
+// TestSilence: a server that is not heard of has gone, unless nothing could be heard of it:
+// while the bus is away, or hands nothing on any more, nobody has gone, and callers are told
+// that others cannot be asked.
+func TestSilence(t *testing.T) {
+	for _, echoes := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			bus := new(fakeBus)
+			a, err := New(bus, Options{Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := a.Join(nobody{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			hears := func(uid string) { a.Receive(&Message{Type: Heartbeat, UID: uid, Namespace: "/"}, 1) }
+			pass := func(d time.Duration, uids ...string) { // while these are heard
+				for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Second) {
+					for _, uid := range uids {
+						hears(uid)
+					}
+				}
+			}
+			servers := func(when string, want int, why error) {
+				t.Helper()
+				if n, err := r.Servers(t.Context()); n != want || !errors.Is(err, why) {
+					t.Errorf("echo %v, %s: %d servers, %v", echoes, when, n, err)
+				}
+				if want == 0 {
+					if _, err := r.Sockets(t.Context(), broadcast.Target{}); (err == nil) != (why == nil) {
+						t.Errorf("echo %v, %s: %v", echoes, when, err)
+					}
+				}
+			}
+			own := []string{a.UID()}
+			if !echoes {
+				own = nil
+			}
+			pass(time.Second, append(own, "other")...)
+			servers("both are heard", 1, nil)
+
+			bus.cut(true)
+			_ = r.ServerEvent(broadcast.Payload{JSON: []byte(`["lost"]`)})
+			pass(time.Minute)
+			servers("the bus is away", 0, broadcast.ErrUnavailable)
+			bus.cut(false)
+			pass(5*time.Second, own...)
+			servers("the bus is back", 1, nil)
+			if echoes {
+				pass(time.Minute)
+				servers("nothing is handed on", 0, broadcast.ErrUnavailable)
+				pass(5*time.Second, own...)
+				servers("it is handed on again", 1, nil)
+			}
+			pass(time.Minute, own...)
+			servers("the other is not heard", 0, nil)
+			if err := a.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestOwn: what is certainly one's own, and nothing else.
 func TestOwn(t *testing.T) {
 	a, err := New(new(fakeBus), Options{})

@@ -32,7 +32,7 @@ type Bus interface {
 }
 
 // AllRooms is implemented by a Bus by which a namespace can get what is sent to any room, as a
-// broadcast.Gateway needs it. It is called after Join; Room is called all the same.
+// broadcast.Gateway needs it. It is called before Join; Room is called all the same.
 type AllRooms interface{ AllRooms(namespace string) error }
 
 // AllArguments is implemented by a Bus whose format's answers of sockets (BroadcastAck) are

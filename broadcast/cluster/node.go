@@ -73,6 +73,9 @@ func (n *node) Room(room string, exists bool) { n.a.bus.Room(n.name, room, exist
 func (n *node) Servers(ctx context.Context) (int, error) {
 	others, err := n.a.bus.Others(ctx, n.name)
 	if errors.Is(err, broadcast.ErrUnsupported) {
+		if n.a.deaf(time.Now()) {
+			return 0, broadcast.ErrUnavailable
+		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		return len(n.peers), nil
@@ -314,6 +317,10 @@ func (n *node) ask(ctx context.Context, m *Message, r *request) error {
 		n.mu.Unlock()
 	}()
 	if r.nobody() {
+		if !counted && n.a.deaf(time.Now()) {
+			n.a.refused.Add(1)
+			return broadcast.ErrUnavailable
+		}
 		return nil
 	}
 	m.RequestID = id

@@ -85,9 +85,17 @@ func passes(space, subject string) bool {
 // Join subscribes to what concerns a namespace.
 func (b *bus) Join(namespace string) {
 	at := space(b.o.Prefix, namespace)
-	for _, s := range []string{".all", ".beat", ".node." + b.a.UID(), ".sock." + token(b.a.Server()) + ".>"} {
+	for _, s := range []string{".all", ".beat", ".node." + b.a.UID()} {
 		b.topics.want(at, b.at(at, at+s), true)
 	}
+	b.topics.wantRoom(at, b.at(at, at+".sock."+token(b.a.Server())+".>"), true)
+}
+
+// AllRooms subscribes to all rooms at once.
+func (b *bus) AllRooms(namespace string) error {
+	at := space(b.o.Prefix, namespace)
+	b.topics.wantAll(at, b.at(at, at+".room.>"), b.at(at, at+".sock.>"))
+	return nil
 }
 
 // Leave ends that.
@@ -99,7 +107,7 @@ func (b *bus) Room(namespace, room string, exists bool) {
 		return // all of those are subscribed to
 	}
 	at := space(b.o.Prefix, namespace)
-	b.topics.want(at, b.at(at, roomSubject(at, room)), exists)
+	b.topics.wantRoom(at, b.at(at, roomSubject(at, room)), exists)
 }
 
 // Encode makes a frame of a message.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/bridge"
 	"github.com/sockeye-io/sockeye/broadcast/cluster"
 	"github.com/sockeye-io/sockeye/broadcast/nats"
 )
@@ -37,21 +38,64 @@ func newAdapter(t testing.TB, addr string, o nats.Options) *cluster.Adapter {
 
 // TestConformance: all cases, with and without JetStream.
 func TestConformance(t *testing.T) {
-	run := func(t *testing.T, o nats.Options) {
-		s := startServer(t, o.JetStream != nil)
-		adaptertest.Run(t, adaptertest.Bus{
-			Adapter: func(t testing.TB) broadcast.Adapter { return newAdapter(t, s.addr(), o) },
-			Cut: func(t testing.TB, down bool) {
-				if down {
-					s.kill()
-				} else {
-					s.start(t)
-				}
-			},
-		})
+	t.Run("core", func(t *testing.T) { adaptertest.Run(t, newBus(t, quick())) })
+	t.Run("JetStream", func(t *testing.T) { adaptertest.Run(t, newBus(t, quick(withStream))) })
+}
+
+// TestBridged: a bridge joins NATS and another bus.
+func TestBridged(t *testing.T) {
+	join := func(t testing.TB, a, b broadcast.Adapter) broadcast.Adapter {
+		br, err := bridge.New(a, b, bridge.Options{Lease: 200 * time.Millisecond, Logger: logger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return br
 	}
-	t.Run("core", func(t *testing.T) { run(t, quick()) })
-	t.Run("JetStream", func(t *testing.T) { run(t, quick(withStream)) })
+	t.Run("core", func(t *testing.T) {
+		adaptertest.Run(t, adaptertest.Bridged(adaptertest.InMemory(logger()), newBus(t, quick()), join))
+	})
+	t.Run("JetStream", func(t *testing.T) {
+		adaptertest.Run(t, adaptertest.Bridged(newBus(t, quick(withStream)), adaptertest.InMemory(logger()), join))
+	})
+}
+
+// TestFaults: what NATS does to servers, and what it can do to nobody.
+func TestFaults(t *testing.T) {
+	run := func(o nats.Options) func(t *testing.T) {
+		return func(t *testing.T) {
+			t.Parallel()
+			adaptertest.RunFaults(t, func(t testing.TB) adaptertest.Faulty {
+				s := startServer(t, o.JetStream != nil)
+				f := adaptertest.Faulty{
+					Addr: s.addr(), Kill: s.kill, Restart: s.start, Unknown: -1,
+					Adapter: func(t testing.TB, addr string) broadcast.Adapter { return newAdapter(t, addr, o) },
+				}
+				if o.JetStream != nil {
+					f.Unknown = 0
+				}
+				return f
+			})
+		}
+	}
+	slow := func(o *nats.Options) { o.HeartbeatTimeout = 10 * time.Second } // who cannot be reached is missing, not gone
+	t.Run("core", run(quick(slow)))
+	t.Run("JetStream", run(quick(slow, withStream)))
+}
+
+// newBus is a NATS server's.
+func newBus(t *testing.T, o nats.Options) adaptertest.Bus {
+	t.Helper()
+	s := startServer(t, o.JetStream != nil)
+	return adaptertest.Bus{
+		Adapter: func(t testing.TB) broadcast.Adapter { return newAdapter(t, s.addr(), o) },
+		Cut: func(t testing.TB, down bool) {
+			if down {
+				s.kill()
+			} else {
+				s.start(t)
+			}
+		},
+	}
 }
 
 // logger writes if SOCKEYE_TEST_LOG is set.

@@ -22,6 +22,7 @@ type topics struct {
 	// Guarded by mu.
 	mu     sync.Mutex
 	spaces map[string]map[string]struct{} // the subjects of each namespace
+	whole  map[string]struct{}            // namespaces all of whose rooms are wanted
 	all    map[string]*topic
 	dirty  []*topic // changed
 	later  fifo.Queue[*topic]
@@ -44,6 +45,7 @@ func (ts *topics) init(linger time.Duration) {
 	ts.linger = linger
 	ts.kick = make(chan struct{}, 1)
 	ts.spaces, ts.all = map[string]map[string]struct{}{}, map[string]*topic{}
+	ts.whole = map[string]struct{}{}
 }
 
 // want notes what is wanted of a namespace. It must not block.
@@ -66,6 +68,26 @@ func (ts *topics) want(space, subject string, wanted bool) {
 	ts.set(subject, wanted)
 }
 
+// wantRoom is want for a subject of rooms, one or several.
+func (ts *topics) wantRoom(space, subject string, wanted bool) {
+	ts.mu.Lock()
+	_, whole := ts.whole[space]
+	ts.mu.Unlock()
+	if !whole { // or it would come twice
+		ts.want(space, subject, wanted)
+	}
+}
+
+// wantAll notes, before anything else is wanted of a namespace, that all its rooms are.
+func (ts *topics) wantAll(space string, subjects ...string) {
+	ts.mu.Lock()
+	ts.whole[space] = struct{}{}
+	ts.mu.Unlock()
+	for _, s := range subjects {
+		ts.want(space, s, true)
+	}
+}
+
 // forget notes that nothing of a namespace is wanted any more.
 func (ts *topics) forget(space string) {
 	ts.mu.Lock()
@@ -74,6 +96,7 @@ func (ts *topics) forget(space string) {
 		ts.set(subject, false)
 	}
 	delete(ts.spaces, space)
+	delete(ts.whole, space)
 }
 
 // set notes what is wanted. mu is held.

@@ -52,6 +52,9 @@ func (b *bus) Leave(namespace string) { b.l.want(b.channel(namespace), namespace
 // Room does nothing: a namespace has one channel.
 func (b *bus) Room(string, string, bool) {}
 
+// AllRooms: they come all the same.
+func (b *bus) AllRooms(string) error { return nil }
+
 // Encode makes a frame of a message.
 func (b *bus) Encode(m *cluster.Message) (cluster.Frame, error) { return b.encode(m) }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/bridge"
 	"github.com/sockeye-io/sockeye/broadcast/cluster"
 	"github.com/sockeye-io/sockeye/broadcast/postgres"
 	"github.com/sockeye-io/sockeye/broadcast/postgres/pgtest"
@@ -39,9 +40,39 @@ func newAdapter(t testing.TB, s *pgtest.Server, addr string, o postgres.Options)
 
 // TestConformance: all cases.
 func TestConformance(t *testing.T) {
+	adaptertest.Run(t, newBus(t))
+}
+
+// TestBridged: a bridge joins PostgreSQL and another bus.
+func TestBridged(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	adaptertest.Run(t, adaptertest.Bridged(newBus(t), adaptertest.InMemory(log), func(t testing.TB, a, b broadcast.Adapter) broadcast.Adapter {
+		br, err := bridge.New(a, b, bridge.Options{Lease: 200 * time.Millisecond, Logger: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return br
+	}))
+}
+
+// TestFaults: what PostgreSQL does to servers, and what it can do to nobody.
+func TestFaults(t *testing.T) {
+	adaptertest.RunFaults(t, func(t testing.TB) adaptertest.Faulty {
+		s, o := pgtest.Start(t), quick()
+		o.HeartbeatTimeout = 10 * time.Second // who cannot be reached is missing, not gone
+		return adaptertest.Faulty{
+			Addr: s.Addr, Kill: s.Kill, Restart: s.Restart, Unknown: -1,
+			Adapter: func(t testing.TB, addr string) broadcast.Adapter { return newAdapter(t, s, addr, o) },
+		}
+	})
+}
+
+// newBus is a PostgreSQL server's.
+func newBus(t *testing.T) adaptertest.Bus {
+	t.Helper()
 	s := pgtest.Start(t)
-	adaptertest.Run(t, adaptertest.Bus{
+	return adaptertest.Bus{
 		Adapter: func(t testing.TB) broadcast.Adapter { return newAdapter(t, s, "", quick()) },
 		Cut:     s.Cut,
-	})
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
@@ -34,6 +35,25 @@ func TestConformance(t *testing.T) {
 		NoAnswers: true,
 		NoExcept:  true,
 		NoTargets: true,
+	})
+}
+
+// TestFaults: what Redis does to servers, and what it can do to nobody.
+func TestFaults(t *testing.T) {
+	adaptertest.RunFaults(t, func(t testing.TB) adaptertest.Faulty {
+		srv := redistest.Start(t)
+		return adaptertest.Faulty{
+			Addr: srv.Addr, Kill: srv.Kill, Restart: srv.Restart, NoAnswers: true, Unknown: -1,
+			Adapter: func(t testing.TB, addr string) broadcast.Adapter {
+				c := goredis.NewClient(&goredis.Options{Addr: addr})
+				t.Cleanup(func() { _ = c.Close() })
+				a, err := pyredis.New(c, pyredis.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return a
+			},
+		}
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/bridge"
 	"github.com/sockeye-io/sockeye/broadcast/cluster"
 	"github.com/sockeye-io/sockeye/broadcast/redis"
 	"github.com/sockeye-io/sockeye/broadcast/redis/redistest"
@@ -43,6 +44,17 @@ var makers = map[string]func(c goredis.UniversalClient) (broadcast.Adapter, erro
 	},
 	"private": func(c goredis.UniversalClient) (broadcast.Adapter, error) {
 		return redis.NewSharded(c, redis.ShardedOptions{SubscriptionMode: redis.DynamicPrivate})
+	},
+	"bridge": func(c goredis.UniversalClient) (broadcast.Adapter, error) { // of the classic one and streams
+		a, err := redis.New(c, redis.Options{})
+		if err != nil {
+			return nil, err
+		}
+		b, err := redis.NewStreams(c, redis.StreamsOptions{})
+		if err != nil {
+			return nil, err
+		}
+		return bridge.New(a, b, bridge.Options{Lease: 400 * time.Millisecond})
 	},
 }
 
@@ -95,7 +107,11 @@ func serveChild(addr, kind string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return n.url + " " + n.adapter.(*redis.Adapter).UID(), nil
+	uid := "none"
+	if a, ok := n.adapter.(*redis.Adapter); ok {
+		uid = a.UID()
+	}
+	return n.url + " " + uid, nil
 }
 
 // connect connects a client, which joins rooms.

@@ -80,6 +80,21 @@ var compactTable = []string{
 	"X-Forwarded-Host: ",
 	"X-Real-IP: ",
 	"X-Request-Id: ",
+
+	// As net/http spells them, which has read the requests that are mounted, and some proxies.
+	"Sec-Websocket-Version: 13\r\n",
+	"Sec-Websocket-Key: ",
+	"Sec-Websocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
+	"Sec-Websocket-Extensions: ",
+	"Content-Type: text/plain;charset=UTF-8\r\n",
+	"Sec-Ch-Ua: ",
+	"Sec-Ch-Ua-Mobile: ?0\r\n",
+	"Sec-Ch-Ua-Mobile: ?1\r\n",
+	"Sec-Ch-Ua-Platform: \"Windows\"\r\n",
+	"Sec-Ch-Ua-Platform: \"macOS\"\r\n",
+	"Sec-Ch-Ua-Platform: \"Linux\"\r\n",
+	"Sec-Ch-Ua-Platform: \"Android\"\r\n",
+	"X-Real-Ip: ",
 }
 
 // compactEntries are the indexes of compactTable by the first byte.

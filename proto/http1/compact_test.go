@@ -58,6 +58,9 @@ func TestCompactSizes(t *testing.T) {
 		"a browser's poll": {pollingGET, 250},
 		"ws of Node": {"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
 			"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\nHost: 127.0.0.1:3000\r\n\r\n", 48},
+		"ws of Node by net/http": {"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1:3000\r\nConnection: Upgrade\r\n" +
+			"Sec-Websocket-Extensions: permessage-deflate; client_max_window_bits\r\nSec-Websocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+			"Sec-Websocket-Version: 13\r\nUpgrade: websocket\r\n\r\n", 48},
 	} {
 		var r Request
 		if n, err := r.ParseHead([]byte(c.head), testLimits); n == 0 || err != nil {
