@@ -84,7 +84,7 @@ func crowd(ctx context.Context, c *config) (err error) {
 	res := &crowdResults{Machine: describe(), Connections: each * c.processes, Processes: c.processes, Payload: crowdPayload}
 	n := float64(res.Connections)
 
-	before := bus.usage(ctx)
+	memory, before := ps.memory(), bus.usage(ctx) // of servers that have done nothing yet
 	res.Redis = before.version
 	for seq := range busBroadcasts { // what each takes on the bus: to all servers, which have nobody yet
 		if _, err := servers[0].do("emit %d %d", seq, crowdPayload); err != nil {
@@ -97,7 +97,8 @@ func crowd(ctx context.Context, c *config) (err error) {
 	now := bus.usage(ctx)
 	res.BroadcastIn, res.BroadcastOut = (now.in-before.in)/busBroadcasts, (now.out-before.out)/busBroadcasts
 
-	begin, cpu, memory, kernel, before := time.Now(), ps.cpu(), ps.memory(), slab(), bus.usage(ctx)
+	begin, cpu, kernel := time.Now(), ps.cpu(), slab()
+	before = bus.usage(ctx)
 	var loads []*process
 	for _, addr := range addrs {
 		p, err := start(ctx, -1, c.load, "-mode", "listen", "-json", "-addr", addr, "-n", strconv.Itoa(each), "-settle", "0s")
