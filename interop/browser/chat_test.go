@@ -1,4 +1,4 @@
-// Package browser drives the chat example's page in headless Chromium.
+// Package browser drives the examples' pages in headless Chromium.
 package browser
 
 import (
