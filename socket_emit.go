@@ -44,7 +44,7 @@ func (s *Socket) emit(event string, args []any, em emission) error {
 		}
 		return ErrDisconnected
 	}
-	s.ns.tellOutgoing(s, event, args)
+	s.ns.tellOutgoing(s, event, args, false)
 	if err := s.waitForSpace(em); err != nil {
 		return err
 	}

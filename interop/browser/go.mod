@@ -8,7 +8,6 @@ require (
 )
 
 require (
-	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/gobwas/httphead v0.1.0 // indirect
 	github.com/gobwas/ws v1.5.0 // indirect
 	github.com/klauspost/compress v1.20.4 // indirect
@@ -21,7 +20,11 @@ require (
 )
 
 require (
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/sockeye-io/sockeye v0.0.0
+)
+
+require (
 	github.com/sockeye-io/sockeye/adminui v0.0.0
 	golang.org/x/crypto v0.45.0
 )
