@@ -18,6 +18,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
 	"github.com/sockeye-io/sockeye/client"
 )
 
@@ -544,4 +546,50 @@ func TestStatusGuard(t *testing.T) {
 	if err := json.Unmarshal(get(open, "GET", "/?file=data", "192.0.2.1:1", "x", "").Body.Bytes(), &v); err != nil || v.Loops == 0 || v.Namespaces != 1 || !v.Live {
 		t.Errorf("%+v, %v", v, err)
 	}
+}
+
+// TestPasswordThatBcryptCuts: what is behind the 72nd byte counts.
+func TestPasswordThatBcryptCuts(t *testing.T) {
+	password := strings.Repeat("p", maxPasswordBytes)
+	auth := Basic("admin", hash(t, password))
+	if !auth.right("admin", password) || auth.right("admin", password+"x") {
+		t.Error("a longer one is right")
+	}
+}
+
+// TestTwoServers: an admin sees the sockets of both, and what happens on both.
+func TestTwoServers(t *testing.T) {
+	var hub adaptertest.Hub
+	var urls []string
+	var admins []*Admin
+	for i := range 2 {
+		srv, err := sockeye.New(sockeye.Config{Logger: quiet, Adapter: hub.Adapter(t, cluster.Options{})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		admin, err := Instrument(srv, Options{Auth: NoAuth, Mode: Development, ServerID: fmt.Sprint(i), Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr, err := srv.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			admin.Close()
+			_ = srv.Close()
+		})
+		urls, admins = append(urls, "http://"+addr.String()), append(admins, admin)
+	}
+	await(t, "the servers do not know each other", func() bool { return admins[0].elsewhere.Load() && admins[1].elsewhere.Load() })
+	before := dial(t, urls[1], client.Config{})
+	_, s := watchAs(t, urls[0], nil)
+	id := func(c *client.Client) func(args []any) bool {
+		return func(args []any) bool { return args[0].(map[string]any)["id"] == c.ID() }
+	}
+	s.await(t, "all_sockets", func(args []any) bool {
+		return slices.ContainsFunc(args[0].([]any), func(x any) bool { return id(before)([]any{x}) })
+	})
+	s.await(t, "socket_connected", id(dial(t, urls[1], client.Config{})))
+	s.await(t, "server_stats", func(args []any) bool { return args[0].(map[string]any)["serverId"] == "1" })
 }
