@@ -352,6 +352,7 @@ func TestLongEvents(t *testing.T) {
 
 // TestManySockets: no more are shown than MaxSockets, and the admin is told.
 func TestManySockets(t *testing.T) {
+	t.Parallel()
 	srv, admin, url := serve(t, Options{Mode: Development, MaxSockets: 4})
 	for range 9 {
 		dial(t, url, client.Config{})
@@ -402,6 +403,7 @@ func TestChildren(t *testing.T) {
 
 // TestSlowAdmin: an admin that does not read holds nobody up; it is told what it has missed.
 func TestSlowAdmin(t *testing.T) {
+	t.Parallel()
 	srv, admin, url := serve(t, Options{Mode: Development, MaxEventBytes: 64 << 10})
 	_, other := watchAs(t, url, nil)
 	other.await(t, "all_sockets", nil)
@@ -458,6 +460,7 @@ func TestSlowAdmin(t *testing.T) {
 
 // TestClose: nothing is left.
 func TestClose(t *testing.T) {
+	t.Parallel()
 	srv, admin, url := serve(t, Options{Mode: Development})
 	c, s := watchAs(t, url, nil)
 	s.await(t, "server_stats", nil)
@@ -559,6 +562,7 @@ func TestPasswordThatBcryptCuts(t *testing.T) {
 
 // TestTwoServers: an admin sees the sockets of both, and what happens on both.
 func TestTwoServers(t *testing.T) {
+	t.Parallel()
 	var hub adaptertest.Hub
 	var urls []string
 	var admins []*Admin

@@ -78,6 +78,7 @@ func TestAdminWire(t *testing.T) {
 		readOnly bool
 	}{{"development", adminui.Development, false}, {"production", adminui.Production, true}} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // they wait for what comes every two seconds
 			_, url := startAdmin(t, sockeye.Config{}, adminui.Options{Mode: c.mode, ReadOnly: c.readOnly})
 			ours := node(t, "js/admin.mjs", url, adminPassword, string(c.mode))
 			readOnly := "false"
