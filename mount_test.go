@@ -384,6 +384,40 @@ func TestMountTLSOther(t *testing.T) {
 
 type contextKey string
 
+// TestMountEscapedPath: a path that is ours for net/http, which has unescaped it, and not
+// for a loop, which compares what has come, is answered once, and not sent around.
+func TestMountEscapedPath(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		wrap func(w http.ResponseWriter) http.ResponseWriter
+	}{
+		{"moved", func(w http.ResponseWriter) http.ResponseWriter { return w }},
+		{"bridged", func(w http.ResponseWriter) http.ResponseWriter { return hidden{w} }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			mux := http.NewServeMux()
+			srv := mount(t, sockeye.Config{Fallback: mux})
+			var seen atomic.Int32
+			mux.HandleFunc("/socket.io/", func(w http.ResponseWriter, r *http.Request) {
+				if seen.Add(1) > 10 {
+					panic(http.ErrAbortHandler)
+				}
+				srv.Handler().ServeHTTP(c.wrap(w), r)
+			})
+			k := keepAlive(t, site(t, mux, nil).Listener.Addr().String())
+			for i := range int32(2) {
+				status, body := k.do("GET /socket%2Eio/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n")
+				if status != 404 || !strings.Contains(body, "/socket%2Eio/") || seen.Load() != i+1 {
+					t.Fatalf("%d %q, seen %d times", status, body, seen.Load())
+				}
+			}
+			if status, body := k.do("GET " + pollPath + " HTTP/1.1\r\nHost: x\r\n\r\n"); status != 200 {
+				t.Errorf("%d %q", status, body)
+			}
+		})
+	}
+}
+
 // TestMountContext: the request's context is there while the handshake is decided on; what
 // is left of it is Config.ContextValues.
 func TestMountContext(t *testing.T) {

@@ -60,7 +60,7 @@ func (c *Conn) consumeUnclaimed(r *http1.Request, b []byte, n int) int {
 	g := l.group
 	ln := c.lenderOf()
 	if ln == nil {
-		c.refuseUnclaimed(&http1.Error{Status: http.StatusNotFound, Reason: "nothing is served here"}, r)
+		c.refuseUnclaimed(errUnserved, r)
 		return c.skipped(r, n, len(b))
 	}
 	whole, err := c.gather(r, b, n)
