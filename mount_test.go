@@ -21,6 +21,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/client"
+	"github.com/sockeye-io/sockeye/internal/tlspeer"
 	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
@@ -413,6 +414,45 @@ func TestMountEscapedPath(t *testing.T) {
 			}
 			if status, body := k.do("GET " + pollPath + " HTTP/1.1\r\nHost: x\r\n\r\n"); status != 200 {
 				t.Errorf("%d %q", status, body)
+			}
+		})
+	}
+}
+
+// TestMountInFallback: a server that is mounted in its own Fallback, whose connections
+// come back to the loop, with their TLS if they have it.
+func TestMountInFallback(t *testing.T) {
+	for _, version := range []uint16{0, tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(fmt.Sprintf("%x", version), func(t *testing.T) {
+			mux := http.NewServeMux()
+			cfg := sockeye.Config{Fallback: mux}
+			if version != 0 {
+				cfg.TLS = tlspeer.ServerConfig()
+			}
+			srv := mount(t, cfg)
+			mux.Handle("/api/", http.StripPrefix("/api", srv.Handler()))
+			addr, err := srv.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn := wiretest.Dial(t, addr.String())
+			_ = conn.SetDeadline(time.Now().Add(wiretest.Limit))
+			if version != 0 {
+				conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MaxVersion: version})
+			}
+			k := &keep{t, conn, bufio.NewReader(conn)}
+			for i := range 3 {
+				status, body := k.do("GET /api" + pollPath + " HTTP/1.1\r\nHost: x\r\n\r\n")
+				if status != 200 || !strings.HasPrefix(body, `0{"sid":"`) {
+					t.Fatalf("handshake %d: %d %q", i, status, body)
+				}
+				session := "/api" + pollPath + "&sid=" + body[9:29]
+				if status, body := k.do("POST " + session + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n40"); status != 200 || body != "ok" {
+					t.Fatalf("%d %q", status, body)
+				}
+			}
+			if st := srv.Stats().Net; st.Accepted != 1 || st.Open != 1 {
+				t.Errorf("%d accepted, %d open", st.Accepted, st.Open)
 			}
 		})
 	}

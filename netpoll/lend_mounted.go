@@ -132,7 +132,10 @@ func (h *lentConn) takeBack(m *mounted, in []byte) bool {
 	if was != lentReclaimed {
 		return false
 	}
-	fd, err := h.sys().TakeBack(h.Conn)
+	fd, err := h.sys().TakeBack(kernelConn(h.Conn))
+	if err == nil {
+		h.in = append(h.in, unlend(h.Conn)...) // who has hijacked it reads no more
+	}
 	h.ln.give(h)
 	if err != nil {
 		_ = h.Conn.Close()
