@@ -65,7 +65,8 @@ func (m mountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Without an http.Server nobody would serve other paths on a connection that has moved.
-	if r.ProtoMajor >= 2 || q.user == nil && !q.websocket() || !q.hijack() {
+	movable := q.websocket() || q.user != nil && srv.group.Movable(r.Context())
+	if r.ProtoMajor >= 2 || !movable || !q.hijack() {
 		q.bridge()
 	}
 }
