@@ -263,7 +263,7 @@ func (ln *lender) Accept() (net.Conn, error) {
 			}
 			h.Conn = conn
 			if h.c.layers&layerTLS != 0 {
-				h.Conn = h.c.lendTLS(conn)
+				h.Conn = h.c.lendTLS(conn, h)
 			}
 			return h, nil
 		case <-ln.done:

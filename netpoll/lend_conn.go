@@ -281,9 +281,20 @@ func (h *lentConn) RemoteAddr() net.Addr {
 // waited for as long as it takes, unless a deadline has been set.
 func (h *lentConn) Write(p []byte) (n int, err error) {
 	h.wrote.Store(true)
+	if _, ok := h.Conn.(*lentTLS); !ok {
+		return h.writeTo(h.Conn, p)
+	}
+	if n, err = h.Conn.Write(p); err != nil { // it calls writeTo for its records
+		h.failed.Store(true)
+	}
+	return n, err
+}
+
+// writeTo is Write for the kernel's connection.
+func (h *lentConn) writeTo(conn net.Conn, p []byte) (n int, err error) {
 	for owed := -1; ; {
 		own := h.armWrite(owed >= 0)
-		k, err := h.Conn.Write(p[n:])
+		k, err := conn.Write(p[n:])
 		n += k
 		if err == nil || !h.mayGoOn(err, &owed, k, own) {
 			return n, err
