@@ -849,6 +849,56 @@ func (p passesDeadlines) SetWriteDeadline(t time.Time) error {
 	return http.NewResponseController(p.w).SetWriteDeadline(t)
 }
 
+// TestMountUnread: a peer that does not read its answer keeps no handler of the bridge's
+// for longer than WriteTimeout, whether the loop still has a part of the answer or not.
+func TestMountUnread(t *testing.T) {
+	for _, size := range []int{16 << 20, 30_000} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			srv := mount(t, sockeye.Config{WriteTimeout: 200 * time.Millisecond, CloseTimeout: 100 * time.Millisecond, MaxQueuedBytes: 64 << 20})
+			served, over := make(chan struct{}), make(chan struct{}, 10)
+			s := site(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Stuck") != "" {
+					defer close(served)
+					srv.Handler().ServeHTTP(stuck{hidden{w}, over}, r)
+					return
+				}
+				srv.Handler().ServeHTTP(hidden{w}, r)
+			}), nil)
+			t.Cleanup(func() { over <- struct{}{} }) // whatever has happened
+			k := keepAlive(t, s.Listener.Addr().String())
+			_, body := k.do("GET " + pollPath + " HTTP/1.1\r\nHost: h\r\n\r\n")
+			session := pollPath + "&sid=" + body[9:29]
+			k.do("POST " + session + " HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n40")
+			k.do("GET " + session + " HTTP/1.1\r\nHost: h\r\n\r\n")
+			if err := srv.Emit("large", strings.Repeat("x", size)); err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprint(k.conn, "GET "+session+" HTTP/1.1\r\nHost: h\r\nStuck: yes\r\n\r\n")
+			within(t, served)
+			eventually(t, func() bool { return srv.Stats().Net.Bridged == 0 })
+		})
+	}
+}
+
+// stuck is a ResponseWriter that hides Hijack, and whose peer reads nothing: Write waits
+// until its deadline is over.
+type stuck struct {
+	hidden
+	over chan struct{}
+}
+
+func (s stuck) Write([]byte) (int, error) {
+	<-s.over
+	return 0, os.ErrDeadlineExceeded
+}
+
+func (s stuck) SetWriteDeadline(at time.Time) error {
+	if !at.IsZero() {
+		time.AfterFunc(time.Until(at), sync.OnceFunc(func() { s.over <- struct{}{} }))
+	}
+	return nil
+}
+
 // TestMountGone: the peer leaves while AllowRequest decides, which is slow, or panics.
 func TestMountGone(t *testing.T) {
 	decide := make(chan struct{})
