@@ -104,7 +104,12 @@ func (q *mountRequest) readBody() bool {
 	if r.ContentLength > 0 {
 		b.Grow(int(min(r.ContentLength, 16<<10)) + bytes.MinRead)
 	}
-	for piece := int64(16 << 10); ; {
+	// No more at once than who sends at MinRate has sent before the first deadline.
+	piece := int64(16 << 10)
+	if timed {
+		piece = max(1, min(piece, int64(cfg.BodyTimeout.Seconds()*float64(cfg.MinRate))))
+	}
+	for {
 		if timed { // a second more for each MinRate bytes
 			more := time.Duration(float64(b.Len()) / float64(cfg.MinRate) * float64(time.Second))
 			timed = q.rc.SetReadDeadline(begun.Add(cfg.BodyTimeout+more)) == nil

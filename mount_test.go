@@ -792,6 +792,24 @@ func TestMountSlowBody(t *testing.T) {
 	}
 }
 
+// TestMountMinRate: a body that comes at more than MinRate, for longer than BodyTimeout, is
+// waited for before the connection moves, too.
+func TestMountMinRate(t *testing.T) {
+	srv := mount(t, sockeye.Config{BodyTimeout: 500 * time.Millisecond, MinRate: 2_000})
+	k := keepAlive(t, site(t, srv.Handler(), nil).Listener.Addr().String())
+	body := strings.Repeat("x", 18_000)
+	fmt.Fprintf(k.conn, "POST %s&sid=x HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", pollPath, len(body))
+	for ; len(body) > 0; body = body[600:] {
+		if _, err := io.WriteString(k.conn, body[:600]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond) // sending slowly is what is asked
+	}
+	if status, text := k.answer(); status != 400 || !strings.Contains(text, "Session ID unknown") {
+		t.Errorf("%d %q", status, text)
+	}
+}
+
 // TestMountTimeouts: the times of an http.Server are for its answers, and not for how long
 // a poll waits.
 func TestMountTimeouts(t *testing.T) {
