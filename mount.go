@@ -39,7 +39,7 @@ type mountHandler struct{ srv *Server }
 // Errors that a request gets before it comes to a loop.
 const (
 	mountClosed = "the server is shutting down"
-	mountFull   = "there are too many connections"
+	mountFull   = "the server is full"
 	mountHidden = "sockeye: a WebSocket needs the connection, and this http.ResponseWriter (%T) does not give it: a handler in front has to pass Hijack on, by a method Unwrap() http.ResponseWriter or Hijack. Long-polling works without"
 	mountPath   = "sockeye: %s is served here, and not %s: mount the handler where clients ask for it, as mux.Handle(%q, srv.Handler()), or set Config.Path"
 )
@@ -89,6 +89,7 @@ func (q *mountRequest) valid() bool {
 }
 
 // readBody reads the content, in its time. It is false if the request has been answered.
+// Meanwhile it has a place, as it has behind, and what has come is charged.
 func (q *mountRequest) readBody() bool {
 	r := q.r
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 || q.extendedConnect() {
@@ -98,6 +99,13 @@ func (q *mountRequest) readBody() bool {
 	if q.oversize = r.ContentLength > int64(cfg.MaxBodyBytes); q.oversize {
 		return true
 	}
+	place := q.place(r.Context())
+	if place == nil {
+		return false
+	}
+	defer place.GiveUp()
+	memory, charged := q.srv.group.Memory(), 0
+	defer func() { memory.Add(-charged) }()
 	timed := cfg.BodyTimeout > 0 && (q.user == nil || q.user.ReadTimeout <= 0)
 	begun := time.Now()
 	var b bytes.Buffer
@@ -126,7 +134,12 @@ func (q *mountRequest) readBody() bool {
 			q.body = b.Bytes()
 			return true
 		case err == nil && n > 0:
-			continue
+			memory.Add(b.Cap() - charged)
+			charged = b.Cap()
+			if !memory.Near() {
+				continue
+			}
+			q.refuse(mountFull, http.StatusServiceUnavailable)
 		case errors.As(err, &tooLarge):
 			q.refuse("the body is too large", http.StatusRequestEntityTooLarge)
 		case errors.Is(err, os.ErrDeadlineExceeded):

@@ -765,6 +765,59 @@ func TestMountLimits(t *testing.T) {
 	}
 }
 
+// TestMountBodiesAreCounted: a request whose body is still coming has a place, and what has
+// come of it is charged, though its connection has not moved yet.
+func TestMountBodiesAreCounted(t *testing.T) {
+	srv := mount(t, sockeye.Config{MaxConns: 2, MaxPayload: 100_000, MaxMemory: 1 << 20})
+	addr := site(t, srv.Handler(), nil).Listener.Addr().String()
+	const handshake = "GET " + pollPath + " HTTP/1.1\r\nHost: h\r\n\r\n"
+	var slow [2]*keep
+	for i := range slow {
+		slow[i] = keepAlive(t, addr)
+		fmt.Fprintf(slow[i].conn, "POST %s&sid=x HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n%s", pollPath, strings.Repeat("x", 50_000))
+	}
+	eventually(t, func() bool { st := srv.Stats().Net; return st.Open == 2 && st.MemoryBytes >= 65_536 })
+	if status, body := keepAlive(t, addr).do(handshake); status != 503 {
+		t.Errorf("a third: %d %q", status, body)
+	}
+	if status, body := slow[0].do(strings.Repeat("x", 50_000)); status != 400 || !strings.Contains(body, "Session ID unknown") {
+		t.Errorf("%d %q", status, body)
+	}
+	_ = slow[1].conn.Close()
+	eventually(t, func() bool { st := srv.Stats().Net; return st.Open == 1 && st.MemoryBytes == 0 })
+	if status, body := keepAlive(t, addr).do(handshake); status != 200 {
+		t.Errorf("behind them: %d %q", status, body)
+	}
+
+	// Near MaxMemory.
+	srv = mount(t, sockeye.Config{MaxPayload: 1 << 20, MaxMemory: 4 << 20})
+	addr = site(t, srv.Handler(), nil).Listener.Addr().String()
+	var most [8]*keep
+	for i := range most {
+		most[i] = keepAlive(t, addr)
+		fmt.Fprintf(most[i].conn, "POST %s&sid=x HTTP/1.1\r\nHost: h\r\nContent-Length: 900000\r\n\r\n", pollPath)
+		go func() { _, _ = most[i].conn.Write(make([]byte, 899_999)) }()
+	}
+	refused := make(chan int, len(most))
+	for _, k := range most {
+		go func() {
+			if resp, err := http.ReadResponse(k.br, nil); err == nil {
+				refused <- resp.StatusCode
+			}
+		}()
+	}
+	if status := within(t, refused); status != 503 {
+		t.Errorf("status %d, want 503", status)
+	}
+	if n := srv.Stats().Net.MemoryBytes; n > 4<<20 {
+		t.Errorf("%d bytes", n)
+	}
+	for _, k := range most {
+		_ = k.conn.Close()
+	}
+	eventually(t, func() bool { return srv.Stats().Net.MemoryBytes == 0 })
+}
+
 // TestMountSlowBody: a body that does not come in time is answered; a peer that leaves in
 // the middle of one is forgotten.
 func TestMountSlowBody(t *testing.T) {
