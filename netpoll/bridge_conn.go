@@ -135,7 +135,7 @@ func (d *bridged) read() {
 		case n == len(buf) && large == nil:
 			large = bytepool.Get(largeRead)
 			buf = large.B[:largeRead]
-		case n < smallRead && large != nil:
+		case n < len(buf) && large != nil: // nothing more at present
 			bytepool.Put(large)
 			large, buf = nil, d.small[:]
 		}
