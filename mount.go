@@ -50,11 +50,12 @@ func (m mountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.ServeHTTP(w, r)
 		return
 	}
-	if !srv.claims.Claims([]byte(r.URL.Path)) {
-		http.Error(w, fmt.Sprintf(mountPath, srv.Path(), r.URL.Path, srv.Path()), http.StatusNotFound)
+	q := mountRequest{srv: srv, w: w, r: r, rc: http.NewResponseController(w), target: r.URL.RequestURI()}
+	// As a loop will see it: one with escapes may be ours for a router alone.
+	if path, _, _ := strings.Cut(q.target, "?"); !srv.claims.Claims([]byte(path)) {
+		http.Error(w, fmt.Sprintf(mountPath, srv.Path(), path, srv.Path()), http.StatusNotFound)
 		return
 	}
-	q := mountRequest{srv: srv, w: w, r: r, rc: http.NewResponseController(w), target: r.URL.RequestURI()}
 	q.user, _ = r.Context().Value(http.ServerContextKey).(*http.Server)
 	if !q.valid() {
 		http.Error(w, "malformed request", http.StatusBadRequest)
@@ -64,7 +65,8 @@ func (m mountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Without an http.Server nobody would serve other paths on a connection that has moved.
-	if r.ProtoMajor >= 2 || q.user == nil && !q.websocket() || !q.hijack() {
+	movable := q.websocket() || q.user != nil && srv.group.Movable(r.Context())
+	if r.ProtoMajor >= 2 || !movable || !q.hijack() {
 		q.bridge()
 	}
 }

@@ -37,6 +37,9 @@ type bridged struct {
 	tcp    bool
 	secure bool
 
+	// Immutable after adoptable.
+	wrapped bool // the group has had it before, and it has come back with something around it
+
 	// Any goroutine (atomic).
 	owner atomic.Pointer[Conn] // nil while it is no loop's
 

@@ -88,7 +88,8 @@ type lentConn struct {
 	ln       *lender
 	mounted  *mounted // nil for a connection of an own listener
 	charged  int      // to the group's memory, until the slot is given back
-	remote   net.Addr // the peer's address as a proxy has told it; nil: the kernel's holds
+	told     proxied  // what is known of the peer beyond the kernel's address
+	remote   net.Addr // its address as a proxy has told it; nil: the kernel's holds
 
 	// Guarded by mu.
 	mu        sync.Mutex

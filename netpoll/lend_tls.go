@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -19,6 +20,7 @@ type lentTLS struct {
 	c        *Conn
 	t        *tlsState
 	std      *tlsHandshake // whose tls.Conn it is; nil for records of our own
+	state    *tls.ConnectionState
 
 	// Guarded by reading.
 	reading sync.Mutex
@@ -35,7 +37,7 @@ type lentTLS struct {
 
 // lendTLS puts TLS on the kernel's connection of one that is lent.
 func (c *Conn) lendTLS(kernel net.Conn) net.Conn {
-	l := &lentTLS{Conn: kernel, c: c, t: c.tls()}
+	l := &lentTLS{Conn: kernel, c: c, t: c.tls(), state: c.TLS()}
 	if l.std = l.t.std(); l.std != nil {
 		l.std.below = kernel
 	}
