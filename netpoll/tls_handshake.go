@@ -470,9 +470,11 @@ func (hs *tlsHandshake) Write(p []byte) (int, error) {
 
 // end lets the goroutine end: the connection is over. A driven loop waits for it.
 func (hs *tlsHandshake) end() {
-	hs.cancel()
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
+	if !hs.wants { // it may wait in a callback; who waits in Read is woken without a goroutine more
+		hs.cancel()
+	}
 	hs.ended = net.ErrClosed
 	hs.cond.Broadcast()
 	if hs.done || !hs.l.group.manual() {
