@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/cluster"
@@ -24,6 +25,10 @@ type bus struct {
 	ctx    context.Context //nolint:containedctx // until Close
 	cancel context.CancelFunc
 	ends   sync.WaitGroup // goroutines
+
+	// Send's. See settle.
+	doubt     uint32 // the process; 0 if there is no doubt
+	doubtEnds time.Time
 }
 
 func newBus(f format, o Options) *bus {
@@ -67,7 +72,7 @@ func (b *bus) Send(ctx context.Context, frames []cluster.Frame) (sent, lost int,
 	for sent < len(frames) {
 		next := frames[sent:]
 		next = next[:fits(next)]
-		sure, err := b.format.send(ctx, b.a.UID(), next)
+		sure, err := b.send(ctx, next)
 		if code, ok := isFrames(err); ok && sure {
 			return b.sendSingly(ctx, code, sent, next)
 		}
@@ -83,6 +88,47 @@ func (b *bus) Send(ctx context.Context, frames []cluster.Frame) (sent, lost int,
 	return sent, 0, nil
 }
 
+// send sends frames in one transaction, behind what was sent before.
+func (b *bus) send(ctx context.Context, frames []cluster.Frame) (sure bool, err error) {
+	c, err := b.pool.Acquire(ctx)
+	if err != nil {
+		return true, err
+	}
+	defer c.Release()
+	if err := b.settle(ctx, c); err != nil {
+		return true, err
+	}
+	process := c.Conn().PgConn().PID()
+	if sure, err = b.format.send(ctx, c, b.a.UID(), frames); err != nil && !sure {
+		b.doubt, b.doubtEnds = process, time.Now().Add(maxDoubt)
+	}
+	return sure, err
+}
+
+// maxDoubt is how long a process may take to find out that its connection is over.
+const maxDoubt = 5 * time.Second
+
+// settle waits for the end of PostgreSQL's process that may still send what is not known to
+// have been sent: it would come behind what is sent from now on.
+func (b *bus) settle(ctx context.Context, c *pgxpool.Conn) error {
+	for b.doubt != 0 {
+		var there bool
+		if err := c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)`, b.doubt).Scan(&there); err != nil {
+			return err
+		}
+		if !there || time.Now().After(b.doubtEnds) {
+			b.doubt = 0
+			break
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
 // codeNoTable is the error that there is no such table.
 const codeNoTable = "42P01"
 
@@ -94,7 +140,7 @@ func (b *bus) sendSingly(ctx context.Context, code string, sent int, frames []cl
 		}
 	}
 	for i := range frames {
-		sure, err := b.format.send(ctx, b.a.UID(), frames[i:i+1])
+		sure, err := b.send(ctx, frames[i:i+1])
 		switch _, ok := isFrames(err); {
 		case err == nil:
 			sent++

@@ -24,7 +24,12 @@ func NewEmitter(pool *pgxpool.Pool, o Options) (cluster.Emitter, error) {
 		if err != nil {
 			return err
 		}
-		_, err = f.send(ctx, m.UID, []cluster.Frame{frame})
+		c, err := f.pool.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		defer c.Release()
+		_, err = f.send(ctx, c, m.UID, []cluster.Frame{frame})
 		return err
 	}), nil
 }

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -153,6 +156,59 @@ func TestCutOff(t *testing.T) {
 		last = k
 	}
 	adaptertest.Eventually(t, "nothing waits", func() bool { st := a.a.Stats(); return !st.Down && st.Queued == 0 })
+	t.Logf("%d of %d came", came, n)
+}
+
+// TestLateProcess: what a process of PostgreSQL's still has to send when its connection is
+// reset comes before what is sent by another one, although it is slow.
+func TestLateProcess(t *testing.T) {
+	s := pgtest.Start(t)
+	proxy := adaptertest.NewProxy(t, s.Addr)
+	a, b := newSide(t, s, proxy.Addr(), "AAAAAA", quick()), newSide(t, s, "", "BBBBBB", quick())
+	adaptertest.Meet(t, a, b.Record)
+	var processes []int
+	adaptertest.Eventually(t, "both have sent something", func() bool {
+		rows, _ := s.Pool(t, "").Query(t.Context(), `SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_notify%' AND query NOT LIKE '%pg_stat%'`)
+		processes, _ = pgx.CollectRows(rows, pgx.RowTo[int])
+		return len(processes) >= 2
+	})
+	signal := func(sig syscall.Signal) {
+		for _, p := range processes {
+			_ = syscall.Kill(p, sig)
+		}
+	}
+	cont := sync.OnceFunc(func() { signal(syscall.SIGCONT) })
+	defer cont()
+	n := 0
+	emit := func(d time.Duration) { // the outbox sends what there is, again and again
+		for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			n++
+			if err := a.Broadcast(broadcast.Payload{JSON: fmt.Appendf(nil, `["n",%d]`, n)}, broadcast.Target{}); err != nil && !errors.Is(err, broadcast.ErrUnavailable) {
+				t.Fatal(err)
+			}
+		}
+	}
+	emit(50 * time.Millisecond)
+	signal(syscall.SIGSTOP)
+	emit(50 * time.Millisecond) // the first of them get there, and are not answered
+	proxy.Reset()
+	emit(300 * time.Millisecond) // these would overtake them
+	cont()
+	adaptertest.Eventually(t, "it goes on", func() bool {
+		_ = a.Broadcast(broadcast.Payload{JSON: []byte(`["end"]`)}, broadcast.Target{})
+		return slices.Contains(b.Record.Got(), `["end"]`)
+	})
+	last, came := 0, 0
+	for _, g := range b.Record.Got() {
+		var k int
+		if _, err := fmt.Sscanf(g, `["n",%d]`, &k); err != nil {
+			continue
+		}
+		if came++; k <= last {
+			t.Errorf("%d comes after %d", k, last)
+		}
+		last = k
+	}
 	t.Logf("%d of %d came", came, n)
 }
 

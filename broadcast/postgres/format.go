@@ -117,12 +117,7 @@ func fits(frames []cluster.Frame) int {
 
 // send sends frames in one transaction. sure tells whether an error means that none has
 // been sent.
-func (f *format) send(ctx context.Context, uid string, frames []cluster.Frame) (sure bool, err error) {
-	c, err := f.pool.Acquire(ctx)
-	if err != nil {
-		return true, err
-	}
-	defer c.Release()
+func (f *format) send(ctx context.Context, c *pgxpool.Conn, uid string, frames []cluster.Frame) (sure bool, err error) {
 	err = c.SendBatch(ctx, f.batch(uid, frames)).Close()
 	refused := new(pgconn.PgError)
 	return pgconn.SafeToRetry(err) || errors.As(err, &refused) && refused.Severity == "ERROR", err
