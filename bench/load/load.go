@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -92,6 +93,24 @@ func measure(o options) (result, error) {
 	}
 	return r, err
 }
+
+// perSource is how many connections come from one address: an address has about
+// 28,000 ports.
+const perSource = 10000
+
+// config is that of the connections.
+func (o *options) config() load.Config {
+	return load.Config{
+		Servers: o.addrs, Path: o.path, Polling: o.polling, Timeout: connectTime,
+		Source: func(id int) netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + id/perSource)}) },
+	}
+}
+
+// Limits of connecting: in all, and without any progress.
+const (
+	connectTime  = 120 * time.Second
+	connectStall = 15 * time.Second
+)
 
 // connectAll opens all connections, not too many at a time.
 func (l *measurement) connectAll() {

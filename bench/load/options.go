@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/sockeye-io/sockeye/internal/load"
 )
 
 // options are the flags of the command.
@@ -101,24 +99,6 @@ func parsePIDs(list string) ([]int, error) {
 	}
 	return ids, nil
 }
-
-// perSource is how many connections come from one address: an address has about
-// 28,000 ports.
-const perSource = 10000
-
-// config is that of the connections.
-func (o *options) config() load.Config {
-	return load.Config{
-		Servers: o.addrs, Path: o.path, Polling: o.polling, Timeout: connectTime,
-		Source: func(id int) netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + id/perSource)}) },
-	}
-}
-
-// Limits of connecting: in all, and without any progress.
-const (
-	connectTime  = 120 * time.Second
-	connectStall = 15 * time.Second
-)
 
 func (o *options) transport() string {
 	if o.polling {

@@ -137,7 +137,15 @@ func TestPackets(t *testing.T) {
 		{`0/n,{"sid":"x"}`, Packet{Type: '0', Namespace: []byte("/n"), ID: -1}, `{"sid":"x"}`, true},
 		{`1`, Packet{Type: '1', ID: -1}, ``, true},
 		{`1/n`, Packet{Type: '1', Namespace: []byte("/n"), ID: -1}, ``, true},
-		{text: ``}, {text: `7`}, {text: `x`}, {text: `2`}, {text: `2{}`}, {text: `2["a"`}, {text: `3[]`}, {text: `5["a"]`}, {text: `5x-["a"]`},
+		{text: ``},
+		{text: `7`},
+		{text: `x`},
+		{text: `2`},
+		{text: `2{}`},
+		{text: `2["a"`},
+		{text: `3[]`},
+		{text: `5["a"]`},
+		{text: `5x-["a"]`},
 		{text: `39999999999999999999[]`},
 	} {
 		p, ok := Parse([]byte(c.text))
@@ -162,7 +170,11 @@ func TestEventNames(t *testing.T) {
 		{"news", `["\u006eews",1]`, true},
 		{"é<\"", `["\u00e9<\"",1]`, true},
 		{"é<\"", `["é<\"",1]`, true},
-		{"news", `[1]`, false}, {"news", `[]`, false}, {"news", `["new`, false}, {"news", `["new\`, false}, {"news", ``, false},
+		{"news", `[1]`, false},
+		{"news", `[]`, false},
+		{"news", `["new`, false},
+		{"news", `["new\`, false},
+		{"news", ``, false},
 	} {
 		if got := NewEventName(c.name).Is([]byte(c.data)); got != c.is {
 			t.Errorf("%q in %s: %v", c.name, c.data, got)
