@@ -21,10 +21,13 @@ type Histogram struct {
 }
 
 // Add counts a duration.
-func (h *Histogram) Add(ns int64) {
+func (h *Histogram) Add(ns int64) { h.AddN(ns, 1) }
+
+// AddN counts it n times.
+func (h *Histogram) AddN(ns, n int64) {
 	ns = max(ns, 0) // the clock may have been set back
-	h.counts[bucket(ns)]++
-	h.n++
+	h.counts[bucket(ns)] += n
+	h.n += n
 	h.max = max(h.max, ns)
 }
 
