@@ -398,8 +398,11 @@ func (m *measurement) turns(d time.Duration, phase string) error {
 	}
 }
 
-// sampleEvery is how long a sample is, until there are too many.
-const sampleEvery = time.Second
+// How long a sample is, until there are too many.
+const (
+	sampleEvery = time.Second
+	minSample   = 100 * time.Millisecond // a shorter one tells little
+)
 
 // turn waits for events, no longer than this, and does what is due.
 func (m *measurement) turn(wait int64) error {
@@ -434,7 +437,7 @@ func (m *measurement) turn(wait int64) error {
 // sample ends one.
 func (m *measurement) sample(at time.Time) {
 	d := at.Sub(m.sampled)
-	if d <= 0 {
+	if d < minSample {
 		return
 	}
 	c, last := m.counts, m.lastCounts
