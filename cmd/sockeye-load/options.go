@@ -301,7 +301,7 @@ func (o *options) check(transport string) error {
 	if o.namespace != "" && !strings.HasPrefix(o.namespace, "/") || strings.ContainsAny(o.namespace, ",?\x1e\r\n") {
 		return fmt.Errorf("-namespace %q: it begins with / and has no comma", o.namespace)
 	}
-	if o.auth != "" && !json.Valid([]byte(o.authOf(0))) || o.auth != "" && strings.TrimSpace(o.auth)[0] != '{' {
+	if o.auth != "" && json.Unmarshal([]byte(o.authOf(0)), &map[string]any{}) != nil {
 		return errors.New("-auth is no JSON object")
 	}
 	if o.event == "" {
