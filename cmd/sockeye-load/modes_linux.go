@@ -329,7 +329,11 @@ func (b *broadcast) waiting() bool { return len(b.casts) > 0 }
 type churn struct {
 	*measurement
 	coming []retry // connections that are not there, in the order of their time
+	late   []int64 // reconnects that were due when no connection was free, by their time
 }
+
+// maxLate is how many reconnects may be due.
+const maxLate = 10000
 
 // retry is a connection that comes again. The time is when it was due.
 type retry struct {
@@ -369,7 +373,16 @@ func (c *churn) due(now int64) int64 {
 	clear(c.coming[len(later):])
 	c.coming = later
 	if c.o.rate > 0 {
-		next := c.dueMessages(now, func(at int64) { c.again(at) })
+		next := c.dueMessages(now, func(at int64) {
+			if len(c.late) == maxLate {
+				c.fault("not done", fmt.Sprintf("%d reconnects are due, and no connection is free", maxLate), 1)
+				return
+			}
+			c.late = append(c.late, at)
+		})
+		for len(c.late) > 0 && c.again(c.late[0]) {
+			c.late = c.late[1:]
+		}
 		if soon > 0 {
 			next = min(next, soon)
 		}
@@ -390,9 +403,6 @@ func (c *churn) due(now int64) int64 {
 func (c *churn) again(at int64) bool {
 	k := c.nextReady(max(c.open, 1))
 	if k == nil {
-		if c.o.rate > 0 && len(c.coming)+c.crowd.UnderWay+c.crowd.Leaving < c.open {
-			c.fault("not done", "no connection is there to leave", 1)
-		}
 		return false
 	}
 	c.counts.sent++
@@ -406,7 +416,14 @@ func (c *churn) again(at int64) bool {
 }
 
 func (*churn) left(*load.Conn) {}
-func (*churn) check(int64)     {}
+
+func (c *churn) check(int64) {
+	if !c.traffic {
+		c.fault("not done", "reconnects that were due at the end: no connection was free", int64(len(c.late)))
+		c.late = nil
+	}
+}
+
 func (c *churn) waiting() bool { return c.crowd.UnderWay > 0 }
 
 // leadingNumber takes a number and the '-' behind it off the text.

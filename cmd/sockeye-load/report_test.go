@@ -161,6 +161,7 @@ func (s stuck) Write(b []byte) (int, error) { <-s.block; return len(b), nil }
 
 // TestProgressDoesNotHoldUp: who does not read it is not waited for.
 func TestProgressDoesNotHoldUp(t *testing.T) {
+	t.Parallel()
 	w := stuck{make(chan struct{})}
 	defer close(w.block)
 	p := newProgress(w, &options{})
