@@ -6,15 +6,10 @@ import (
 	"strings"
 )
 
-// Sizes of a plot, in its own units: letters of 13 are readable where 440 units are 358
-// pixels wide, on a phone.
+// Sizes of a plot's inside, in its own units. The page stretches it; the labels are outside.
 const (
-	plotWidth  = 440.0
-	plotHeight = 230.0
-	plotLeft   = 62.0
-	plotRight  = 12.0
-	plotTop    = 12.0
-	plotBottom = 30.0
+	plotWidth  = 400.0
+	plotHeight = 200.0
 )
 
 // plot is what a page draws of it.
@@ -27,10 +22,15 @@ type plot struct {
 	Empty           bool
 }
 
+// tick is a label of an axis.
 type tick struct {
 	At    float64
+	Share float64 // of the axis, in percent from its left or top
 	Label string
 }
+
+func xTick(at float64, label string) tick { return tick{at, 100 * at / plotWidth, label} }
+func yTick(at float64, label string) tick { return tick{at, 100 * at / plotHeight, label} }
 
 type curve struct {
 	Class string
@@ -46,10 +46,6 @@ type rect struct {
 // Geometry, for the page.
 func (plot) Width() float64  { return plotWidth }
 func (plot) Height() float64 { return plotHeight }
-func (plot) Left() float64   { return plotLeft }
-func (plot) Right() float64  { return plotWidth - plotRight }
-func (plot) Top() float64    { return plotTop }
-func (plot) Bottom() float64 { return plotHeight - plotBottom }
 
 // line is values over time, to be drawn.
 type line struct {
@@ -78,14 +74,14 @@ func overTime(id, title, unit string, end float64, logarithmic bool, format func
 		return p
 	}
 	end = max(end, 0.001)
-	x := func(t float64) float64 { return plotLeft + (plotWidth-plotLeft-plotRight)*min(t/end, 1) }
+	x := func(t float64) float64 { return plotWidth * min(t/end, 1) }
 	y, ticks := linear(most, format)
 	if logarithmic && most > 0 {
 		y, ticks = logarithm(least, most, format)
 	}
 	p.Y = ticks
 	for _, t := range steps(end, 5) {
-		p.X = append(p.X, tick{x(t), clock(t)})
+		p.X = append(p.X, xTick(x(t), clock(t)))
 	}
 	var said []string
 	for _, l := range lines {
@@ -150,10 +146,10 @@ func linear(most float64, format func(float64) string) (func(float64) float64, [
 		most = 1
 	}
 	top := most * 1.05
-	y := func(v float64) float64 { return plotHeight - plotBottom - (plotHeight-plotBottom-plotTop)*v/top }
+	y := func(v float64) float64 { return plotHeight * (1 - v/top) }
 	var ticks []tick
 	for _, v := range steps(top, 4) {
-		ticks = append(ticks, tick{y(v), format(v)})
+		ticks = append(ticks, yTick(y(v), format(v)))
 	}
 	return y, ticks
 }
@@ -166,11 +162,11 @@ func logarithm(least, most float64, format func(float64) string) (func(float64) 
 	}
 	y := func(v float64) float64 {
 		share := (math.Log10(max(v, math.Pow(10, from))) - from) / (to - from)
-		return plotHeight - plotBottom - (plotHeight-plotBottom-plotTop)*share
+		return plotHeight * (1 - share)
 	}
 	var ticks []tick
 	for e := from; e <= to; e++ {
-		ticks = append(ticks, tick{y(math.Pow(10, e)), format(math.Pow(10, e))})
+		ticks = append(ticks, yTick(y(math.Pow(10, e)), format(math.Pow(10, e))))
 	}
 	return y, ticks
 }
@@ -222,7 +218,7 @@ func histogramPlot(title string, all []bar, q quantiles) plot {
 		to = from + 0.3
 	}
 	x := func(ms float64) float64 {
-		return plotLeft + (plotWidth-plotLeft-plotRight)*(math.Log10(max(ms, math.Pow(10, from)))-from)/(to-from)
+		return plotWidth * (math.Log10(max(ms, math.Pow(10, from))) - from) / (to - from)
 	}
 	most := int64(0)
 	for _, b := range all {
@@ -235,9 +231,9 @@ func histogramPlot(title string, all []bar, q quantiles) plot {
 			continue
 		}
 		left, right := x(b.From), x(b.To)
-		top := min(y(float64(b.Count)), plotHeight-plotBottom-1) // one is to be seen among millions
+		top := min(y(float64(b.Count)), plotHeight-1) // one is to be seen among millions
 		p.Bars = append(p.Bars, rect{
-			left + 0.5, top, max(right-left-1, 1), plotHeight - plotBottom - top,
+			left + 0.5, top, max(right-left-1, 1), plotHeight - top,
 			fmt.Sprintf("%s to %s: %s", short(b.From), short(b.To), grouped(b.Count)),
 		})
 	}
@@ -248,7 +244,7 @@ func histogramPlot(title string, all []bar, q quantiles) plot {
 	for e := math.Floor(from); e <= to; e++ {
 		for _, f := range factors {
 			if v := f * math.Pow(10, e); math.Log10(v) >= from-1e-9 && math.Log10(v) <= to+1e-9 {
-				p.X = append(p.X, tick{x(v), short(v)})
+				p.X = append(p.X, xTick(x(v), short(v)))
 			}
 		}
 	}

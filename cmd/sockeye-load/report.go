@@ -305,6 +305,8 @@ func milliseconds(ms float64) string {
 	switch {
 	case ms >= 10000:
 		return fmt.Sprintf("%.1f s", ms/1000)
+	case ms >= 1000:
+		return fmt.Sprintf("%.2f s", ms/1000)
 	case ms >= 100:
 		return fmt.Sprintf("%.0f ms", ms)
 	case ms >= 10:
