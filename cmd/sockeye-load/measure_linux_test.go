@@ -118,8 +118,10 @@ func TestModes(t *testing.T) {
 	_, addr := startServer(t, sockeye.Config{})
 	_, secure := startServer(t, sockeye.Config{TLS: tlspeer.ServerConfig()})
 	for _, where := range [][]string{
-		{"http://" + addr}, {"http://" + addr, "-transport", "polling", "-namespace", "/custom"},
-		{"wss://" + secure, "-insecure"}, {"https://" + secure, "-insecure", "-transport", "polling"},
+		{"http://" + addr},
+		{"http://" + addr, "-transport", "polling", "-namespace", "/custom"},
+		{"wss://" + secure, "-insecure"},
+		{"https://" + secure, "-insecure", "-transport", "polling"},
 	} {
 		load := func(t *testing.T, args ...string) result {
 			t.Helper()

@@ -66,10 +66,15 @@ func TestThresholds(t *testing.T) {
 		passed bool
 	}{
 		{"", true},
-		{"-fail-p99 100ms", true}, {"-fail-p99 99ms", false},
+		{"-fail-p99 100ms", true},
+		{"-fail-p99 99ms", false},
 		{"-fail-connect-p99 1s", false}, // nothing was measured
-		{"-fail-errors 5", true}, {"-fail-errors 4", false}, {"-fail-errors 0.5%", true}, {"-fail-errors 0.4%", false},
-		{"-fail-received 50", true}, {"-fail-received 51", false},
+		{"-fail-errors 5", true},
+		{"-fail-errors 4", false},
+		{"-fail-errors 0.5%", true},
+		{"-fail-errors 0.4%", false},
+		{"-fail-received 50", true},
+		{"-fail-received 51", false},
 		{"-fail-received 50 -fail-errors 0", false},
 	} {
 		o, err := parse(append(strings.Fields(c.args), "-mode", "echo", "http://a"), io.Discard)
