@@ -99,6 +99,30 @@ type mode interface {
 
 // measure does the run that the options ask for.
 func measure(o *options, p *progress, stop <-chan struct{}) (*report, error) {
+	m, err := newMeasurement(o, p, stop)
+	if err != nil {
+		return nil, err
+	}
+	defer m.crowd.Close()
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-stop:
+			m.crowd.Wake()
+		case <-done:
+		}
+	}()
+	err = m.run()
+	m.finish()
+	if err == nil && m.most == 0 && !m.r.Interrupted {
+		err = errors.New("no connection has joined: the errors above tell why")
+	}
+	return m.r, err
+}
+
+// newMeasurement is one that has not begun.
+func newMeasurement(o *options, p *progress, stop <-chan struct{}) (*measurement, error) {
 	server, err := reach(o)
 	if err != nil {
 		return nil, err
@@ -121,7 +145,6 @@ func measure(o *options, p *progress, stop <-chan struct{}) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer crowd.Close()
 	m := &measurement{
 		o: o, crowd: crowd, conns: make([]load.Conn, o.most()), users: make([]user, o.most()), progress: p, stop: stop,
 		begin: time.Now(), r: newReport(o), filler: strings.Repeat("x", o.size),
@@ -133,23 +156,7 @@ func measure(o *options, p *progress, stop <-chan struct{}) (*report, error) {
 	m.tail = append(m.tail, `,"`...)
 	m.mode = m.newMode()
 	crowd.OnReady, crowd.OnMessage, crowd.OnGone = m.onReady, m.onMessage, m.onGone
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		select {
-		case <-stop:
-			crowd.Wake()
-		case <-done:
-		}
-	}()
-	err = m.run()
-	m.finish()
-	if err == nil && m.most == 0 {
-		if err = errors.New("no connection has joined: the errors above tell why"); m.r.Interrupted {
-			err = nil
-		}
-	}
-	return m.r, err
+	return m, nil
 }
 
 // reach is the server's address, of several the first that takes a connection.

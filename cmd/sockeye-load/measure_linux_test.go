@@ -55,7 +55,7 @@ type result struct {
 	text, errs string
 }
 
-// load runs the command, and reads its JSON.
+// runLoad runs the command, and reads its JSON.
 func runLoad(t *testing.T, stop <-chan struct{}, args ...string) result {
 	t.Helper()
 	dir := t.TempDir()
@@ -249,6 +249,41 @@ func TestCoordinatedOmission(t *testing.T) {
 	}
 }
 
+// TestHeldUpItself: what was due while this program was held up has waited.
+func TestHeldUpItself(t *testing.T) {
+	_, addr := startServer(t, sockeye.Config{})
+	o, err := parse([]string{"-quiet", "-mode", "echo", "-rate", "200", "-connections", "2", addr}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := newMeasurement(o, newProgress(io.Discard, o), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.crowd.Close()
+	if err := m.ramp(0, o.stages[0]); err != nil {
+		t.Fatal(err)
+	}
+	m.traffic, m.trafficAt = true, time.Now()
+	m.measureFromNow()
+	time.Sleep(500 * time.Millisecond)
+	if err := m.turns(300*time.Millisecond, ""); err != nil {
+		t.Fatal(err)
+	}
+	slow := int64(0)
+	for _, b := range bars(&m.latency) {
+		if b.From >= 200 {
+			slow += b.Count
+		}
+	}
+	if slow < 50 { // of the 60 that were due in the first 300 ms
+		t.Errorf("%d of %d messages have waited for 200 ms or more", slow, m.latency.Len())
+	}
+	if late := m.late.Quantile(1); late < 400e6 {
+		t.Errorf("they were sent %v ms late", late/1e6)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	_, addr := startServer(t, sockeye.Config{})
@@ -319,8 +354,8 @@ func TestUnanswered(t *testing.T) {
 	}
 }
 
-// hostile is a server that does to each connection, but the first that only looks whether
-// somebody is there, what a function says.
+// hostile is a server that does to each connection what a function says, also to the first,
+// which only looks whether somebody is there.
 func hostile(t *testing.T, do func(c net.Conn, r *bufio.Reader)) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -31,6 +31,9 @@ func TestSeriesIsBounded(t *testing.T) {
 		if i > 0 && p.end-p.length != s.all[i-1].end {
 			t.Fatalf("a gap before sample %d", i)
 		}
+		if i < len(s.all)-1 && p.length != s.all[0].length {
+			t.Fatalf("sample %d lasts %v, the first %v", i, p.length, s.all[0].length)
+		}
 		sum.sent, sum.received, sum.connects, sum.faults = sum.sent+p.sent, sum.received+p.received, sum.connects+p.connects, sum.faults+p.faults
 		all.Join(p.latency)
 	}

@@ -106,16 +106,12 @@ func TestConversation(t *testing.T) {
 					}
 					c := newCrowd(t, cfg, 4)
 					c.awaitReady()
-					before := runtime.NumGoroutine()
 					long := strings.Repeat("x", 70000)
 					for i := range c.conns {
 						c.conns[i].Send(fmt.Appendf(nil, `42%s%d["echo",%q]`, c.Prefix(), i, long))
 						c.conns[i].Send(fmt.Appendf(nil, `42%s%d["who"]`, c.Prefix(), 100+i))
 					}
 					c.await("all answers", func() bool { return len(c.got) == 2*len(c.conns) })
-					if n := runtime.NumGoroutine(); secured && n > before+3 {
-						t.Errorf("%d goroutines, %d before the messages", n, before)
-					}
 					for _, p := range c.got {
 						packet, ok := Parse([]byte(p[1:]))
 						if !ok || !packet.IsAck() || "/"+strings.TrimPrefix(string(packet.Namespace), "/") != ns {
@@ -140,6 +136,25 @@ func TestConversation(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestGoroutines: none stays of a handshake of TLS.
+func TestGoroutines(t *testing.T) {
+	cfg := Config{Servers: []netip.AddrPort{startServer(t, sockeye.Config{TLS: tlspeer.ServerConfig()})}, TLS: &tls.Config{InsecureSkipVerify: true}}
+	c := newCrowd(t, cfg, 20)
+	ours := func() (n int) {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		for g := range strings.SplitSeq(string(stacks), "\n\n") {
+			if strings.Contains(g, "internal/load.(*socket)") && !strings.Contains(g, "testing.tRunner") {
+				n++
+			}
+		}
+		return n
+	}
+	c.await("handshakes", func() bool { return ours() > 0 })
+	c.awaitReady()
+	c.await("their end", func() bool { return ours() == 0 })
 }
 
 // TestComeAgain: a Conn is used again and again.
