@@ -319,6 +319,31 @@ func TestTrustedAuthority(t *testing.T) {
 	runLoad(t, nil, "-ca", cert, "-connections", "3", "-duration", "100ms", "https://"+secure).good(t, 3)
 }
 
+// TestServerWithLimits: each that a server has is told in its words.
+func TestServerWithLimits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		cfg        sockeye.Config
+		args       string
+		kind, text string
+	}{
+		"connections":        {sockeye.Config{PerAddress: sockeye.AddressLimits{Conns: 5}}, "", "closed", ""},
+		"handshakes":         {sockeye.Config{PerAddress: sockeye.AddressLimits{HandshakesPerSecond: 1}}, "", "refused", "HTTP 4"},
+		"handshakes by poll": {sockeye.Config{PerAddress: sockeye.AddressLimits{HandshakesPerSecond: 1}}, "-transport polling", "refused", "HTTP 4"},
+		"messages":           {sockeye.Config{PerAddress: sockeye.AddressLimits{MessagesPerSecond: 50}}, "-mode echo", "closed", "close frame 1008"},
+		"large messages":     {sockeye.Config{MaxPayload: 1000}, "-mode echo -size 5000", "closed", "close frame 1009"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, addr := startServer(t, c.cfg)
+			r := runLoad(t, nil, append(strings.Fields(c.args), "-connections", "30", "-duration", "300ms", addr)...)
+			if r.kindCount(c.kind, c.text) < 5 {
+				t.Errorf("%v\n%s", r.Kinds, r.text)
+			}
+		})
+	}
+}
+
 // TestServerVanishes in the middle.
 func TestServerVanishes(t *testing.T) {
 	for _, mode := range [][]string{{"idle"}, {"echo", "-rate", "100"}, {"broadcast", "-event", "others", "-rate", "100"}, {"churn"}} {

@@ -69,7 +69,7 @@ func (p *progress) line(at time.Duration, connections, wanted int, faults int64)
 		full := int(p.done * width)
 		bar = " [" + strings.Repeat("#", full) + strings.Repeat("-", width-full) + "]"
 	}
-	text := fmt.Sprintf("%6.1fs %s%s %3.0f%%  %s/%s connections%s  %s errors", at.Seconds(), p.name, bar, p.done*100, grouped(connections), grouped(wanted), p.rates, grouped(faults))
+	text := fmt.Sprintf("%6.1fs %s%s %3.0f%%  %s/%s connections  %s errors%s", at.Seconds(), p.name, bar, p.done*100, grouped(connections), grouped(wanted), grouped(faults), p.rates)
 	if !p.terminal {
 		return text + "\n"
 	}
