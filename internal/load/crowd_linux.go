@@ -244,7 +244,8 @@ func (l *Crowd) Run(d time.Duration) error {
 		if ev.Events&syscall.EPOLLOUT != 0 {
 			s.onWritable()
 		}
-		if ev.Events&^syscall.EPOLLOUT != 0 && s.fd >= 0 {
+		// A handshake that has just begun is its goroutine's to read.
+		if ev.Events&^syscall.EPOLLOUT != 0 && s.fd >= 0 && s.generation == ev.Pad && !s.securing {
 			s.onReadable(l.read)
 		}
 	}
