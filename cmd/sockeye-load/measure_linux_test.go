@@ -131,6 +131,11 @@ func TestModes(t *testing.T) {
 		}
 		t.Run(strings.Join(where, " "), func(t *testing.T) {
 			t.Parallel()
+			if strings.Contains(where[0], secure) { // what is the same without TLS is not run twice
+				t.Run("echo", func(t *testing.T) { load(t, "-mode", "echo", "-size", "20000") })
+				t.Run("churn", func(t *testing.T) { load(t, "-mode", "churn") })
+				return
+			}
 			t.Run("idle", func(t *testing.T) {
 				t.Parallel()
 				if r := load(t, "-ramp", "100"); r.Latency.Count != 10 || !r.Corrected || r.AtEnd != 10 {
@@ -532,4 +537,25 @@ func TestHelp(t *testing.T) {
 	if code := run([]string{"-h"}, io.Discard, &errs, nil); code != 0 || !strings.Contains(errs.String(), "usage: sockeye-load [flags] URL") {
 		t.Errorf("code %d: %s", code, errs.String())
 	}
+}
+
+// TestIPv6, where there is one.
+func TestIPv6(t *testing.T) {
+	t.Parallel()
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = srv.Close() })
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skip(err)
+	} else {
+		_ = l.Close()
+	}
+	addr, err := srv.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runLoad(t, nil, "-connections", "3", "-duration", "100ms", "http://"+addr.String()).good(t, 3)
+	runLoad(t, nil, "-connections", "3", "-duration", "100ms", "-source", "::1", "http://"+addr.String()).good(t, 3)
 }
