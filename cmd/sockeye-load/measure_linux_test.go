@@ -115,6 +115,7 @@ func (r result) kindCount(kind, text string) (n int64) {
 }
 
 func TestModes(t *testing.T) {
+	t.Parallel()
 	_, addr := startServer(t, sockeye.Config{})
 	_, secure := startServer(t, sockeye.Config{TLS: tlspeer.ServerConfig()})
 	for _, where := range [][]string{
@@ -125,7 +126,7 @@ func TestModes(t *testing.T) {
 	} {
 		load := func(t *testing.T, args ...string) result {
 			t.Helper()
-			r := runLoad(t, nil, append(append([]string{"-connections", "10", "-duration", "400ms"}, args...), where...)...)
+			r := runLoad(t, nil, append(append([]string{"-connections", "10", "-duration", "300ms"}, args...), where...)...)
 			r.good(t, 10)
 			return r
 		}
@@ -229,6 +230,7 @@ func TestStages(t *testing.T) {
 // TestCoordinatedOmission: the server is held up once, for half a second. At a rate all
 // messages of that time have waited; in a closed loop only those that were under way.
 func TestCoordinatedOmission(t *testing.T) {
+	t.Parallel()
 	const held = 500 * time.Millisecond
 	slow := func(args ...string) (n int64) {
 		srv, there := startServer(t, sockeye.Config{})
@@ -256,6 +258,7 @@ func TestCoordinatedOmission(t *testing.T) {
 
 // TestHeldUpItself: what was due while this program was held up has waited.
 func TestHeldUpItself(t *testing.T) {
+	t.Parallel()
 	_, addr := startServer(t, sockeye.Config{})
 	o, err := parse([]string{"-quiet", "-mode", "echo", "-rate", "200", "-connections", "2", addr}, io.Discard)
 	if err != nil {
@@ -351,6 +354,7 @@ func TestServerWithLimits(t *testing.T) {
 
 // TestServerVanishes in the middle.
 func TestServerVanishes(t *testing.T) {
+	t.Parallel()
 	for _, mode := range [][]string{{"idle"}, {"echo", "-rate", "100"}, {"broadcast", "-event", "others", "-rate", "100"}, {"churn"}} {
 		t.Run(mode[0], func(t *testing.T) {
 			t.Parallel()
@@ -447,6 +451,7 @@ func TestNobodyIsThere(t *testing.T) {
 
 // TestInterrupted: Ctrl-C ends soon, with a result.
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{
 		{"-mode", "echo"}, {"-mode", "echo", "-event", "silence"}, {"-mode", "churn", "-transport", "polling"}, {"-ramp", "20", "-connections", "10000"},
 	} {

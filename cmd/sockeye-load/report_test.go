@@ -15,6 +15,7 @@ import (
 
 // TestSeriesIsBounded: a long run has fewer, longer samples, and nothing is lost.
 func TestSeriesIsBounded(t *testing.T) {
+	t.Parallel()
 	var s series
 	const n = 10 * maxSamples
 	for i := range n {
@@ -95,6 +96,7 @@ func TestThresholds(t *testing.T) {
 // TestReportOfNothing, and of strange values: the page is whole, and has no value that no
 // browser draws.
 func TestReportOfNothing(t *testing.T) {
+	t.Parallel()
 	o, err := parse([]string{"-mode", "broadcast", "-title", "<script>alert(1)</script>", "http://a"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +176,7 @@ func TestProgressDoesNotHoldUp(t *testing.T) {
 	defer close(w.block)
 	p := newProgress(w, &options{})
 	begin := time.Now()
-	for range 10000 {
+	for range 1000 {
 		p.tell(p.line(time.Second, 1, 2, 3))
 	}
 	p.end()
