@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"/internal/bridging":     {},
 	"/internal/tlspeer":      {"/proto/tls13"},
 	"/internal/idtable":      {},
+	"/internal/load":         {},
 	"/internal/lend":         {"/internal/goroutine"},
 	"/internal/fifo":         {},
 	"/internal/ratelog":      {},
