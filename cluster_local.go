@@ -3,6 +3,7 @@ package sockeye
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/sockeye-io/sockeye/broadcast"
@@ -34,7 +35,15 @@ func (l *local) Broadcast(p broadcast.Payload, t broadcast.Target) error {
 	if err != nil {
 		return err
 	}
-	return l.ns().serve(l.operator(t), msg)
+	return forAdapter(l.ns().serve(l.operator(t), msg))
+}
+
+// forAdapter is an error as adapters know it.
+func forAdapter(err error) error {
+	if errors.Is(err, ErrServerClosed) {
+		return broadcast.ErrClosed
+	}
+	return err
 }
 
 // Call asks this server's own sockets for another one.
@@ -47,7 +56,7 @@ func (l *local) Call(p broadcast.Payload, t broadcast.Target, timeout time.Durat
 	})
 	err := a.ask(l.operator(t), "", func(id int64) (*engine.Message, error) { return ns.encodePayload(p, id) })
 	if err != nil {
-		return 0, err
+		return 0, forAdapter(err)
 	}
 	a.add("", Args{}, nil)
 	a.mu.Lock()

@@ -57,6 +57,7 @@ type Adapter struct {
 	received, receivedBytes, ignored, missed, refused, late atomic.Uint64
 	server                                                  atomic.Pointer[string] // nil before the first Join
 
+	beats     atomic.Bool  // the format has heartbeats, and the goroutine that sends them runs
 	elsewhere atomic.Int32 // questions that servers behind a gateway are asked
 
 	// Guarded by mu.
@@ -64,7 +65,6 @@ type Adapter struct {
 	nodes  map[string]*node
 	closed bool
 	stop   chan struct{} // closed by Close
-	beats  bool          // the goroutine that sends heartbeats runs
 
 	// Guarded by seenMu, which is taken inside mu.
 	seenMu  sync.Mutex
@@ -152,8 +152,7 @@ func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 		a.server.Store(&server)
 	}
 	a.bus.Join(n.name)
-	if n.beat(InitialHeartbeat, time.Now()) != broadcast.ErrUnsupported && !a.beats {
-		a.beats = true
+	if n.beat(InitialHeartbeat, time.Now()) != broadcast.ErrUnsupported && !a.beats.Swap(true) {
 		go a.beat()
 	}
 	return n, nil
