@@ -63,13 +63,15 @@ func (ns *Namespace) internalEvent(e *ServerEvent, answer func(p broadcast.Paylo
 }
 
 // tellServers sends an event of the servers' own. What is lost is told again.
-func (ns *Namespace) tellServers(event string, args ...any) {
+func (ns *Namespace) tellServers(event string, args ...any) error {
 	if ns.remote == nil {
-		return
+		return nil
 	}
-	if p, err := ns.srv.payload(event, args); err == nil {
-		_ = ns.remote.ServerEvent(p)
+	p, err := ns.srv.payload(event, args)
+	if err != nil {
+		return err
 	}
+	return ns.closedErr(ns.remote.ServerEvent(p))
 }
 
 // checkServerEvent refuses names that are the servers' own.

@@ -68,7 +68,7 @@ func newCutter(t testing.TB, to string) *cutter {
 			c.conns = append(c.conns, far.(*net.TCPConn))
 			c.mu.Unlock()
 			pass := func(to, from net.Conn) {
-				_, _ = io.Copy(gated{to, &c.gate}, from)
+				_, _ = io.Copy(gatedConn{to, &c.gate}, from)
 				c.gate.RLock()
 				defer c.gate.RUnlock()
 				_ = to.(*net.TCPConn).CloseWrite()
@@ -81,13 +81,13 @@ func newCutter(t testing.TB, to string) *cutter {
 	return c
 }
 
-// gated writes while the gate is open.
-type gated struct {
+// gatedConn writes while the gate is open.
+type gatedConn struct {
 	net.Conn
 	gate *sync.RWMutex
 }
 
-func (g gated) Write(b []byte) (int, error) {
+func (g gatedConn) Write(b []byte) (int, error) {
 	g.gate.RLock()
 	defer g.gate.RUnlock()
 	return g.Conn.Write(b)

@@ -1,0 +1,217 @@
+package sockeye_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/broadcast"
+	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
+)
+
+// TestSilentWhileStopped: a server that was stopped for a while has heard nobody, and forgets
+// nobody for that; who stays silent is forgotten.
+func TestSilentWhileStopped(t *testing.T) {
+	a := new(adaptertest.Hub).Adapter(t, cluster.Options{})
+	defer a.Close(t.Context())
+	const s = time.Second
+	for _, c := range []struct {
+		after []time.Duration
+		known int
+	}{
+		{[]time.Duration{0, 10 * s, 20 * s}, 1},
+		{[]time.Duration{0, 10 * s, 20 * s, 30 * s, 40 * s}, 0},
+		{[]time.Duration{0, 10 * s, 3600 * s, 3610 * s}, 1}, // stopped for an hour
+		{[]time.Duration{0, 10 * s, 3600 * s, 3610 * s, 3620 * s, 3630 * s, 3640 * s}, 0},
+	} {
+		if n := sockeye.ForgetSilent(a, c.after...); n != c.known {
+			t.Errorf("after %v %d servers are known", c.after, n)
+		}
+	}
+}
+
+// TestPresenceWhileStopped: a server that was stopped for some leases sees nobody go for it.
+func TestPresenceWhileStopped(t *testing.T) {
+	const lease = 400 * time.Millisecond
+	hub := new(adaptertest.Hub)
+	sockets := make(chan *sockeye.Socket, 10)
+	servers, addrs := clustered(t, hub, 2, sockeye.Config{PresenceLease: lease}, func(_ int, srv *sockeye.Server) {
+		srv.OnConnection(func(s *sockeye.Socket) { sockets <- s })
+	})
+	wiretest.Connect(t, addrs[1])
+	s := within(t, sockets)
+	_ = s.Join("red")
+	var mu sync.Mutex
+	var gone []sockeye.PresenceEvent
+	p := &present{here: map[string]string{}}
+	h := servers[0].Presence("red", func(e sockeye.PresenceEvent) {
+		p.tell(e)
+		if !e.Joined {
+			mu.Lock()
+			defer mu.Unlock()
+			gone = append(gone, e)
+		}
+	})
+	defer h.Close()
+	here := map[string]string{s.ID(): ""}
+	adaptertest.Eventually(t, "it is there", p.is(here))
+	release := servers[0].HoldPresence()
+	time.Sleep(3 * lease)
+	release()
+	_ = s.Join("blue")
+	time.Sleep(2 * lease) // for what must not happen
+	mu.Lock()
+	defer mu.Unlock()
+	if len(gone) > 0 || !p.is(here)() {
+		t.Errorf("%+v", gone)
+	}
+}
+
+// TestWatched: rooms that others follow are bounded; those that are known go on.
+func TestWatched(t *testing.T) {
+	_, srv := serve(t, sockeye.Config{}, nil)
+	for i := range sockeye.MaxWatched {
+		if !srv.WatchFor(fmt.Sprint("room ", i)) {
+			t.Fatalf("room %d is refused", i)
+		}
+	}
+	if srv.WatchFor("more") || !srv.WatchFor("room 0") {
+		t.Error("another one is told of, or a known one no longer")
+	}
+	if n := srv.Watched(); n != sockeye.MaxWatched {
+		t.Errorf("%d rooms are watched", n)
+	}
+}
+
+// voiceless is an adapter whose format has no events between servers.
+type voiceless struct{ *cluster.Adapter }
+
+func (v voiceless) Join(l broadcast.Local) (broadcast.Remote, error) {
+	r, err := v.Adapter.Join(l)
+	return voicelessRemote{r}, err
+}
+
+type voicelessRemote struct{ broadcast.Remote }
+
+func (voicelessRemote) ServerEvent(broadcast.Payload) error { return broadcast.ErrUnsupported }
+
+// TestPresenceErr: what a Presence does not see, it tells; so does Config.Forward.
+func TestPresenceErr(t *testing.T) {
+	var log syncBuffer
+	_, srv := serve(t, sockeye.Config{Adapter: voiceless{new(adaptertest.Hub).Adapter(t, cluster.Options{})}, Forward: &sockeye.Forward{}, Logger: log.logger()}, nil)
+	p := srv.Presence("red", nil)
+	defer p.Close()
+	if err := p.Err(); !errors.Is(err, sockeye.ErrUnsupported) {
+		t.Errorf("%v", err)
+	}
+	for _, want := range []string{"Presence does not see", "Config.Forward: other servers cannot be told"} {
+		adaptertest.Eventually(t, want, func() bool { return strings.Count(log.String(), want) == 1 })
+	}
+
+	hub := new(adaptertest.Hub)
+	servers, _ := clustered(t, hub, 2, sockeye.Config{PresenceLease: 300 * time.Millisecond}, nil)
+	p = servers[0].Presence("red", nil)
+	defer p.Close()
+	if err := p.Err(); err != nil {
+		t.Error(err)
+	}
+	hub.Cut(true)
+	adaptertest.Eventually(t, "the bus is away", func() bool { return errors.Is(p.Err(), sockeye.ErrUnavailable) })
+	hub.Cut(false)
+	adaptertest.Eventually(t, "it is back", func() bool { return p.Err() == nil })
+}
+
+// gated is an adapter of which events for servers wait at a gate.
+type gated struct {
+	*cluster.Adapter
+	open chan struct{}
+}
+
+func (g gated) Join(l broadcast.Local) (broadcast.Remote, error) {
+	return g.Adapter.Join(gatedLocal{l, g.open})
+}
+
+type gatedLocal struct {
+	broadcast.Local
+	open chan struct{}
+}
+
+func (g gatedLocal) ServerEvent(p broadcast.Payload, answer func(broadcast.Payload)) {
+	<-g.open
+	g.Local.ServerEvent(p, answer)
+}
+
+// TestClaimTwice: a socket that claims a key again, while another has claimed it in between,
+// is the newest.
+func TestClaimTwice(t *testing.T) {
+	hub := new(adaptertest.Hub)
+	open := make(chan struct{})
+	sockets := make(chan *sockeye.Socket, 2)
+	var adapters []gated
+	var list []*sockeye.Socket
+	for range 2 {
+		a := gated{hub.Adapter(t, cluster.Options{}), open}
+		adapters = append(adapters, a)
+		addr, _ := serve(t, sockeye.Config{Adapter: a}, func(srv *sockeye.Server) {
+			srv.OnConnection(func(s *sockeye.Socket) { sockets <- s })
+		})
+		wiretest.Connect(t, addr)
+		list = append(list, within(t, sockets))
+	}
+	s, other := list[0], list[1]
+	quiet := func() (n uint64) {
+		for _, a := range adapters {
+			n += a.Stats().Sent
+		}
+		return n
+	}
+	ends := make(chan error, 3)
+	claim := func(s *sockeye.Socket) {
+		before := quiet()
+		go func() { ends <- s.Claim(t.Context(), "key") }()
+		adaptertest.Eventually(t, "it has asked", func() bool { return quiet() > before })
+	}
+	adaptertest.Eventually(t, "the adapters are quiet", func() bool {
+		before := quiet()
+		time.Sleep(50 * time.Millisecond)
+		return quiet() == before
+	})
+	claim(s)
+	claim(other)
+	claim(s)
+	close(open)
+	for range 3 {
+		within(t, ends)
+	}
+	adaptertest.Eventually(t, "the other has been replaced", func() bool { return !other.Connected() })
+	if !s.Connected() {
+		t.Error("nobody is left")
+	}
+}
+
+// syncBuffer is a log that is read while it is written.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func (b *syncBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
