@@ -189,6 +189,8 @@ func TestUnsupported(t *testing.T) {
 		"count":         second(srv.Servers(t.Context())),
 		"ask servers":   second(srv.CallServers(t.Context(), "x")),
 		"ask a room":    second(srv.To("room").Call(t.Context(), "x")),
+		"claim":         srv.Socket(here).Claim(t.Context(), "key"),
+		"presence":      presenceErr(srv),
 	} {
 		if !errors.Is(err, broadcast.ErrUnsupported) {
 			t.Errorf("%s: %v", name, err)
@@ -204,6 +206,12 @@ func TestUnsupported(t *testing.T) {
 	if got := w.next(t, 1); got != "end[]" {
 		t.Error(got)
 	}
+}
+
+func presenceErr(srv *sockeye.Server) error {
+	p := srv.Presence("room", nil)
+	defer p.Close()
+	return p.Err()
 }
 
 func second[T any](_ T, err error) error { return err }
