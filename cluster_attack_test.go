@@ -1,6 +1,8 @@
 package sockeye_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,8 +78,10 @@ func TestPresenceWhileStopped(t *testing.T) {
 
 // TestWatched: rooms that others follow are bounded; those that are known go on.
 func TestWatched(t *testing.T) {
-	_, srv := serve(t, sockeye.Config{}, nil)
-	for i := range sockeye.MaxWatched {
+	_, srv := serve(t, sockeye.Config{PresenceLease: time.Hour}, nil)
+	const limit = 100
+	srv.LimitWatched(limit)
+	for i := range limit {
 		if !srv.WatchFor(fmt.Sprint("room ", i)) {
 			t.Fatalf("room %d is refused", i)
 		}
@@ -85,7 +89,7 @@ func TestWatched(t *testing.T) {
 	if srv.WatchFor("more") || !srv.WatchFor("room 0") {
 		t.Error("another one is told of, or a known one no longer")
 	}
-	if n := srv.Watched(); n != sockeye.MaxWatched {
+	if n := srv.Watched(); n != limit {
 		t.Errorf("%d rooms are watched", n)
 	}
 }
@@ -215,3 +219,117 @@ func (b *syncBuffer) String() string {
 }
 
 func (b *syncBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+
+// TestServerEventsQueue: what waits for slow handlers is bounded in number and in bytes; what is
+// beyond is counted as lost, what cannot be read as ignored, and claims do not wait for handlers.
+func TestServerEventsQueue(t *testing.T) {
+	hub := new(adaptertest.Hub)
+	free, events := make(chan struct{}), make(chan string, 20_000)
+	sockets := make(chan *sockeye.Socket, 2)
+	servers, addrs := clustered(t, hub, 2, sockeye.Config{}, func(i int, srv *sockeye.Server) {
+		srv.OnConnection(func(s *sockeye.Socket) { sockets <- s })
+		if i == 0 {
+			srv.LimitServerEvents(16 << 16)
+			for _, name := range []string{"large", "small", "last"} {
+				srv.OnServerSide(name, func(e *sockeye.ServerEvent) { <-free; events <- e.Name })
+			}
+		}
+	})
+	other := hub.Adapter(t, cluster.Options{MaxQueued: 1 << 30})
+	defer other.Close(t.Context())
+	r, err := other.Join(polite{&adaptertest.Record{ID: "foreig"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(n int, json string) {
+		t.Helper()
+		for range n {
+			if err := r.ServerEvent(broadcast.Payload{JSON: []byte(json)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cluster := func() sockeye.AdapterStats { return servers[0].Stats().Cluster }
+	lost := func(n int) {
+		t.Helper()
+		adaptertest.Eventually(t, fmt.Sprint(n, " are lost"), func() bool { return cluster().Lost >= uint64(n) })
+	}
+	send(20, `["large","`+strings.Repeat("x", 1<<16)+`"]`) // one is being handled, 15 fit
+	lost(4)
+	wiretest.Connect(t, addrs[0])
+	wiretest.Connect(t, addrs[1])
+	a, b := within(t, sockets), within(t, sockets)
+	for _, s := range []*sockeye.Socket{a, b} {
+		if err := s.Claim(t.Context(), "key"); err != nil {
+			t.Error(err)
+		}
+	}
+	send(3, `[]`)
+	send(3000, `["small"]`)
+	send(1, `["large","`+strings.Repeat("x", 1<<16)+`"]`) // all are there
+	lost(1000)
+	close(free)
+	adaptertest.Eventually(t, "all have come, and are handled", func() bool {
+		return cluster().Ignored == 3 && uint64(len(events))+cluster().Lost == 20+3000+1
+	})
+	before := cluster().Lost
+	send(1, `["last"]`)
+	adaptertest.Eventually(t, "it goes on", func() bool { return len(events) > 0 && drained(events) == "last" })
+	if cluster().Lost != before {
+		t.Errorf("%d are lost", cluster().Lost)
+	}
+}
+
+// polite answers all servers.
+type polite struct{ *adaptertest.Record }
+
+func (polite) ServerEvent(_ broadcast.Payload, answer func(broadcast.Payload)) {
+	if answer != nil {
+		answer(broadcast.Payload{JSON: []byte(`["older"]`)})
+	}
+}
+
+// drained is the last that is in c.
+func drained(c chan string) (last string) {
+	for {
+		select {
+		case last = <-c:
+		default:
+			return last
+		}
+	}
+}
+
+// faulty is an adapter by which no sockets can be asked for.
+type faulty struct{ *cluster.Adapter }
+
+func (f faulty) Join(l broadcast.Local) (broadcast.Remote, error) {
+	r, err := f.Adapter.Join(l)
+	return faultyRemote{r}, err
+}
+
+type faultyRemote struct{ broadcast.Remote }
+
+func (faultyRemote) Sockets(context.Context, broadcast.Target) ([]broadcast.SocketInfo, error) {
+	return nil, broadcast.ErrUnavailable
+}
+
+// TestFetchAll: of several namespaces all sockets that are known are returned, with an error.
+func TestFetchAll(t *testing.T) {
+	var parent *sockeye.ParentNamespace
+	sockets := make(chan *sockeye.Socket, 2)
+	addr, _ := serve(t, sockeye.Config{Adapter: faulty{new(adaptertest.Hub).Adapter(t, cluster.Options{})}}, func(srv *sockeye.Server) {
+		parent = srv.OfFunc(func(string, json.RawMessage) bool { return true })
+		parent.OnConnection(func(s *sockeye.Socket) { sockets <- s })
+	})
+	w := wiretest.Connect(t, addr)
+	for _, name := range []string{"/a", "/b", "/c"} {
+		w.Write("40" + name + ",")
+		w.Expect("40" + name + "*")
+		within(t, sockets)
+	}
+	list, err := parent.All().FetchSockets(t.Context())
+	if len(list) != 3 || !errors.Is(err, sockeye.ErrUnavailable) {
+		t.Errorf("%d sockets, %v", len(list), err)
+	}
+}

@@ -109,9 +109,11 @@ func (l *local) Rooms() []string { return l.rooms.Names() }
 
 // FetchSockets describes the sockets addressed, on all servers. With an error, which may
 // be a *MissingError, it returns those that are known. Without a deadline of ctx's, other
-// servers are waited for as long as the Adapter says.
+// servers are waited for as long as the Adapter says. Of several namespaces, they are not asked
+// any more once one has failed: this server's own sockets are described.
 func (op Operator) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 	var list []RemoteSocket
+	var failed error
 	add := func(ns *Namespace, infos []broadcast.SocketInfo) {
 		for _, i := range infos {
 			list = append(list, RemoteSocket{ID: i.ID, Rooms: i.Rooms, Data: i.Data, Handshake: handshakeOf(i.Handshake), ns: ns})
@@ -122,16 +124,14 @@ func (op Operator) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 			i := s.info()
 			list = append(list, RemoteSocket{ID: i.ID, Rooms: i.Rooms, Data: i.Data, Handshake: s.Handshake(), ns: ns})
 		}
-		if ns.remote == nil || op.o.Local {
+		if ns.remote == nil || op.o.Local || failed != nil {
 			continue
 		}
 		infos, err := ns.remote.Sockets(ctx, op.target())
 		add(ns, infos)
-		if err = ns.closedErr(err); err != nil {
-			return list, err
-		}
+		failed = ns.closedErr(err)
 	}
-	return list, nil
+	return list, failed
 }
 
 // in is the operator in one namespace.

@@ -44,12 +44,19 @@ func (ns *Namespace) HoldPresence() (release func()) {
 	return ns.presence.mu.Unlock
 }
 
-// MaxWatched bounds the rooms that other servers follow.
-const MaxWatched = maxWatched
+// LimitWatched bounds the rooms that other servers follow.
+func (ns *Namespace) LimitWatched(n int) {
+	ns.presence.start(ns)
+	ns.presence.mu.Lock()
+	defer ns.presence.mu.Unlock()
+	ns.presence.max = n
+}
+
+// LimitServerEvents bounds what waits for OnServerSide's handlers. It comes before any.
+func (ns *Namespace) LimitServerEvents(bytes int) { ns.servers.maxBytes = bytes }
 
 // WatchFor has this server tell of a room, as another server would.
 func (ns *Namespace) WatchFor(room string) bool {
-	ns.presence.start(ns)
 	return ns.presence.watchHere(ns, room, false)
 }
 

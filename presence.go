@@ -53,6 +53,7 @@ type presences struct {
 
 	// Guarded by mu, which is taken inside the rooms' locks.
 	mu      sync.Mutex
+	max     int // rooms that are told of for others
 	source  *presence.Source
 	views   map[string]*roomView
 	running bool
@@ -224,6 +225,7 @@ func (ps *presences) start(ns *Namespace) {
 	begin := !ps.on.Swap(true)
 	if begin {
 		ps.wake = make(chan struct{}, 1)
+		ps.max = maxWatched
 		ps.views = map[string]*roomView{}
 		name := cmp.Or(ns.srv.id, "local")
 		ps.source = presence.NewSource(name, ns.lease())
@@ -263,7 +265,7 @@ func (ns *Namespace) infoOf(id string) (info json.RawMessage) {
 // watchHere has this server tell of a room; false if it tells of too many.
 func (ps *presences) watchHere(ns *Namespace, room string, whole bool) bool {
 	ps.mu.Lock()
-	if _, here := ps.views[room]; !here && ps.source.Len() >= maxWatched && !ps.source.Has(room) {
+	if _, here := ps.views[room]; !here && ps.source.Len() >= ps.max && !ps.source.Has(room) {
 		ps.mu.Unlock()
 		return false
 	}
