@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -332,4 +334,44 @@ func TestFetchAll(t *testing.T) {
 	if len(list) != 3 || !errors.Is(err, sockeye.ErrUnavailable) {
 		t.Errorf("%d sockets, %v", len(list), err)
 	}
+}
+
+// TestPresenceInfoExits: a PresenceInfo that ends its goroutine, or panics, costs what it was
+// asked for.
+func TestPresenceInfoExits(t *testing.T) {
+	sockets, exits := make(chan *sockeye.Socket, 3), make(chan struct{}, 1)
+	addr, srv := serve(t, sockeye.Config{PresenceLease: 300 * time.Millisecond}, func(srv *sockeye.Server) {
+		srv.OnConnection(func(s *sockeye.Socket) { sockets <- s })
+		srv.PresenceInfo(func(s *sockeye.Socket) any {
+			switch {
+			case slices.Contains(s.Rooms(), "exits"):
+				select {
+				case exits <- struct{}{}:
+				default:
+				}
+				runtime.Goexit()
+			case slices.Contains(s.Rooms(), "panics"):
+				panic("of the application's")
+			}
+			return 1
+		})
+	})
+	p := &present{here: map[string]string{}}
+	defer srv.Presence("red", p.tell).Close()
+	want := map[string]string{}
+	for _, room := range []string{"exits", "panics", "good"} {
+		wiretest.Connect(t, addr)
+		s := within(t, sockets)
+		if _ = s.Join(room, "red"); room == "exits" {
+			within(t, exits)
+			continue
+		}
+		want[s.ID()] = map[string]string{"panics": "", "good": "1"}[room]
+	}
+	for _, s := range srv.Sockets() {
+		if slices.Contains(s.Rooms(), "exits") {
+			s.Disconnect() // or the whole is never told
+		}
+	}
+	adaptertest.Eventually(t, "the others are seen", p.is(want))
 }

@@ -355,6 +355,12 @@ func (ps *presences) run(ns *Namespace, d time.Duration) {
 
 // loop tells, watches and forgets, until nobody follows anything.
 func (ps *presences) loop(ns *Namespace) {
+	ended := true // by PresenceInfo's function: runtime.Goexit
+	defer func() {
+		if ended {
+			go ps.loop(ns)
+		}
+	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -362,6 +368,7 @@ func (ps *presences) loop(ns *Namespace) {
 		case <-timer.C:
 		case <-ps.wake:
 		case <-ns.srv.closed:
+			ended = false
 			return
 		}
 		ps.mu.Lock()
@@ -378,7 +385,7 @@ func (ps *presences) loop(ns *Namespace) {
 		}
 		watches, over := ps.look(now, ns.lease())
 		if over {
-			ps.running = false
+			ps.running, ended = false, false
 			ps.mu.Unlock()
 			return
 		}
