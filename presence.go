@@ -432,7 +432,7 @@ func (ps *presences) look(now time.Time, lease time.Duration) (watches []watchOu
 // application's.
 func (ps *presences) tellOthers(ns *Namespace, watches []watchOut) {
 	for _, w := range watches {
-		_ = ps.watchHere(ns, w.room, false)
+		_ = ps.watchHere(ns, w.room, w.whole)
 		ps.told(ns, ns.tellServers(watchEvent, w.room, w.whole))
 	}
 	ps.mu.Lock()
