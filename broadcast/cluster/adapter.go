@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -152,7 +153,7 @@ func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 		a.server.Store(&server)
 	}
 	a.bus.Join(n.name)
-	if n.beat(InitialHeartbeat, time.Now()) != broadcast.ErrUnsupported && !a.beats.Swap(true) {
+	if !errors.Is(n.beat(InitialHeartbeat, time.Now()), broadcast.ErrUnsupported) && !a.beats.Swap(true) {
 		go a.beat()
 	}
 	return n, nil
@@ -243,7 +244,7 @@ func (a *Adapter) Close(ctx context.Context) error {
 // Tell queues a message for the others, of a namespace that has been joined.
 func (a *Adapter) Tell(m *Message) error {
 	err := a.send(m)
-	if err == broadcast.ErrUnavailable {
+	if errors.Is(err, broadcast.ErrUnavailable) {
 		a.refused.Add(1)
 	}
 	return err

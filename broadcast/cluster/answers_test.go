@@ -197,7 +197,7 @@ func TestAnswerTooLarge(t *testing.T) {
 		synctest.Wait()
 		a.Receive(&Message{Type: FetchSockets, UID: "b", Namespace: "/", RequestID: "1"}, 1)
 		synctest.Wait()
-		if s := a.Stats(); s.Refused != 1 || !strings.Contains(log.String(), "cannot be answered") {
+		if s := a.Stats(); s.Refused != 1 || !strings.Contains(log.String(), "more than MaxQueued") || !strings.Contains(log.String(), "cannot be answered") {
 			t.Errorf("%+v\n%s", s, log.String())
 		}
 		if types := bus.sent(t); slices.Contains(types, FetchSocketsResponse) {

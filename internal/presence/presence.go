@@ -35,8 +35,10 @@ type Update struct {
 
 func (u *Update) beat() bool { return u.Parts == 0 && len(u.Joined) == 0 && len(u.Left) == 0 }
 
-// partMembers is how many members an update has at most.
-const partMembers = 1000
+const (
+	partMembers = 1000                  // that an update has at most
+	partDelay   = 20 * time.Millisecond // for each part of a whole, between two of them
+)
 
 // Source tells of the rooms of one server that are watched.
 type Source struct {
@@ -54,7 +56,8 @@ type sourceRoom struct {
 	seq     uint64
 	members map[string]struct{} // as of seq
 	pending []change
-	whole   bool // somebody asks for the whole
+	whole   bool      // somebody asks for the whole
+	next    time.Time // before which a whole of several parts is not told again
 }
 
 type change struct {
@@ -133,7 +136,9 @@ func (s *Source) Tick(now time.Time) (list []Update) {
 		default:
 			continue // Start is about to come
 		}
-		delete(s.dirty, room)
+		if !r.whole {
+			delete(s.dirty, room)
+		}
 	}
 	if len(s.dirty) == 0 && len(rooms) > maxKept {
 		s.dirty = map[string]*sourceRoom{} // the map does not shrink
@@ -150,7 +155,7 @@ func (s *Source) tell(list []Update, room string, r *sourceRoom, now time.Time) 
 		r.seq++
 	}
 	switch {
-	case r.whole || len(joined)+len(left) > partMembers:
+	case r.whole && !now.Before(r.next) || len(joined)+len(left) > partMembers:
 		ids := slices.Sorted(maps.Keys(r.members))
 		parts := max(1, (len(ids)+partMembers-1)/partMembers)
 		for part := range parts {
@@ -158,6 +163,9 @@ func (s *Source) tell(list []Update, room string, r *sourceRoom, now time.Time) 
 			list = append(list, Update{Room: room, Server: s.server, Seq: r.seq, Joined: membersOf(some), Part: part + 1, Parts: parts})
 		}
 		r.whole = false
+		if parts > 1 { // however many ask
+			r.next = now.Add(time.Duration(parts) * partDelay)
+		}
 	case len(joined)+len(left) > 0:
 		list = append(list, Update{Room: room, Server: s.server, Seq: r.seq, Joined: membersOf(joined), Left: left})
 	case now.Sub(r.told) >= s.lease/3:
