@@ -250,6 +250,15 @@ func (a *Adapter) Tell(m *Message) error {
 	return err
 }
 
+// Ask is Tell for a question: while the bus is away it is not kept for later.
+func (a *Adapter) Ask(m *Message) error {
+	if a.out.stats().Down {
+		a.refused.Add(1)
+		return broadcast.ErrUnavailable
+	}
+	return a.Tell(m)
+}
+
 // send queues a message for the others.
 func (a *Adapter) send(m *Message) error {
 	m.UID = a.uid

@@ -205,3 +205,46 @@ func TestAnswerTooLarge(t *testing.T) {
 		}
 	})
 }
+
+// TestAskWhileDown: while the bus is away nobody is asked, also where events are kept for later:
+// who asks is told at once, and no question arrives when nobody waits for answers any more.
+func TestAskWhileDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := new(fakeBus)
+		a, r := joined(t, bus, Options{QueueWhileDown: true}, nobody{})
+		defer a.Close(t.Context())
+		a.Receive(&Message{Type: Heartbeat, UID: "b", Namespace: "/"}, 1)
+		synctest.Wait()
+		bus.cut(true)
+		if err := r.ServerEvent(broadcast.Payload{JSON: []byte(`["kept"]`)}); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		began := time.Now()
+		p := broadcast.Payload{JSON: []byte(`["question"]`)}
+		_, err1 := r.CallServers(t.Context(), p)
+		_, err2 := r.Sockets(t.Context(), broadcast.Target{})
+		err3 := r.Call(t.Context(), p, broadcast.Target{}, func(broadcast.Payload) {})
+		for _, err := range []error{err1, err2, err3} {
+			if !errors.Is(err, broadcast.ErrUnavailable) || errors.As(err, new(*broadcast.MissingError)) {
+				t.Errorf("%v", err)
+			}
+		}
+		if d := time.Since(began); d > 0 {
+			t.Errorf("after %v", d)
+		}
+		bus.sent(t)
+		bus.cut(false)
+		time.Sleep(2 * maxBackoff)
+		synctest.Wait()
+		n := 0
+		for _, kind := range bus.sent(t) {
+			if kind == ServerSideEmit || kind == FetchSockets || kind == Broadcast {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("%d have been sent", n)
+		}
+	})
+}

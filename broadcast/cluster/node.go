@@ -309,9 +309,13 @@ func (n *node) ask(ctx context.Context, m *Message, r *request) error {
 	m.Timeout = max(time.Until(deadline), time.Millisecond)
 	others, err := n.a.bus.Others(ctx, n.name)
 	counted := !errors.Is(err, broadcast.ErrUnsupported)
-	if counted && err != nil {
+	switch {
+	case counted && err != nil:
 		n.a.refused.Add(1)
 		return errors.Join(broadcast.ErrUnavailable, err)
+	case n.a.out.stats().Down: // a question is not kept for later
+		n.a.refused.Add(1)
+		return broadcast.ErrUnavailable
 	}
 	id := NewID()
 	n.mu.Lock()

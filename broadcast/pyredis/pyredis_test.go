@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -170,6 +171,41 @@ func TestCall(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestCallWhileDown: a question is not kept for when Redis is back.
+func TestCallWhileDown(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ln.Close() // nobody is there
+	c := goredis.NewClient(&goredis.Options{Addr: ln.Addr().String(), MaxRetries: -1, DialerRetries: 1})
+	defer c.Close()
+	a, err := pyredis.New(c, pyredis.Options{Options: cluster.Options{QueueWhileDown: true, Logger: slog.New(slog.DiscardHandler)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close(t.Context())
+	r, err := a.Join(&adaptertest.Record{ID: "server"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := broadcast.Payload{JSON: []byte(`["x"]`)}
+	adaptertest.Eventually(t, "it is down", func() bool {
+		if err := r.Broadcast(p, broadcast.Target{}); err != nil {
+			t.Fatal(err)
+		}
+		return a.Stats().Down
+	})
+	queued := a.Stats().Queued
+	err = r.Call(t.Context(), p, broadcast.Target{Rooms: []string{"12345678901234567890"}}, func(broadcast.Payload) {})
+	if s := a.Stats(); !errors.Is(err, broadcast.ErrUnavailable) || s.Queued != queued || s.Refused != 1 {
+		t.Errorf("%v, %+v", err, s)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = a.Close(ctx)
 }
 
 // TestUnsupported: what the format cannot express is an error, and is done here.
