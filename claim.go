@@ -111,14 +111,18 @@ func (t *claims) beat(c *claim, key string) {
 	c.s.replace(key)
 }
 
-// lose takes key from c, for a claim of another server.
+// lose takes key from c, for a claim of another server. A later claim of the same socket
+// stands for itself.
 func (t *claims) lose(key string, c *claim) {
 	t.mu.Lock()
-	if t.byKey[key] == c {
+	have := t.byKey[key]
+	if have == c {
 		delete(t.byKey, key)
 	}
 	t.mu.Unlock()
-	t.beat(c, key)
+	if have == nil || have == c || have.s != c.s {
+		t.beat(c, key)
+	}
 }
 
 // result tells whether c has lost.
@@ -131,7 +135,8 @@ func (t *claims) result(c *claim) error {
 	return nil
 }
 
-// heard acts on a claim of another server, and answers.
+// heard acts on a claim of another server, and answers. Who claims behind a bridge waits for
+// no answer from here: it is told of the newer claim as of a new one.
 func (ns *Namespace) heard(args Args, answer func(p broadcast.Payload)) {
 	var key, id string
 	var at int64
@@ -142,6 +147,7 @@ func (ns *Namespace) heard(args Args, answer func(p broadcast.Payload)) {
 	t.mu.Lock()
 	have := t.byKey[key]
 	newer := have != nil && !have.before(at, id)
+	same := have != nil && have.at == at && have.s.ID() == id
 	t.clock = max(t.clock, at)
 	t.mu.Unlock()
 	text := `["older"]`
@@ -150,8 +156,11 @@ func (ns *Namespace) heard(args Args, answer func(p broadcast.Payload)) {
 	} else if have != nil {
 		t.lose(key, have)
 	}
-	if answer != nil {
+	switch {
+	case answer != nil:
 		answer(broadcast.Payload{JSON: []byte(text)})
+	case newer && !same:
+		_ = ns.tellServers(claimEvent, key, have.at, have.s.ID())
 	}
 }
 

@@ -22,6 +22,7 @@ type ServerEvent struct {
 	answer   func(p broadcast.Payload) // nil: nobody waits
 	answered *atomic.Bool
 	srv      *Server
+	bytes    int
 }
 
 // HasAck tells whether the other server waits for an answer.
@@ -63,13 +64,15 @@ func (ns *Namespace) internalEvent(e *ServerEvent, answer func(p broadcast.Paylo
 }
 
 // tellServers sends an event of the servers' own. What is lost is told again.
-func (ns *Namespace) tellServers(event string, args ...any) {
+func (ns *Namespace) tellServers(event string, args ...any) error {
 	if ns.remote == nil {
-		return
+		return nil
 	}
-	if p, err := ns.srv.payload(event, args); err == nil {
-		_ = ns.remote.ServerEvent(p)
+	p, err := ns.srv.payload(event, args)
+	if err != nil {
+		return err
 	}
+	return ns.closedErr(ns.remote.ServerEvent(p))
 }
 
 // checkServerEvent refuses names that are the servers' own.
@@ -84,51 +87,79 @@ func checkServerEvent(event string) error {
 // order, while there are any.
 type serverEvents struct {
 	// Immutable after newServerEvents.
-	ns *Namespace
+	ns       *Namespace
+	maxBytes int
 
 	// Guarded by mu.
 	mu      sync.Mutex
 	waits   fifo.Queue[*ServerEvent]
+	bytes   int // of what waits
 	running bool
 }
 
-// maxServerEvents bounds what waits; what is beyond is dropped and reported.
-const maxServerEvents = 10_000
+// What waits is bounded; what is beyond is dropped, counted and reported.
+const (
+	maxServerEvents     = 10_000
+	maxServerEventBytes = 16 << 20
+	serverEventBytes    = 512 // of an event besides what it says
+)
 
-func newServerEvents(ns *Namespace) *serverEvents { return &serverEvents{ns: ns} }
+func waitingBytes(p *broadcast.Payload) int {
+	n := serverEventBytes + len(p.JSON)
+	for _, a := range p.Attachments {
+		n += len(a)
+	}
+	return n
+}
+
+func newServerEvents(ns *Namespace) *serverEvents {
+	return &serverEvents{ns: ns, maxBytes: maxServerEventBytes}
+}
 
 // push has an event's handlers called.
 func (q *serverEvents) push(p broadcast.Payload, answer func(p broadcast.Payload)) {
-	p = p.Clone()
 	srv := q.ns.srv
-	args, err := srv.argsOf(p)
-	if err != nil || args.Len() == 0 {
+	var scratch [8][]byte
+	list, err := sio.SplitArray(p.JSON, scratch[:0], 0)
+	var name []byte
+	if err == nil && len(list) > 0 {
+		name, err = sio.EventName(list[0])
+	}
+	if err != nil || len(list) == 0 {
+		srv.stats.serverEventsIgnored.Add(1)
+		srv.log.Warn("server event", "sockeye: an event of another server cannot be read, and is ignored", "namespace", q.ns.name, "error", err)
 		return
 	}
-	name, err := sio.EventName(args.list[0])
-	if err != nil {
+	e := &ServerEvent{Name: string(name), answer: answer, answered: new(atomic.Bool), srv: srv, bytes: waitingBytes(&p)}
+	internal := strings.HasPrefix(e.Name, internalPrefix)
+	if !internal && q.full(e.bytes) {
+		srv.stats.serverEventsLost.Add(1)
+		srv.log.Error("server events", "sockeye: an event of another server is dropped: the handlers of those before it are too slow", "event", e.Name, "namespace", q.ns.name, "events", maxServerEvents, "or bytes", maxServerEventBytes)
 		return
 	}
-	args.list = args.list[1:]
-	e := &ServerEvent{Args: args, Name: string(name), answer: answer, answered: new(atomic.Bool), srv: srv}
-	if strings.HasPrefix(e.Name, internalPrefix) {
+	e.Args, _ = srv.argsOf(p.Clone()) // it has been read
+	e.list = e.list[1:]
+	if internal {
 		q.ns.internalEvent(e, answer)
 		return
 	}
 	q.mu.Lock()
-	full := q.waits.Len() >= maxServerEvents
-	if !full {
-		q.waits.Push(e)
-	}
-	run := !full && !q.running
-	q.running = q.running || run
+	q.waits.Push(e)
+	q.bytes += e.bytes
+	run := !q.running
+	q.running = true
 	q.mu.Unlock()
-	switch {
-	case full:
-		srv.log.Error("server events", "sockeye: an event of another server is dropped: its handlers are too slow", "event", e.Name, "namespace", q.ns.name, "waiting", maxServerEvents)
-	case run:
+	if run {
 		go q.run()
 	}
+}
+
+// full tells whether an event of size bytes is too much. What the servers tell each other for
+// themselves does not wait.
+func (q *serverEvents) full(size int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.waits.Len() >= maxServerEvents || q.waits.Len() > 0 && q.bytes+size > q.maxBytes
 }
 
 // run calls handlers until nothing waits.
@@ -147,6 +178,7 @@ func (q *serverEvents) run() {
 			return
 		}
 		e := q.waits.Pop()
+		q.bytes -= e.bytes
 		q.mu.Unlock()
 		for _, f := range q.ns.onServerSide.get() {
 			q.ns.srv.protect("OnServerSide", func() { (*f)(e) })

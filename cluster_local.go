@@ -3,6 +3,7 @@ package sockeye
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/sockeye-io/sockeye/broadcast"
@@ -34,7 +35,15 @@ func (l *local) Broadcast(p broadcast.Payload, t broadcast.Target) error {
 	if err != nil {
 		return err
 	}
-	return l.ns().serve(l.operator(t), msg)
+	return forAdapter(l.ns().serve(l.operator(t), msg))
+}
+
+// forAdapter is an error as adapters know it.
+func forAdapter(err error) error {
+	if errors.Is(err, ErrServerClosed) {
+		return broadcast.ErrClosed
+	}
+	return err
 }
 
 // Call asks this server's own sockets for another one.
@@ -47,7 +56,7 @@ func (l *local) Call(p broadcast.Payload, t broadcast.Target, timeout time.Durat
 	})
 	err := a.ask(l.operator(t), "", func(id int64) (*engine.Message, error) { return ns.encodePayload(p, id) })
 	if err != nil {
-		return 0, err
+		return 0, forAdapter(err)
 	}
 	a.add("", Args{}, nil)
 	a.mu.Lock()
@@ -100,9 +109,11 @@ func (l *local) Rooms() []string { return l.rooms.Names() }
 
 // FetchSockets describes the sockets addressed, on all servers. With an error, which may
 // be a *MissingError, it returns those that are known. Without a deadline of ctx's, other
-// servers are waited for as long as the Adapter says.
+// servers are waited for as long as the Adapter says. Of several namespaces, they are not asked
+// any more once one has failed: this server's own sockets are described.
 func (op Operator) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 	var list []RemoteSocket
+	var failed error
 	add := func(ns *Namespace, infos []broadcast.SocketInfo) {
 		for _, i := range infos {
 			list = append(list, RemoteSocket{ID: i.ID, Rooms: i.Rooms, Data: i.Data, Handshake: handshakeOf(i.Handshake), ns: ns})
@@ -113,16 +124,14 @@ func (op Operator) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 			i := s.info()
 			list = append(list, RemoteSocket{ID: i.ID, Rooms: i.Rooms, Data: i.Data, Handshake: s.Handshake(), ns: ns})
 		}
-		if ns.remote == nil || op.o.Local {
+		if ns.remote == nil || op.o.Local || failed != nil {
 			continue
 		}
 		infos, err := ns.remote.Sockets(ctx, op.target())
 		add(ns, infos)
-		if err = ns.closedErr(err); err != nil {
-			return list, err
-		}
+		failed = ns.closedErr(err)
 	}
-	return list, nil
+	return list, failed
 }
 
 // in is the operator in one namespace.

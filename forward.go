@@ -126,7 +126,9 @@ type peers struct {
 	ended   chan struct{} // closed when nothing more is told
 
 	// Owned by run.
-	down bool // the bus was, when it was last looked at
+	down bool      // the bus was, when it was last looked at
+	last time.Time // when that was
+	mute bool      // that the format has no such events has been told
 
 	// Guarded by mu.
 	mu    sync.RWMutex
@@ -168,7 +170,7 @@ func (p *peers) run() {
 	for {
 		select {
 		case <-p.stop:
-			p.srv.tellServers(linkEvent, p.srv.id)
+			_ = p.srv.tellServers(linkEvent, p.srv.id)
 			return
 		case <-p.answer:
 			p.tell()
@@ -187,7 +189,13 @@ func (p *peers) run() {
 
 // tell tells the other servers where this one's link is, if the bus can; else the next time
 // does.
-func (p *peers) tell() { p.srv.tellServers(linkEvent, p.srv.id, p.address, p.secret) }
+func (p *peers) tell() {
+	err := p.srv.tellServers(linkEvent, p.srv.id, p.address, p.secret)
+	if errors.Is(err, ErrUnsupported) && p.address != "" && !p.mute {
+		p.mute = true
+		p.srv.log.Error("Forward", "sockeye: Config.Forward: other servers cannot be told where to pass requests on: the Adapter's format has no events between servers", "error", err)
+	}
+}
 
 // end says goodbye.
 func (p *peers) end() {
@@ -197,9 +205,11 @@ func (p *peers) end() {
 	}
 }
 
-// forgetSilent forgets who has been silent. While the bus is down nobody is heard.
+// forgetSilent forgets who has been silent. While the bus is down nobody is heard, nor while
+// this process is stopped.
 func (p *peers) forgetSilent(now time.Time) {
-	was := p.down
+	was := p.down || now.Sub(p.last) > 2*linkEvery
+	p.last = now
 	p.down = p.srv.cfg.Adapter.Stats().Down
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -29,7 +29,8 @@ import (
 
 // cutter stands between servers: what it passes on can be cut.
 type cutter struct {
-	addr string // that the others are told
+	addr string       // that the others are told
+	gate sync.RWMutex // held by who has everything wait
 
 	mu     sync.Mutex
 	to     string
@@ -67,7 +68,9 @@ func newCutter(t testing.TB, to string) *cutter {
 			c.conns = append(c.conns, far.(*net.TCPConn))
 			c.mu.Unlock()
 			pass := func(to, from net.Conn) {
-				_, _ = io.Copy(to, from)
+				_, _ = io.Copy(gatedConn{to, &c.gate}, from)
+				c.gate.RLock()
+				defer c.gate.RUnlock()
 				_ = to.(*net.TCPConn).CloseWrite()
 			}
 			go pass(far, near)
@@ -76,6 +79,18 @@ func newCutter(t testing.TB, to string) *cutter {
 	}()
 	t.Cleanup(func() { _ = ln.Close(); c.cut() })
 	return c
+}
+
+// gatedConn writes while the gate is open.
+type gatedConn struct {
+	net.Conn
+	gate *sync.RWMutex
+}
+
+func (g gatedConn) Write(b []byte) (int, error) {
+	g.gate.RLock()
+	defer g.gate.RUnlock()
+	return g.Conn.Write(b)
 }
 
 // cut resets all that is passed on.

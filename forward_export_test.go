@@ -1,5 +1,7 @@
 package sockeye
 
+import "time"
+
 // ID is the server's name in its sids.
 func (srv *Server) ID() string { return srv.id }
 
@@ -24,3 +26,43 @@ func (srv *Server) PeerIDs() (ids []string) {
 
 // LinkSecret is what opens the link.
 func (srv *Server) LinkSecret() string { return srv.peers.Load().secret }
+
+// ForgetSilent tells how many of one server, last heard of at the beginning, are known when
+// that has been looked at after some times.
+func ForgetSilent(a Adapter, after ...time.Duration) int {
+	begin := time.Now()
+	p := &peers{srv: &Server{cfg: Config{Adapter: a}}, known: map[string]*peer{"server": {heard: begin}}}
+	for _, d := range after {
+		p.forgetSilent(begin.Add(d))
+	}
+	return len(p.known)
+}
+
+// HoldPresence has everything that concerns presence wait, until release is called.
+func (ns *Namespace) HoldPresence() (release func()) {
+	ns.presence.mu.Lock()
+	return ns.presence.mu.Unlock
+}
+
+// LimitWatched bounds the rooms that other servers follow.
+func (ns *Namespace) LimitWatched(n int) {
+	ns.presence.start(ns)
+	ns.presence.mu.Lock()
+	defer ns.presence.mu.Unlock()
+	ns.presence.max = n
+}
+
+// LimitServerEvents bounds what waits for OnServerSide's handlers. It comes before any.
+func (ns *Namespace) LimitServerEvents(bytes int) { ns.servers.maxBytes = bytes }
+
+// WatchFor has this server tell of a room, as another server would.
+func (ns *Namespace) WatchFor(room string) bool {
+	return ns.presence.watchHere(ns, room, false)
+}
+
+// Watched is how many rooms this server tells of.
+func (ns *Namespace) Watched() int {
+	ns.presence.mu.Lock()
+	defer ns.presence.mu.Unlock()
+	return ns.presence.source.Len()
+}

@@ -3,6 +3,7 @@ package sockeye
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,7 @@ import (
 // themselves: a change arrives some 20 ms later, and a server that is not heard of for
 // Config.PresenceLease has gone, with all who were on it. Servers that are not Sockeye's
 // tell nothing. While the bus is away this server's own sockets are seen alone, after a
-// lease. Its methods may be called from any goroutine.
+// lease. Err tells whether the others are seen. Its methods may be called from any goroutine.
 type Presence struct {
 	// Immutable after Namespace.Presence.
 	ns   *Namespace
@@ -52,11 +53,15 @@ type presences struct {
 
 	// Guarded by mu, which is taken inside the rooms' locks.
 	mu      sync.Mutex
+	max     int // rooms that are told of for others
 	source  *presence.Source
 	views   map[string]*roomView
 	running bool
 	due     time.Time // when the goroutine has to look
+	looked  time.Time // when it last looked at all views
+	asking  []string  // rooms of which the whole has to be asked for
 	wake    chan struct{}
+	err     error // of what the others were last told
 }
 
 // roomView is a room that somebody here follows.
@@ -89,8 +94,9 @@ func (ns *Namespace) Presence(room string, f func(e PresenceEvent)) *Presence {
 	ps.start(ns)
 	ps.mu.Lock()
 	v := ps.views[room]
-	if v == nil {
-		v = &roomView{view: presence.NewView(ns.lease()), ask: true}
+	isNew := v == nil
+	if isNew {
+		v = &roomView{view: presence.NewView(ns.lease()), asked: time.Now()}
 		ps.views[room] = v
 	}
 	p := &Presence{ns: ns, room: room, f: f, view: v, told: map[string]presence.Placed{}}
@@ -98,8 +104,32 @@ func (ns *Namespace) Presence(room string, f func(e PresenceEvent)) *Presence {
 	p.tell()
 	ps.run(ns, 0)
 	ps.mu.Unlock()
-	ps.watchHere(ns, room, true)
+	_ = ps.watchHere(ns, room, true)
+	if isNew {
+		ps.told(ns, ns.tellServers(watchEvent, room, true))
+	}
 	return p
+}
+
+// told notes whether the others could be told something.
+func (ps *presences) told(ns *Namespace, err error) {
+	ps.mu.Lock()
+	isNew := errors.Is(err, ErrUnsupported) && !errors.Is(ps.err, ErrUnsupported)
+	ps.err = err
+	ps.mu.Unlock()
+	if isNew {
+		ns.srv.log.Warn("Presence", "sockeye: Presence does not see who is on servers that the Adapter's format has no events for", "namespace", ns.name, "error", err)
+	}
+}
+
+// Err tells why sockets of other servers may be missing: nil for no reason, ErrUnavailable
+// while the bus is away, ErrUnsupported where the Adapter's format has no events between
+// servers. Through a bridge it may be about one side.
+func (p *Presence) Err() error {
+	ps := &p.ns.presence
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return ps.err
 }
 
 func (ns *Namespace) lease() time.Duration { return ns.srv.cfg.PresenceLease }
@@ -195,6 +225,7 @@ func (ps *presences) start(ns *Namespace) {
 	begin := !ps.on.Swap(true)
 	if begin {
 		ps.wake = make(chan struct{}, 1)
+		ps.max = maxWatched
 		ps.views = map[string]*roomView{}
 		name := cmp.Or(ns.srv.id, "local")
 		ps.source = presence.NewSource(name, ns.lease())
@@ -231,15 +262,19 @@ func (ns *Namespace) infoOf(id string) (info json.RawMessage) {
 	return info
 }
 
-// watchHere has this server tell of a room.
-func (ps *presences) watchHere(ns *Namespace, room string, whole bool) {
+// watchHere has this server tell of a room; false if it tells of too many.
+func (ps *presences) watchHere(ns *Namespace, room string, whole bool) bool {
 	ps.mu.Lock()
+	if _, here := ps.views[room]; !here && ps.source.Len() >= ps.max && !ps.source.Has(room) {
+		ps.mu.Unlock()
+		return false
+	}
 	isNew := ps.source.Watch(room, time.Now(), whole)
 	ps.watched.Store(true)
 	ps.run(ns, 0)
 	ps.mu.Unlock()
 	if !isNew {
-		return
+		return true
 	}
 	var ids []string
 	for _, m := range ns.rooms.Members(broadcast.Options{Rooms: []string{room}}) {
@@ -249,6 +284,7 @@ func (ps *presences) watchHere(ns *Namespace, room string, whole bool) {
 	defer ps.mu.Unlock()
 	ps.source.Start(room, ids)
 	ps.run(ns, 0)
+	return true
 }
 
 // watchedElsewhere acts on another server's watch. It does not block.
@@ -258,7 +294,9 @@ func (ns *Namespace) watchedElsewhere(args Args) {
 	if args.Decode(&room, &whole) == nil {
 		ps := &ns.presence
 		ps.start(ns)
-		ps.watchHere(ns, room, whole)
+		if !ps.watchHere(ns, room, whole) {
+			ns.srv.log.Warn("Presence", "sockeye: other servers follow more rooms than are told of", "namespace", ns.name, "rooms", maxWatched)
+		}
 	}
 }
 
@@ -282,6 +320,7 @@ func (ps *presences) apply(ns *Namespace, u *presence.Update) {
 	}
 	if v.view.Apply(u, time.Now()) && !v.ask {
 		v.ask = true
+		ps.asking = append(ps.asking, u.Room)
 		ps.run(ns, presenceDelay)
 	}
 	v.tell()
@@ -316,6 +355,12 @@ func (ps *presences) run(ns *Namespace, d time.Duration) {
 
 // loop tells, watches and forgets, until nobody follows anything.
 func (ps *presences) loop(ns *Namespace) {
+	ended := true // by PresenceInfo's function: runtime.Goexit
+	defer func() {
+		if ended {
+			go ps.loop(ns)
+		}
+	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -323,6 +368,7 @@ func (ps *presences) loop(ns *Namespace) {
 		case <-timer.C:
 		case <-ps.wake:
 		case <-ns.srv.closed:
+			ended = false
 			return
 		}
 		ps.mu.Lock()
@@ -332,9 +378,14 @@ func (ps *presences) loop(ns *Namespace) {
 			ps.mu.Unlock()
 			continue
 		}
-		watches, over := ps.look(now)
+		if now.Sub(ps.due) > ns.lease()/2 { // the process was stopped: nobody could be heard
+			for _, v := range ps.views {
+				v.view.Refresh(now)
+			}
+		}
+		watches, over := ps.look(now, ns.lease())
 		if over {
-			ps.running = false
+			ps.running, ended = false, false
 			ps.mu.Unlock()
 			return
 		}
@@ -352,7 +403,20 @@ type watchOut struct {
 }
 
 // look does what is due to the views. mu is held.
-func (ps *presences) look(now time.Time) (watches []watchOut, over bool) {
+func (ps *presences) look(now time.Time, lease time.Duration) (watches []watchOut, over bool) {
+	asking := ps.asking
+	ps.asking = nil
+	over = len(ps.views) == 0 && ps.source.Empty()
+	if now.Sub(ps.looked) < lease/12 { // a change somewhere does not cost a look at all
+		for _, room := range asking {
+			if v := ps.views[room]; v != nil && v.ask {
+				watches = append(watches, watchOut{room, true})
+				v.ask, v.asked = false, now
+			}
+		}
+		return watches, over
+	}
+	ps.looked = now
 	for room, v := range ps.views {
 		if v.ask || now.Sub(v.asked) >= v.view.Lease()/3 {
 			watches = append(watches, watchOut{room, v.ask})
@@ -361,15 +425,15 @@ func (ps *presences) look(now time.Time) (watches []watchOut, over bool) {
 		v.view.Expire(now)
 		v.tell()
 	}
-	return watches, len(ps.views) == 0 && ps.source.Empty()
+	return watches, over
 }
 
 // tellOthers sends what is to be told. No lock is held: PresenceInfo's function is the
 // application's.
 func (ps *presences) tellOthers(ns *Namespace, watches []watchOut) {
 	for _, w := range watches {
-		ps.watchHere(ns, w.room, false)
-		ns.tellServers(watchEvent, w.room, w.whole)
+		_ = ps.watchHere(ns, w.room, w.whole)
+		ps.told(ns, ns.tellServers(watchEvent, w.room, w.whole))
 	}
 	ps.mu.Lock()
 	updates := ps.source.Tick(time.Now())
@@ -380,7 +444,7 @@ func (ps *presences) tellOthers(ns *Namespace, watches []watchOut) {
 		for j := range u.Joined {
 			u.Joined[j].Info = ns.infoOf(u.Joined[j].ID)
 		}
-		ns.tellServers(presenceEvent, u)
+		_ = ns.tellServers(presenceEvent, u) // or the next beat tells that something is missing
 		ps.mu.Lock()
 		ps.apply(ns, u)
 		ps.mu.Unlock()

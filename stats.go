@@ -48,7 +48,8 @@ type Stats struct {
 
 type counters struct {
 	panics, handlerErrors, decodeErrors, protocolErrors, unhandled, ignored,
-	dropped, paused, emitTimeouts, connectTimeouts, filtered, connects atomic.Uint64
+	dropped, paused, emitTimeouts, connectTimeouts, filtered, connects,
+	serverEventsLost, serverEventsIgnored atomic.Uint64
 
 	refused      [len(refusalNames)]atomic.Uint64
 	disconnected [len(reasons)]atomic.Uint64
@@ -109,6 +110,8 @@ func (srv *Server) Stats() Stats {
 	}
 	if a := srv.cfg.Adapter; a != nil {
 		s.Cluster = a.Stats()
+		s.Cluster.Lost += c.serverEventsLost.Load()
+		s.Cluster.Ignored += c.serverEventsIgnored.Load()
 	}
 	for i, name := range refusalNames {
 		n := c.refused[i].Load()

@@ -62,7 +62,8 @@ var ErrClosed = errors.New("broadcast: closed")
 //
 // Answers. Who asks several servers has an answer when all have answered, or, when its
 // context ends first, what has come by then and a *MissingError that tells who has not.
-// A server that is known to have gone is not waited for.
+// A server that is known to have gone is not waited for; if some of its sockets were asked, and
+// have not answered, the error tells how many.
 //
 // Joining. A server that has just joined, or whose first member has just entered a room,
 // gets what is broadcast once the bus knows of it: a round trip later.

@@ -267,7 +267,7 @@ var notOurs = map[string]bool{
 }
 
 // shorthands are what the tables of limits call the fields of a Config and of Stats.
-var shorthands = map[string]string{"Net": "netpoll/Stats", "Engine": "engine/Stats", "PerAddress": "netpoll/AddressLimits"}
+var shorthands = map[string]string{"Net": "netpoll/Stats", "Engine": "engine/Stats", "PerAddress": "netpoll/AddressLimits", "Cluster": "broadcast/AdapterStats"}
 
 // TestEachLimitNamesItsField, or says that it has none.
 func TestEachLimitNamesItsField(t *testing.T) {

@@ -227,11 +227,17 @@ func (c *Conn) maxUnread() int {
 	return max(maxUnread, c.loop.cfg.MaxHeadBytes)
 }
 
+// closeGoingAway is the close code of a server that goes down (RFC 6455 section 7.4.1).
+const closeGoingAway = 1001
+
 // peerClosed handles the end of the peer's stream. It takes a half-closed
 // connection for a closed one, as net/http does, except that what has been sent to
-// it already still goes out.
+// it already still goes out. A WebSocket that is passed on by another server, which is
+// being closed, is told so.
 func (c *Conn) peerClosed() {
-	if c.out == nil || c.is(connWS) {
+	if c.phase == phaseOpen && c.layers&layerLink != 0 {
+		c.sendBytes(ws.AppendClose(nil, closeGoingAway, ""))
+	} else if c.out == nil || c.is(connWS) {
 		c.abort(errPeerGone)
 		return
 	}

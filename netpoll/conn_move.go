@@ -159,8 +159,12 @@ func (c *Conn) drain() {
 		if !c.unread() {
 			c.close(ErrClosed)
 		}
-	case phaseOpen, phaseSpliced:
+	case phaseOpen:
 		c.close(ErrClosed)
+	case phaseSpliced:
+		if x, ok := c.Context.(*relay); ok {
+			x.endStream()
+		}
 	case phaseLinked:
 		if _, idle := c.Context.(*linkPool); idle {
 			c.abort(nil)

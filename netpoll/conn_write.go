@@ -246,6 +246,8 @@ func (c *Conn) flush() {
 	case phaseWriting:
 		c.enter(phaseIdle)
 		c.readOn()
+	case phaseSpliced:
+		c.endSplice()
 	case phaseClosing:
 		c.endOutput()
 	}

@@ -21,8 +21,12 @@ import (
 //	                                                                         request; the link is parked
 //	                                            the link ends                the client is reset
 //	spliced    spliced             spliced      bytes                        spliced
+//	                                            the group is closed          ending
 //	                                            one ends                     the other is closed, or
 //	                                                                         reset as it was
+//	ending     spliced             spliced      what the link brings         ending: the client gets it;
+//	                                                                         what it sends is thrown away
+//	                                            one ends                     as spliced
 //	any        -                   -            the client ends              the link is closed
 type relay struct {
 	// Loop-owned.
@@ -36,6 +40,7 @@ type relay struct {
 	line       uint8 // of sent: what stands in front of the head
 	upgrade    bool  // the request asks for a WebSocket
 	reusable   bool  // the link, after this answer
+	ending     bool  // of a stream: the other server is told to end it
 }
 
 type relayState uint8
@@ -79,6 +84,9 @@ func (c *Conn) consumeRelayed(b []byte) int {
 	case x.state == relaySpliced:
 		to := x.client
 		if c == to {
+			if x.ending {
+				return len(b)
+			}
 			to = x.up
 		}
 		to.sendBytes(b)
@@ -182,6 +190,29 @@ func (x *relay) splice(head *http1.Response) {
 	x.sendHead(head)
 	if x.state == relaySpliced {
 		c.readOn() // what the client has sent that did not wait for the answer
+	}
+	if c.loop.draining {
+		x.endStream()
+	}
+}
+
+// endStream has the other server end a stream: it sees the end of what the client sends,
+// sends what it still has, then a close frame, and closes.
+func (x *relay) endStream() {
+	if x.state == relaySpliced && !x.ending {
+		x.ending = true
+		x.up.endSplice()
+	}
+}
+
+// endSplice ends what goes to the other server, once all of it has gone out.
+func (c *Conn) endSplice() {
+	x, ok := c.Context.(*relay)
+	if !ok || !x.ending || c != x.up || c.out != nil {
+		return
+	}
+	if err := c.loop.sys.Shutdown(int(c.fd)); err != nil {
+		c.abort(err)
 	}
 }
 

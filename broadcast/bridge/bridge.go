@@ -206,8 +206,12 @@ func (n *node) close(side int) {
 	}
 }
 
-// remote is a side's part, or nil.
+// remote is a side's part, or nil. While the bridge may no longer be at work it is in the first
+// side alone.
 func (n *node) remote(side int) broadcast.Remote {
+	if side == 1 && !n.br.e.holds(time.Now()) {
+		return nil
+	}
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	return n.remotes[side]

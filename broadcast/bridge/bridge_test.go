@@ -13,7 +13,7 @@ import (
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-const lease = 200 * time.Millisecond
+const lease = 500 * time.Millisecond
 
 func newBridge(t testing.TB, a, b broadcast.Adapter) *bridge.Bridge {
 	t.Helper()

@@ -42,6 +42,9 @@
 // A bridge that waits is an ordinary server of the first side, and of nothing else: all
 // others reach its sockets by that side.
 //
+// One whose process was stopped for a lease, while it knew of another one, passes nothing on, and
+// waits for a lease: what has come to it meanwhile the other one has passed on.
+//
 // Two that are at work and hear of each other, because buses had been apart, log an error, and
 // the one with the higher name stops at once. Until then, some quarter of a lease, messages
 // may arrive twice; and when the server at work dies, what is sent until another has taken

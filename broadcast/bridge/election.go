@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sockeye-io/sockeye/broadcast"
@@ -36,15 +37,22 @@ const maxPeers = 1000
 //	state    event                                                            state
 //	waits    for a lease: none at work heard of, none lower that waits         at work
 //	at work  one at work with a lower name is heard of                         waits
+//	at work  it has not told the others for a lease: its process was stopped   waits
 //
-// A bridge that can reach neither side hears of nobody, and stays as it is.
+// A bridge that can reach neither side hears of nobody, and stays as it is. So does one that
+// was stopped while it knew of no other.
 type election struct {
 	// Immutable after startElection.
-	br   *Bridge
-	id   string
-	wake chan struct{}
-	stop chan struct{}
-	done chan struct{}
+	br    *Bridge
+	id    string
+	began time.Time
+	wake  chan struct{}
+	stop  chan struct{}
+	done  chan struct{}
+
+	// Any goroutine (atomic).
+	said   atomic.Int64 // when the others were last told, since began
+	others atomic.Bool  // there are some
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -56,7 +64,7 @@ type election struct {
 
 func startElection(br *Bridge) (*election, error) {
 	e := &election{
-		br: br, id: cluster.NewID(), peers: map[string]peer{}, since: time.Now(),
+		br: br, id: cluster.NewID(), peers: map[string]peer{}, since: time.Now(), began: time.Now(),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	for i, side := range br.sides {
@@ -94,17 +102,33 @@ func (e *election) run() {
 func (e *election) say(gone bool) {
 	e.mu.Lock()
 	b := beat{e.id, e.atWork && !gone, gone}
+	now := time.Now()
+	late := b.AtWork && !e.holds(now)
 	e.mu.Unlock()
+	if late {
+		return // decide is to see it
+	}
+	e.said.Store(int64(now.Sub(e.began)))
 	text, _ := json.Marshal([]any{beatEvent, b})
 	for _, r := range e.remotes {
 		_ = r.Broadcast(broadcast.Payload{JSON: text}, broadcast.Target{}) // or the next one tells
 	}
 }
 
+// holds tells whether the bridge, being at work, may believe so: another one takes over from
+// who has not told it for a lease, and passes on what this one has not seen yet.
+func (e *election) holds(now time.Time) bool {
+	return !e.others.Load() || now.Sub(e.began)-time.Duration(e.said.Load()) < e.br.o.Lease
+}
+
 // decide goes to work, or stops.
 func (e *election) decide(now time.Time) {
 	e.mu.Lock()
 	lease := e.br.o.Lease
+	late := e.atWork && !e.holds(now)
+	if late {
+		e.since = now
+	}
 	if !e.atWork && e.br.sides[0].Stats().Down && e.br.sides[1].Stats().Down {
 		e.since = now
 	}
@@ -122,9 +146,10 @@ func (e *election) decide(now time.Time) {
 			free = false
 		}
 	}
+	e.others.Store(len(e.peers) > 0)
 	was := e.atWork
 	switch {
-	case was && lower:
+	case was && (lower || late):
 		e.atWork = false
 	case !was && free && now.Sub(e.since) >= lease:
 		e.atWork = true
@@ -136,9 +161,12 @@ func (e *election) decide(now time.Time) {
 	}
 	e.br.work(is)
 	names := e.br.o.Names
-	if is {
+	switch {
+	case late:
+		e.br.o.Logger.Error("bridge: this server was held up for longer than Lease, so another one may have joined the two clusters meanwhile; this one stops", "sides", names, "name", e.id)
+	case is:
 		e.br.o.Logger.Info("bridge: this server joins the two clusters", "sides", names, "name", e.id)
-	} else {
+	default:
 		e.br.o.Logger.Error("bridge: two servers have joined the same two clusters at the same time, so messages may have arrived twice; this one stops", "sides", names, "name", e.id, "other", other)
 	}
 }
@@ -158,6 +186,7 @@ func (e *election) hear(p broadcast.Payload) {
 		delete(e.peers, b.ID)
 	case known || len(e.peers) < maxPeers:
 		e.peers[b.ID] = peer{b, time.Now()}
+		e.others.Store(true)
 	}
 	urgent := b.Gone || b.AtWork && e.atWork
 	e.mu.Unlock()

@@ -203,6 +203,52 @@ func (d *deaf) Broadcast(p broadcast.Payload, t broadcast.Target) error {
 	return nil
 }
 
+// TestStopped: a bridge that was stopped, while another one has taken over, passes nothing on of
+// what has come to it meanwhile.
+func TestStopped(t *testing.T) {
+	var a, b adaptertest.Hub
+	o := cluster.Options{Logger: quiet}
+	x := newBridge(t, a.Adapter(t, o), b.Adapter(t, o))
+	onA, onB, sx := start(t, a.Adapter(t, o)), start(t, b.Adapter(t, o)), start(t, x)
+	adaptertest.Eventually(t, "it is at work", x.AtWork)
+	y := newBridge(t, a.Adapter(t, o), b.Adapter(t, o))
+	sy := start(t, y)
+	all := []*server{onA, onB, sy}
+	onA.reaches(t, onB, sx, sy)
+	onB.reaches(t, onA, sx, sy)
+	if y.AtWork() {
+		t.Fatal("both are at work")
+	}
+	time.Sleep(lease / 2) // for it to have heard of the other
+	release := x.Hold()
+	adaptertest.Eventually(t, "the other takes over", y.AtWork)
+	onA.reaches(t, onB, sy)
+	onB.reaches(t, onA, sy)
+	for _, from := range []*server{onA, onB} {
+		for i := range 5 {
+			if err := from.Emit(fmt.Sprint("meanwhile ", from.c.ID(), i)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	onA.reaches(t, onB)
+	onB.reaches(t, onA)
+	release()
+	adaptertest.Eventually(t, "it stops", func() bool { return !x.AtWork() })
+	onA.reaches(t, sx)
+	for _, from := range []*server{onA, onB} {
+		for _, to := range all {
+			prefix := "meanwhile " + from.c.ID()
+			var want []string
+			for i := range 5 {
+				want = append(want, fmt.Sprint(prefix, i))
+			}
+			to.expect(t, prefix, want...)
+		}
+	}
+	once(t, "afterwards", onA, onB, sx, sy)
+}
+
 // TestOneSideDown: the other goes on, and callers are told which.
 func TestOneSideDown(t *testing.T) {
 	var a, b adaptertest.Hub

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -57,6 +58,7 @@ type Adapter struct {
 	received, receivedBytes, ignored, missed, refused, late atomic.Uint64
 	server                                                  atomic.Pointer[string] // nil before the first Join
 
+	beats     atomic.Bool  // the format has heartbeats, and the goroutine that sends them runs
 	elsewhere atomic.Int32 // questions that servers behind a gateway are asked
 
 	// Guarded by mu.
@@ -64,7 +66,6 @@ type Adapter struct {
 	nodes  map[string]*node
 	closed bool
 	stop   chan struct{} // closed by Close
-	beats  bool          // the goroutine that sends heartbeats runs
 
 	// Guarded by seenMu, which is taken inside mu.
 	seenMu  sync.Mutex
@@ -152,8 +153,7 @@ func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 		a.server.Store(&server)
 	}
 	a.bus.Join(n.name)
-	if n.beat(InitialHeartbeat, time.Now()) != broadcast.ErrUnsupported && !a.beats {
-		a.beats = true
+	if !errors.Is(n.beat(InitialHeartbeat, time.Now()), broadcast.ErrUnsupported) && !a.beats.Swap(true) {
 		go a.beat()
 	}
 	return n, nil
@@ -244,10 +244,19 @@ func (a *Adapter) Close(ctx context.Context) error {
 // Tell queues a message for the others, of a namespace that has been joined.
 func (a *Adapter) Tell(m *Message) error {
 	err := a.send(m)
-	if err == broadcast.ErrUnavailable {
+	if errors.Is(err, broadcast.ErrUnavailable) {
 		a.refused.Add(1)
 	}
 	return err
+}
+
+// Ask is Tell for a question: while the bus is away it is not kept for later.
+func (a *Adapter) Ask(m *Message) error {
+	if a.out.stats().Down {
+		a.refused.Add(1)
+		return broadcast.ErrUnavailable
+	}
+	return a.Tell(m)
 }
 
 // send queues a message for the others.

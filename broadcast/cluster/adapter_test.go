@@ -257,6 +257,9 @@ func TestEmitter(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	got = nil
+	if err := e.ServerSideEmit(ctx, "sockeye:claim", "k"); !errors.Is(err, ErrReservedEvent) || got != nil {
+		t.Errorf("%v", err)
+	}
 	if err := e.Emit(ctx, "connect"); !errors.Is(err, ErrReservedEvent) || got != nil {
 		t.Errorf("%v", err)
 	}

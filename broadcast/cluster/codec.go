@@ -313,6 +313,9 @@ func decodeData(m *Message, b []byte, attachments [][]byte) error {
 	return Check(m)
 }
 
+// maxCount bounds the sockets that a server may say it has asked: sums of it do not overflow.
+const maxCount = 1 << 31
+
 // Check tells what is wrong with a message that has been read.
 func Check(m *Message) error {
 	switch m.Type {
@@ -325,7 +328,7 @@ func Check(m *Message) error {
 			return fmt.Errorf("%w: a question without an id", errMessage)
 		}
 	case BroadcastClientCount:
-		if m.Count < 0 {
+		if m.Count < 0 || m.Count > maxCount {
 			return fmt.Errorf("%w: %d sockets", errMessage, m.Count)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/internal/arguments"
@@ -22,7 +23,10 @@ type Emitter struct {
 	target    broadcast.Target
 }
 
-// ErrReservedEvent refuses events that are the protocol's own.
+// internalPrefix begins the names of what servers tell each other for themselves.
+const internalPrefix = "sockeye:"
+
+// ErrReservedEvent refuses events that are the protocol's own, or the servers'.
 var ErrReservedEvent = errors.New("cluster: the event's name is reserved")
 
 // NewEmitter makes an Emitter for "/" that sends by a function.
@@ -87,6 +91,9 @@ func (e Emitter) Emit(ctx context.Context, event string, args ...any) error {
 // ServerSideEmit sends the servers themselves an event. Whom the Emitter addresses does
 // not count.
 func (e Emitter) ServerSideEmit(ctx context.Context, event string, args ...any) error {
+	if strings.HasPrefix(event, internalPrefix) {
+		return fmt.Errorf("%w: %q", ErrReservedEvent, event)
+	}
 	p, err := payload(event, args)
 	if err != nil {
 		return err

@@ -150,9 +150,17 @@ func (n *node) tick(now time.Time, gone []string) {
 	}
 }
 
-// seen notes that another server is there.
+// refuse counts an event that the namespace could not take, unless it is closed.
+func (n *node) refuse(err error) {
+	if !errors.Is(err, broadcast.ErrClosed) {
+		n.a.Ignore(n.name, err)
+	}
+}
+
+// seen notes that another server is there. Without heartbeats nobody could tell when it is
+// no longer.
 func (n *node) seen(uid string) {
-	if !n.a.heard(uid) {
+	if !n.a.beats.Load() || !n.a.heard(uid) {
 		return
 	}
 	n.mu.Lock()
@@ -183,11 +191,11 @@ func (n *node) receive(m *Message) {
 		n.forget(m.UID)
 		n.mu.Unlock()
 	case Broadcast:
-		if m.RequestID == "" {
-			_ = n.local.Broadcast(m.Payload, m.Target) // closed: nobody is here
-			return
+		if m.RequestID != "" {
+			n.askHere(m)
+		} else if err := n.local.Broadcast(m.Payload, m.Target); err != nil {
+			n.refuse(err)
 		}
-		n.askHere(m)
 	case SocketsJoin:
 		n.local.JoinRooms(m.Target, m.Rooms)
 	case SocketsLeave:
@@ -236,6 +244,8 @@ func (n *node) askHere(m *Message) {
 	}
 	asked, err := n.local.Call(m.Payload, m.Target, timeout, answered)
 	if err != nil {
+		n.refuse(err)
+		n.answer(&to, &Message{Type: BroadcastClientCount}) // nobody is asked here
 		return
 	}
 	p := m.Payload
@@ -278,8 +288,9 @@ const maxMargin = 500 * time.Millisecond
 // answer sends an answer to who has asked.
 func (n *node) answer(to, m *Message) {
 	m.To, m.RequestID = to.UID, to.RequestID
+	m.Namespace = n.name
 	// Who asks has a time of its own.
-	if err := n.send(m); err != nil && err != broadcast.ErrUnavailable && err != broadcast.ErrClosed {
+	if err := n.a.Tell(m); err != nil && err != broadcast.ErrClosed {
 		n.a.log.Error("answer", "cluster: another server's question cannot be answered", "namespace", n.name, "error", err)
 	}
 }
@@ -298,9 +309,13 @@ func (n *node) ask(ctx context.Context, m *Message, r *request) error {
 	m.Timeout = max(time.Until(deadline), time.Millisecond)
 	others, err := n.a.bus.Others(ctx, n.name)
 	counted := !errors.Is(err, broadcast.ErrUnsupported)
-	if counted && err != nil {
+	switch {
+	case counted && err != nil:
 		n.a.refused.Add(1)
 		return errors.Join(broadcast.ErrUnavailable, err)
+	case n.a.out.stats().Down: // a question is not kept for later
+		n.a.refused.Add(1)
+		return broadcast.ErrUnavailable
 	}
 	id := NewID()
 	n.mu.Lock()

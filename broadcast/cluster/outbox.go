@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -53,6 +54,8 @@ func (b *outbox) push(f Frame) error {
 	switch {
 	case b.closing:
 		return broadcast.ErrClosed
+	case size > b.o.MaxQueued:
+		return fmt.Errorf("%w: a message of %d bytes is more than MaxQueued", broadcast.ErrUnavailable, size)
 	case b.down && !b.o.QueueWhileDown, b.bytes+size > b.o.MaxQueued:
 		b.missed++
 		return broadcast.ErrUnavailable

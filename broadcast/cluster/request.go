@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"slices"
 	"sync"
 
@@ -20,8 +21,10 @@ type request struct {
 	waits    map[string]bool // those known by name that have not answered
 	heard    map[string]bool // those that have
 	unnamed  int             // answers of servers without a name
-	asked    int             // sockets
-	acks     int             // their answers
+	gone     map[string]bool // those that have gone without; true: they are not wanted any more
+	owes     map[string]int  // by server, "" for those without a name: the answers of sockets that have not come; below 0: it has not told how many
+	left     int             // of owes, what is above 0
+	lost     map[string]int  // the same of servers that have gone
 	sockets  []broadcast.SocketInfo
 	payloads []broadcast.Payload
 	over     bool
@@ -32,7 +35,8 @@ type request struct {
 // name.
 func (r *request) init(others int, counted bool, names []string) {
 	r.done = make(chan struct{})
-	r.heard, r.waits = map[string]bool{}, map[string]bool{}
+	r.heard, r.waits, r.gone = map[string]bool{}, map[string]bool{}, map[string]bool{}
+	r.owes, r.lost = map[string]int{}, map[string]int{}
 	for _, uid := range names {
 		r.waits[uid] = true
 	}
@@ -57,7 +61,14 @@ func (r *request) take(m *Message) {
 	}
 	switch m.Type {
 	case BroadcastAck:
-		r.acks++
+		if r.answered == nil {
+			return // nobody has asked for it
+		}
+		if r.lost[m.UID] > 0 { // it has not gone
+			r.lost[m.UID]--
+		} else {
+			r.owe(m.UID, -1)
+		}
 		r.answered(m.Payload)
 	default:
 		if m.UID != "" {
@@ -66,10 +77,14 @@ func (r *request) take(m *Message) {
 			}
 			r.heard[m.UID] = true
 			delete(r.waits, m.UID)
+			if r.gone[m.UID] { // it has not
+				delete(r.gone, m.UID)
+				r.want++
+			}
 		} else {
 			r.unnamed++
 		}
-		r.asked += m.Count
+		r.owe(m.UID, m.Count)
 		r.sockets = append(r.sockets, m.Sockets...)
 		if m.Type == ServerSideEmitResponse {
 			r.payloads = append(r.payloads, m.Payload.Clone())
@@ -78,23 +93,40 @@ func (r *request) take(m *Message) {
 	r.check()
 }
 
-// without no longer waits for a server that has gone.
+// owe notes how many answers more a server's sockets owe. mu is held.
+func (r *request) owe(uid string, n int) {
+	before := r.owes[uid]
+	r.owes[uid] = before + n
+	r.left += max(before+n, 0) - max(before, 0)
+}
+
+// without no longer waits for a server that has gone, nor for its sockets.
 func (r *request) without(uid string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.over || !r.waits[uid] {
+	switch n := r.owes[uid]; {
+	case r.over:
 		return
+	case r.waits[uid]:
+		// Or it was gone before they were counted.
+		if counted := len(r.heard)+r.unnamed+len(r.waits) <= r.want; counted {
+			r.want--
+			r.gone[uid] = true
+		}
+		delete(r.waits, uid)
+	case n > 0:
+		r.owe(uid, -n)
+		r.lost[uid] += n
 	}
-	if len(r.heard)+r.unnamed+len(r.waits) <= r.want { // or it was gone before they were counted
-		r.want--
-	}
-	delete(r.waits, uid)
 	r.check()
 }
 
+// errGone is why a server's sockets have not answered.
+var errGone = errors.New("a server has gone")
+
 // check ends the request if all have answered. mu is held.
 func (r *request) check() {
-	if len(r.heard)+r.unnamed >= r.want && (!r.counts || r.acks >= r.asked) {
+	if len(r.heard)+r.unnamed >= r.want && (!r.counts || r.left == 0) {
 		r.finish(nil)
 	}
 }
@@ -117,12 +149,19 @@ func (r *request) end(why error) {
 func (r *request) result() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.why == nil {
-		return nil
+	e := &broadcast.MissingError{Asked: r.want, Answered: len(r.heard) + r.unnamed, Err: r.why}
+	if r.counts {
+		e.Sockets = r.left
+		for _, n := range r.lost {
+			e.Sockets += n
+		}
 	}
-	e := &broadcast.MissingError{Asked: r.want, Answered: len(r.heard) + r.unnamed, Sockets: max(r.asked-r.acks, 0), Err: r.why}
-	if !r.counts {
-		e.Sockets = 0
+	switch {
+	case r.why != nil:
+	case e.Sockets == 0:
+		return nil
+	default:
+		e.Err = errGone
 	}
 	for uid := range r.waits {
 		e.Servers = append(e.Servers, uid)

@@ -154,7 +154,8 @@ func (p *part) Call(ctx context.Context, payload broadcast.Payload, t broadcast.
 		a.mu.Unlock()
 	}()
 	m := &cluster.Message{Type: cluster.Broadcast, Payload: payload, Target: t, RequestID: strconv.FormatUint(id, 10)}
-	if err := p.tell(m); err != nil {
+	m.Namespace = p.name
+	if err := a.Ask(m); err != nil {
 		return err
 	}
 	missing := &broadcast.MissingError{Asked: 1}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -172,6 +173,41 @@ func TestCall(t *testing.T) {
 	}
 }
 
+// TestCallWhileDown: a question is not kept for when Redis is back.
+func TestCallWhileDown(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ln.Close() // nobody is there
+	c := goredis.NewClient(&goredis.Options{Addr: ln.Addr().String(), MaxRetries: -1, DialerRetries: 1})
+	defer c.Close()
+	a, err := pyredis.New(c, pyredis.Options{Options: cluster.Options{QueueWhileDown: true, Logger: slog.New(slog.DiscardHandler)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close(t.Context())
+	r, err := a.Join(&adaptertest.Record{ID: "server"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := broadcast.Payload{JSON: []byte(`["x"]`)}
+	adaptertest.Eventually(t, "it is down", func() bool {
+		if err := r.Broadcast(p, broadcast.Target{}); err != nil {
+			t.Fatal(err)
+		}
+		return a.Stats().Down
+	})
+	queued := a.Stats().Queued
+	err = r.Call(t.Context(), p, broadcast.Target{Rooms: []string{"12345678901234567890"}}, func(broadcast.Payload) {})
+	if s := a.Stats(); !errors.Is(err, broadcast.ErrUnavailable) || s.Queued != queued || s.Refused != 1 {
+		t.Errorf("%v, %+v", err, s)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = a.Close(ctx)
+}
+
 // TestUnsupported: what the format cannot express is an error, and is done here.
 func TestUnsupported(t *testing.T) {
 	w := newWorld(t)
@@ -189,6 +225,8 @@ func TestUnsupported(t *testing.T) {
 		"count":         second(srv.Servers(t.Context())),
 		"ask servers":   second(srv.CallServers(t.Context(), "x")),
 		"ask a room":    second(srv.To("room").Call(t.Context(), "x")),
+		"claim":         srv.Socket(here).Claim(t.Context(), "key"),
+		"presence":      presenceErr(srv),
 	} {
 		if !errors.Is(err, broadcast.ErrUnsupported) {
 			t.Errorf("%s: %v", name, err)
@@ -204,6 +242,12 @@ func TestUnsupported(t *testing.T) {
 	if got := w.next(t, 1); got != "end[]" {
 		t.Error(got)
 	}
+}
+
+func presenceErr(srv *sockeye.Server) error {
+	p := srv.Presence("room", nil)
+	defer p.Close()
+	return p.Err()
 }
 
 func second[T any](_ T, err error) error { return err }

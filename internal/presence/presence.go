@@ -35,14 +35,18 @@ type Update struct {
 
 func (u *Update) beat() bool { return u.Parts == 0 && len(u.Joined) == 0 && len(u.Left) == 0 }
 
-// partMembers is how many members an update has at most.
-const partMembers = 1000
+const (
+	partMembers = 1000                  // that an update has at most
+	partDelay   = 20 * time.Millisecond // for each part of a whole, between two of them
+)
 
 // Source tells of the rooms of one server that are watched.
 type Source struct {
-	server string
-	lease  time.Duration
-	rooms  map[string]*sourceRoom
+	server  string
+	lease   time.Duration
+	rooms   map[string]*sourceRoom
+	dirty   map[string]*sourceRoom // of rooms, those with something to tell
+	scanned time.Time              // when all were last looked at
 }
 
 type sourceRoom struct {
@@ -52,7 +56,8 @@ type sourceRoom struct {
 	seq     uint64
 	members map[string]struct{} // as of seq
 	pending []change
-	whole   bool // somebody asks for the whole
+	whole   bool      // somebody asks for the whole
+	next    time.Time // before which a whole of several parts is not told again
 }
 
 type change struct {
@@ -62,7 +67,7 @@ type change struct {
 
 // NewSource makes a Source of a server.
 func NewSource(server string, lease time.Duration) *Source {
-	return &Source{server: server, lease: lease, rooms: map[string]*sourceRoom{}}
+	return &Source{server: server, lease: lease, rooms: map[string]*sourceRoom{}, dirty: map[string]*sourceRoom{}}
 }
 
 // Watch notes that somebody watches a room, and whether the whole is asked for. If it is new
@@ -75,7 +80,9 @@ func (s *Source) Watch(room string, now time.Time, whole bool) (isNew bool) {
 		isNew = true
 	}
 	r.until = now.Add(s.lease)
-	r.whole = r.whole || whole || isNew
+	if r.whole = r.whole || whole || isNew; r.whole {
+		s.dirty[room] = r
+	}
 	return isNew
 }
 
@@ -89,6 +96,7 @@ func (s *Source) Start(room string, ids []string) {
 		r.members[id] = struct{}{}
 	}
 	r.started = true
+	s.dirty[room] = r
 }
 
 // Note notes that somebody has joined or left a room. It returns whether Tick has something
@@ -99,24 +107,47 @@ func (s *Source) Note(room, id string, in bool) bool {
 		return false
 	}
 	r.pending = append(r.pending, change{id, in})
+	s.dirty[room] = r
 	return true
 }
 
 // Empty tells whether no room is watched.
 func (s *Source) Empty() bool { return len(s.rooms) == 0 }
 
-// Tick returns what is to be told to all, but for the members' Info.
+// Len is how many rooms are watched.
+func (s *Source) Len() int { return len(s.rooms) }
+
+// Has tells whether a room is watched.
+func (s *Source) Has(room string) bool { return s.rooms[room] != nil }
+
+// Tick returns what is to be told to all, but for the members' Info. It costs as much as there
+// is to tell; sometimes it looks at all rooms.
 func (s *Source) Tick(now time.Time) (list []Update) {
-	for room, r := range s.rooms {
+	rooms := s.dirty
+	if now.Sub(s.scanned) >= s.lease/12 {
+		s.scanned, rooms = now, s.rooms
+	}
+	for room, r := range rooms {
 		switch {
 		case now.After(r.until):
 			delete(s.rooms, room)
 		case r.started:
 			list = s.tell(list, room, r, now)
+		default:
+			continue // Start is about to come
 		}
+		if !r.whole {
+			delete(s.dirty, room)
+		}
+	}
+	if len(s.dirty) == 0 && len(rooms) > maxKept {
+		s.dirty = map[string]*sourceRoom{} // the map does not shrink
 	}
 	return list
 }
+
+// maxKept is how many rooms a map that has become empty may have had.
+const maxKept = 1000
 
 func (s *Source) tell(list []Update, room string, r *sourceRoom, now time.Time) []Update {
 	joined, left := r.settle()
@@ -124,7 +155,7 @@ func (s *Source) tell(list []Update, room string, r *sourceRoom, now time.Time) 
 		r.seq++
 	}
 	switch {
-	case r.whole || len(joined)+len(left) > partMembers:
+	case r.whole && !now.Before(r.next) || len(joined)+len(left) > partMembers:
 		ids := slices.Sorted(maps.Keys(r.members))
 		parts := max(1, (len(ids)+partMembers-1)/partMembers)
 		for part := range parts {
@@ -132,6 +163,9 @@ func (s *Source) tell(list []Update, room string, r *sourceRoom, now time.Time) 
 			list = append(list, Update{Room: room, Server: s.server, Seq: r.seq, Joined: membersOf(some), Part: part + 1, Parts: parts})
 		}
 		r.whole = false
+		if parts > 1 { // however many ask
+			r.next = now.Add(time.Duration(parts) * partDelay)
+		}
 	case len(joined)+len(left) > 0:
 		list = append(list, Update{Room: room, Server: s.server, Seq: r.seq, Joined: membersOf(joined), Left: left})
 	case now.Sub(r.told) >= s.lease/3:
@@ -172,6 +206,9 @@ func membersOf(ids []string) []Member {
 	return list
 }
 
+// maxServers bounds the servers that a View knows.
+const maxServers = 4096
+
 // View is who is in one room, on all servers.
 type View struct {
 	lease   time.Duration
@@ -202,6 +239,9 @@ func (v *View) Lease() time.Duration { return v.lease }
 func (v *View) Apply(u *Update, now time.Time) (ask bool) {
 	p := v.servers[u.Server]
 	if p == nil {
+		if len(v.servers) >= maxServers {
+			return false
+		}
 		p = &part{}
 		v.servers[u.Server] = p
 	}
@@ -247,6 +287,13 @@ func (v *View) gather(p *part, u *Update) bool {
 		v.version++
 	}
 	return true
+}
+
+// Refresh takes all servers as just heard of.
+func (v *View) Refresh(now time.Time) {
+	for _, p := range v.servers {
+		p.heard = now
+	}
 }
 
 // Expire forgets servers that have not been heard of for a lease.

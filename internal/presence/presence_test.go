@@ -217,9 +217,64 @@ func TestParts(t *testing.T) {
 	}
 	s.Note("room", "new", true)
 	s.Watch("room", now, true)
-	later := s.Tick(now)
+	later := s.Tick(now.Add(time.Second))
 	v = NewView(lease)
 	if v.Apply(&list[0], now); !v.Apply(&later[1], now) || len(v.Members()) != 0 {
 		t.Error("parts of two wholes are taken for one")
+	}
+}
+
+// TestWholeIsNotRepeated: who asks again and again, while a large room is told of, does not fill
+// the bus; a small one is told of at once, and changes in between.
+func TestWholeIsNotRepeated(t *testing.T) {
+	for _, n := range []int{10, 2*partMembers + 1} {
+		now := time.Unix(1000, 0)
+		s := NewSource("a", lease)
+		var ids []string
+		for i := range n {
+			ids = append(ids, fmt.Sprint(i))
+		}
+		s.Watch("room", now, true)
+		s.Start("room", ids)
+		parts, changes := 0, 0
+		for i := range 1000 { // a second
+			s.Watch("room", now, true)
+			if i%100 == 50 {
+				s.Note("room", "new", i%200 == 50)
+			}
+			for _, u := range s.Tick(now) {
+				if u.Parts > 0 {
+					parts++
+				} else {
+					changes++
+				}
+			}
+			now = now.Add(time.Millisecond)
+		}
+		if n == 10 && parts != 1000 || n > 10 && (parts < 45 || parts > 54 || changes < 8) {
+			t.Errorf("%d members: %d parts, %d changes", n, parts, changes)
+		}
+		v := NewView(lease)
+		s.Watch("room", now, true)
+		for range 100 {
+			for _, u := range s.Tick(now) {
+				v.Apply(&u, now)
+			}
+			now = now.Add(time.Millisecond)
+		}
+		if len(v.Members()) != n {
+			t.Errorf("%d of %d members", len(v.Members()), n)
+		}
+	}
+}
+
+// TestServersAreBounded: who makes servers up does not fill the memory.
+func TestServersAreBounded(t *testing.T) {
+	v := NewView(lease)
+	for i := range 2 * maxServers {
+		v.Apply(&Update{Room: "room", Server: fmt.Sprint(i), Part: 1, Parts: 1}, time.Unix(1000, 0))
+	}
+	if len(v.servers) != maxServers {
+		t.Errorf("%d servers", len(v.servers))
 	}
 }
