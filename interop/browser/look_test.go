@@ -255,7 +255,7 @@ func TestPictures(t *testing.T) {
 	}
 }
 
-// eachLook opens a page for Ann in light and dark, on a desktop and on a phone. f has it
+// eachLook opens a page for Ann, who says her name if she is asked, in light and dark, on a desktop and on a phone. f has it
 // show something, and looks at it: nothing is wider than the window, axe-core finds
 // nothing, and a picture is kept.
 func eachLook(t *testing.T, browser context.Context, url, example string, f func(ann *tab, look func(state string), title string)) {
@@ -265,7 +265,7 @@ func eachLook(t *testing.T, browser context.Context, url, example string, f func
 		for _, s := range []size{desktop, phone} {
 			title := theme + " " + s.name
 			t.Run(title, func(t *testing.T) {
-				ann := openTab(t, browser, url, "Ann", rules)
+				ann := openTab(t, browser, url, "Ann", `window.prompt = () => "Ann"; `+rules)
 				ann.show(s, theme)
 				f(ann, func(state string) {
 					t.Helper()
