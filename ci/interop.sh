@@ -14,6 +14,8 @@ gotest -race -count=1 -timeout 5m ./interop/troubles
 npm_ci interop/contract
 step "interop: the files of contracts, for tsc and the parser of AsyncAPI"
 gotest -count=1 -timeout 5m ./interop/contract
+step "interop: what the texts show, by the tools of its languages"
+gotest -count=1 -timeout 5m ./interop/snippets
 step "interop: mounted in net/http, chi, gin, Echo and Fiber"
 gotest -C examples/mount -race -count=1 -timeout 5m ./...
 step "interop: a certificate from an ACME server"
@@ -22,6 +24,7 @@ gotest -C examples/service -race -count=1 -timeout 5m ./...
 step "interop: several processes behind one port"
 gotest -C examples/cluster -race -count=1 -timeout 5m ./...
 if [ -f interop/browser/go.mod ]; then
+	ci/docs.sh # for TestSite of interop/browser
 	step "interop: browser"
 	gotest -C interop/browser -count=1 -timeout 10m ./...
 fi

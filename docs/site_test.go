@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestSite: the site's navigation has each text of docs/ once, and no other. A text that
+// TestSiteNavigation: the site's navigation has each text of docs/ once, and no other. A text that
 // is missing there has a page all the same, which only the search finds.
-func TestSite(t *testing.T) {
+func TestSiteNavigation(t *testing.T) {
 	b, err := os.ReadFile("../ci/docs/mkdocs.yml")
 	if err != nil {
 		t.Fatal(err)
@@ -26,7 +26,7 @@ func TestSite(t *testing.T) {
 		}
 		there = append(there, m[1])
 	}
-	for text := range texts(t) {
+	for text := range allTexts(t) {
 		if !strings.HasPrefix(text, "../") && !slices.Contains(there, text) {
 			t.Errorf("docs/%s is not in the navigation of ci/docs/mkdocs.yml: add it where its readers look", text)
 		}
