@@ -24,7 +24,8 @@ gotest -C examples/service -race -count=1 -timeout 5m ./...
 step "interop: several processes behind one port"
 gotest -C examples/cluster -race -count=1 -timeout 5m ./...
 if [ -f interop/browser/go.mod ]; then
-	ci/docs.sh # for TestSite of interop/browser
+	pip_install ci/docs # of the site, which TestSite builds
+	npm_ci ci/docs
 	step "interop: browser"
 	gotest -C interop/browser -count=1 -timeout 10m ./...
 fi

@@ -29,7 +29,7 @@ var languages = map[string]string{
 	"yaml":    "TestYAML",
 	"ini":     "TestUnits",
 	"html":    "", // of a file, or of the walk
-	"mermaid": "TestSiteDiagrams",
+	"mermaid": "TestSite",
 	"diff":    "TestReadme", // of examples/service
 	"text":    "",           // words
 }

@@ -31,6 +31,7 @@ ASSETS = {  # of the npm packages in this folder, and our own
     "assets/mermaid.js": "node_modules/@mermaid-js/tiny/dist/mermaid.tiny.js",
     "assets/iframe-worker.js": "node_modules/iframe-worker/shim/index.js",
     "assets/site.css": "site.css",
+    "assets/site.js": "site.js",
 }
 
 pages = {}  # the page of each path of the repository that has one
@@ -168,5 +169,4 @@ def on_post_page(output, page, config):
     if '<pre class="mermaid">' in output:
         up = os.path.relpath("assets/mermaid.js", posixpath.dirname(page.url) or ".")
         output = output.replace("</head>", f'<script src="{up}"></script></head>', 1)
-    # A table or a program that is wider than the window is scrolled by the keyboard, too.
-    return output.replace('<div class="highlight"><pre>', '<div class="highlight"><pre tabindex="0">')
+    return output

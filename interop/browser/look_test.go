@@ -56,15 +56,15 @@ func (b *tab) picture(name string) {
 }
 
 // accessible holds what is shown to WCAG 2.1 A and AA, as far as axe-core can tell.
-// Contrast that it cannot tell counts as a fault, but for the avatars, since it does
-// not judge single letters, and for what the log's edge cuts.
+// Contrast that it cannot tell counts as a fault, but for the avatars and the words of
+// programs, since it does not judge single letters, and for what the log's edge cuts.
 func (b *tab) accessible(state string) {
 	b.t.Helper()
 	b.await("delete window.axeResult")
 	b.await(`(axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).then(r => {
 		const tell = (v) => v.nodes.map(n => v.id + ": " + n.target + ": " + n.any.concat(n.all).map(c => c.message).join("; "))
 		const cut = (e) => e.closest("#log") && e.getBoundingClientRect().top < e.closest("#log").getBoundingClientRect().top
-		const judged = (n) => { const e = document.querySelector(n.target[0]); return !e.matches(".avatar") && !cut(e) }
+		const judged = (n) => { const e = document.querySelector(n.target[0]); return !e.matches(".avatar, .highlight *") && !cut(e) }
 		const unsure = r.incomplete.filter(v => v.id === "color-contrast").map(v => ({...v, nodes: v.nodes.filter(judged)}))
 		window.axeResult = {passes: r.passes.map(p => p.id), faults: r.violations.concat(unsure).flatMap(tell)}
 	}, e => { window.axeResult = {passes: [], faults: [String(e)]} }), true)`)
