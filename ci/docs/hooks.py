@@ -149,6 +149,8 @@ def on_page_markdown(markdown, page, config, files):
     origin = origins[place]
     if place.startswith("project/") and place != "project/CHANGELOG.md" or place.startswith("proxy/"):
         page.meta["search"] = {"exclude": True}  # programs would hide what is said of them
+    elif place in ("start.md", "emit.md", "operations.md"):
+        page.meta["search"] = {"boost": 2}
 
     def rewrite(m):
         path = resolve(m["to"], origin) if m["to"] else None

@@ -103,12 +103,11 @@ func TestSite(t *testing.T) {
 	b.await(`location.pathname.endsWith("/emit.html") && document.querySelector("h1").innerText.length > 0`)
 	// The other pages, once each.
 	rules := axe(t)
-	for _, page := range []string{"index.html", "operations.html"} {
+	for _, page := range []string{"index.html", "troubleshooting.html"} {
 		b := openTab(t, ctx, server.URL+"/"+page, page, rules)
 		b.show(phone, "dark")
 		b.await("document.documentElement.scrollWidth <= innerWidth")
 		b.accessible(page)
-
 	}
 	// Drawings are drawn, by a script of the site's own.
 	text, err := os.ReadFile("../../docs/architecture.md")
