@@ -5,6 +5,7 @@
 
 ci/clients.sh
 command -v cc >/dev/null || debian gcc libc6-dev
+command -v curl >/dev/null || debian curl # of docs/start.md
 export SOCKEYE_INTEROP=1
 ci/cluster.sh
 step "interop: JavaScript, Python, Autobahn"

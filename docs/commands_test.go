@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -222,14 +223,36 @@ var (
 	pattern = regexp.MustCompile(`-(?:run|bench) ('[^']*'|\S+)`)
 )
 
+// inSentences are the commands within sentences that are not the go command's, nor make's,
+// and how they are tried, as in commands.
+var inSentences = map[string]string{
+	"cat /proc/net/sockstat":             "here",
+	"ulimit -n":                          "here",
+	"ulimit -Hn":                         "here",
+	"sleep 5":                            "not: it is a time to choose",
+	"git show v1.2.0:contract.json":      "not: there is no release yet",
+	"systemctl enable --now chat.socket": "not: it changes the machine; TestUnits reads the unit",
+	"python scripts/test-tls13-NAME.py -h 127.0.0.1 -p PORT": "not: it is of tlsfuzzer, which is no part of the project",
+}
+
+var otherCommand = regexp.MustCompile(`^(?:cat|curl|sysctl|systemctl|ulimit|git|npm|npx|pip|python|node|docker|openssl|redis-cli|nginx|haproxy|apt-get|sleep|sh|bash) .`)
+
 // TestCommandsInSentences: a command of the go command within a sentence names what is
 // there: packages, programs, tests, benchmarks, which ci/ runs. Documentation is shown.
 func TestCommandsInSentences(t *testing.T) {
 	functions := testNames(t)
-	docs, n := map[string]bool{}, 0
+	docs, others, n := map[string]bool{}, map[string]bool{}, 0
 	for text, content := range allTexts(t) {
+		for line := range strings.Lines(codeBlock.ReplaceAllString(content, "")) {
+			if strings.Count(line, "`")%2 != 0 {
+				t.Errorf("%s: code that goes over the end of a line is not read by tests: %s", text, line)
+			}
+		}
 		for _, m := range codeSpan.FindAllStringSubmatch(codeBlock.ReplaceAllString(content, ""), -1) {
 			command := m[1]
+			if otherCommand.MatchString(command) {
+				others[command] = true
+			}
 			if goDoc.MatchString(command) {
 				docs[command] = true
 				continue
@@ -274,10 +297,23 @@ func TestCommandsInSentences(t *testing.T) {
 	if n < 20 || len(docs) < 3 {
 		t.Errorf("only %d commands, %d go doc", n, len(docs))
 	}
-	for command := range docs {
+	for command := range others {
+		switch how := inSentences[command]; {
+		case how == "":
+			t.Errorf("no test runs %q, and nothing says why", command)
+		case how == "here" && runtime.GOOS == "linux":
+			docs[command] = true
+		}
+	}
+	for command := range inSentences {
+		if !others[command] {
+			t.Errorf("no text has %q any more", command)
+		}
+	}
+	for command := range docs { // what shows something
 		cmd := exec.Command("sh", "-c", command)
 		cmd.Dir = ".."
-		if out, err := cmd.CombinedOutput(); err != nil || len(out) < 100 {
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) == 0 {
 			t.Errorf("%s: %v\n%s", command, err, out)
 		}
 	}

@@ -192,7 +192,7 @@ func TestWalk(t *testing.T) {
 	// Each of Ann's four windows said two things, and Bob one: to Bob, and to those of
 	// Ann's that were open.
 	out := w.must("curl -s localhost:3000/metrics")
-	for _, want := range []string{"sockeye_broadcasts_total 12\n"} {
+	for _, want := range []string{"sockeye_broadcasts_total 12\n", "sockeye_deliveries_total 2"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the metrics have not %q:\n%s", want, out)
 		}
