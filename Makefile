@@ -1,7 +1,7 @@
 # Each target is a short script in ci/, which also runs by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help test fmt tidy lint vet vuln cross race stress sim sim-deep sim-mutations interop conformance proxies suites fuzz bench
+.PHONY: help test fmt tidy lint vet vuln cross race stress sim sim-deep sim-mutations interop conformance proxies suites fuzz bench docs
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -59,3 +59,6 @@ fuzz: ## every fuzz target for FUZZTIME (20000x: inputs; 1m: a minute)
 
 bench: ## every benchmark, BENCHTIME (1x) each
 	@ci/bench.sh
+
+docs: ## docs/ as a site with a search, in SITE (site/)
+	@ci/docs.sh

@@ -5,6 +5,7 @@
 
 ci/clients.sh
 command -v cc >/dev/null || debian gcc libc6-dev
+command -v curl >/dev/null || debian curl # of docs/start.md
 export SOCKEYE_INTEROP=1
 ci/cluster.sh
 step "interop: JavaScript, Python, Autobahn"
@@ -14,6 +15,8 @@ gotest -race -count=1 -timeout 5m ./interop/troubles
 npm_ci interop/contract
 step "interop: the files of contracts, for tsc and the parser of AsyncAPI"
 gotest -count=1 -timeout 5m ./interop/contract
+step "interop: what the texts show, by the tools of its languages"
+gotest -count=1 -timeout 5m ./interop/snippets
 step "interop: mounted in net/http, chi, gin, Echo and Fiber"
 gotest -C examples/mount -race -count=1 -timeout 5m ./...
 step "interop: a certificate from an ACME server"
@@ -22,6 +25,8 @@ gotest -C examples/service -race -count=1 -timeout 5m ./...
 step "interop: several processes behind one port"
 gotest -C examples/cluster -race -count=1 -timeout 5m ./...
 if [ -f interop/browser/go.mod ]; then
+	pip_install ci/docs # of the site, which TestSite builds
+	npm_ci ci/docs
 	step "interop: browser"
 	gotest -C interop/browser -count=1 -timeout 10m ./...
 fi

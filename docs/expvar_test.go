@@ -70,7 +70,7 @@ func TestStatsByExpvar(t *testing.T) {
 
 // TestEachCounterIsExplained, in the tables of operations.md.
 func TestEachCounterIsExplained(t *testing.T) {
-	text := texts(t)["operations.md"]
+	text := allTexts(t)["operations.md"]
 	text = text[strings.Index(text, "## What to watch"):strings.Index(text, "## Stopping")]
 	for _, v := range []any{sockeye.Stats{}, sockeye.EngineStats{}, sockeye.NetStats{}, netpoll.LoopStats{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
@@ -83,7 +83,7 @@ func TestEachCounterIsExplained(t *testing.T) {
 
 // TestEachCauseIsExplained, in a row of troubleshooting.md.
 func TestEachCauseIsExplained(t *testing.T) {
-	text := texts(t)["troubleshooting.md"]
+	text := allTexts(t)["troubleshooting.md"]
 	for _, c := range engine.Causes {
 		if !strings.Contains(text, "\n| `"+string(c)+"` | "+c.By()+" |") {
 			t.Errorf("troubleshooting.md does not explain %q, by the %s", c, c.By())

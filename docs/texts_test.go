@@ -1,13 +1,11 @@
 package docs_test
 
 import (
-	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -16,9 +14,9 @@ import (
 	"testing"
 )
 
-// texts are what is to be true on every commit. CHANGELOG.md and decisions/ tell of
+// allTexts are what is to be true on every commit. CHANGELOG.md and decisions/ tell of
 // the past.
-func texts(t *testing.T) map[string]string {
+func allTexts(t *testing.T) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob("*.md")
 	if err != nil {
@@ -35,11 +33,11 @@ func texts(t *testing.T) map[string]string {
 	return all
 }
 
-// tree is every file of the project, by its path from the root.
+// tree is every file of the project, by its path from the root. site/ is made by make docs.
 func tree(t *testing.T) (files []string) {
 	t.Helper()
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && (d.Name() == "node_modules" || strings.HasPrefix(d.Name(), ".") && len(d.Name()) > 2 && d.Name() != ".github") {
+		if err == nil && d.IsDir() && (d.Name() == "node_modules" || path == filepath.Join("..", "site") || strings.HasPrefix(d.Name(), ".") && len(d.Name()) > 2 && d.Name() != ".github") {
 			return fs.SkipDir
 		}
 		if err == nil && !d.IsDir() {
@@ -68,7 +66,7 @@ var (
 func TestFilesThatTextsName(t *testing.T) {
 	files := tree(t)
 	named := 0
-	for text, content := range texts(t) {
+	for text, content := range allTexts(t) {
 		for _, m := range codeSpan.FindAllStringSubmatch(codeBlock.ReplaceAllString(content, ""), -1) {
 			name := m[1]
 			if !fileName.MatchString(name) || notOurs[name] {
@@ -103,7 +101,7 @@ func TestHeadingsThatTextsLinkTo(t *testing.T) {
 	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
 	anchor := regexp.MustCompile(`\]\(([^)#\s:]*)#([^)\s]+)\)`)
 	dropped := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
-	all := texts(t)
+	all := allTexts(t)
 	links := 0
 	for text, content := range all {
 		for _, m := range anchor.FindAllStringSubmatch(content, -1) {
@@ -139,24 +137,14 @@ func TestCommandsThatTextsName(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for text, content := range texts(t) {
-		code := strings.Join(slices.Concat(codeBlock.FindAllString(content, -1), codeSpan.FindAllString(content, -1), indented(content)), "\n")
+	for text, content := range allTexts(t) {
+		code := strings.Join(slices.Concat(codeBlock.FindAllString(content, -1), codeSpan.FindAllString(content, -1)), "\n")
 		for _, m := range makeRule.FindAllStringSubmatch(code, -1) {
 			if !rules[m[1]] {
 				t.Errorf("%s names make %s, which is not there", text, m[1])
 			}
 		}
 	}
-}
-
-// indented are the lines of a text that are code by their indentation.
-func indented(text string) (lines []string) {
-	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "    ") {
-			lines = append(lines, line)
-		}
-	}
-	return lines
 }
 
 // TestNamesThatTextsUse: each test, and each exported identifier, that a text names is
@@ -184,7 +172,7 @@ func TestNamesThatTextsUse(t *testing.T) {
 		addNames(known, path.Dir(file), f)
 	}
 	named := 0
-	for text, content := range texts(t) {
+	for text, content := range allTexts(t) {
 		for _, m := range codeSpan.FindAllStringSubmatch(codeBlock.ReplaceAllString(content, ""), -1) {
 			name := m[1]
 			if test := testName.FindStringSubmatch(name); test != nil {
@@ -272,7 +260,7 @@ var shorthands = map[string]string{"Net": "netpoll/Stats", "Engine": "engine/Sta
 // TestEachLimitNamesItsField, or says that it has none.
 func TestEachLimitNamesItsField(t *testing.T) {
 	rows := 0
-	for line := range strings.Lines(texts(t)["limits.md"]) {
+	for line := range strings.Lines(allTexts(t)["limits.md"]) {
 		columns := strings.Split(strings.TrimSpace(line), "|")
 		if len(columns) < 4 || strings.HasPrefix(columns[1], "---") || strings.Contains(columns[2], "setting") {
 			continue
@@ -291,7 +279,7 @@ func TestEachLimitNamesItsField(t *testing.T) {
 func TestCodeIsFromFiles(t *testing.T) {
 	shown := regexp.MustCompile("(?s)<!-- file: (\\S+) -->\n```\\w*\n(.*?)```")
 	n := 0
-	for text, content := range texts(t) {
+	for text, content := range allTexts(t) {
 		for _, m := range shown.FindAllStringSubmatch(content, -1) {
 			n++
 			if b, err := os.ReadFile(filepath.Join("..", m[1])); err != nil || string(b) != m[2] {
@@ -301,87 +289,6 @@ func TestCodeIsFromFiles(t *testing.T) {
 	}
 	if n < 4 {
 		t.Errorf("only %d files are shown", n)
-	}
-}
-
-// TestEmitSheetCompiles: the calls of the cheat sheet are Go.
-func TestEmitSheetCompiles(t *testing.T) {
-	var code strings.Builder
-	code.WriteString("func use(...any) {}\n\nfunc _(s *sockeye.Socket, srv *sockeye.Server, parent *sockeye.ParentNamespace, e *sockeye.Event, ctx context.Context, id string, ids, friends []string, f func(sockeye.Args, error), all func([]sockeye.Answer, error), re *regexp.Regexp) {\n")
-	calls := 0
-	for line := range strings.Lines(texts(t)["emit.md"]) {
-		columns := strings.Split(line, "|")
-		if len(columns) < 5 {
-			continue
-		}
-		for _, m := range codeSpan.FindAllStringSubmatch(columns[4], -1) {
-			if regexp.MustCompile(`^(s|srv|parent|e)\.`).MatchString(m[1]) {
-				calls++
-				code.WriteString("\tuse(" + m[1] + ")\n")
-			}
-		}
-	}
-	code.WriteString("}\n")
-	if calls < 20 {
-		t.Errorf("only %d calls", calls)
-	}
-	compile(t, "emit.md", program(code.String()))
-}
-
-// TestCodeCompiles: each block of Go is a program, or what one has in a function. What
-// is a file of the project is compiled there.
-func TestCodeCompiles(t *testing.T) {
-	goBlock := regexp.MustCompile("(?s)(-->\n)?```go\n(.*?)```")
-	var functions strings.Builder
-	blocks := 0
-	for text, content := range texts(t) {
-		for _, m := range goBlock.FindAllStringSubmatch(content, -1) {
-			blocks++
-			switch {
-			case m[1] != "":
-			case strings.Contains(m[2], "package main\n"):
-				compile(t, text, m[2])
-			default:
-				functions.WriteString("// " + text + "\nfunc _(t *testing.T, srv *sockeye.Server, s *sockeye.Socket, ctx context.Context) {\n{\n" + m[2] + "}\n}\n")
-			}
-		}
-	}
-	compile(t, "blocks", program(functions.String()))
-	if blocks < 6 {
-		t.Errorf("only %d blocks of Go", blocks)
-	}
-}
-
-// program is a program of declarations that need imports.
-func program(code string) string {
-	imports := []string{"context", "errors", "expvar", "log", "log/slog", "net", "net/http", "net/netip", "os", "os/signal", "regexp", "strings", "syscall", "testing", "time", "github.com/sockeye-io/sockeye", "github.com/sockeye-io/sockeye/contract"}
-	var head strings.Builder
-	head.WriteString("package main\n\nimport (\n")
-	for _, name := range imports {
-		if regexp.MustCompile(`\b` + path.Base(name) + `\.`).MatchString(code) {
-			head.WriteString("\t\"" + name + "\"\n")
-		}
-	}
-	return head.String() + ")\n\nfunc main() {}\n\n" + code
-}
-
-// compile builds a program within the module, of which no file is written there.
-func compile(t *testing.T, text, code string) {
-	t.Helper()
-	dir := t.TempDir()
-	file, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
-	place, err := filepath.Abs("shown/main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	replace, _ := json.Marshal(map[string]any{"Replace": map[string]string{place: file}})
-	for name, content := range map[string][]byte{file: []byte(code), overlay: replace} {
-		if err := os.WriteFile(name, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if out, err := exec.Command("go", "build", "-overlay", overlay, "-o", os.DevNull, "./shown").CombinedOutput(); err != nil {
-		t.Errorf("%s: %v\n%s\n%s", text, err, out, code)
 	}
 }
 
@@ -405,7 +312,7 @@ func TestLogLines(t *testing.T) {
 		}
 	}
 	explained, debug := map[string]bool{}, false
-	for line := range strings.Lines(texts(t)["operations.md"]) {
+	for line := range strings.Lines(allTexts(t)["operations.md"]) {
 		if strings.HasPrefix(line, "| Error") || strings.HasPrefix(line, "| Debug") {
 			debug = strings.HasPrefix(line, "| Debug")
 		}
@@ -420,7 +327,7 @@ func TestLogLines(t *testing.T) {
 			t.Errorf("operations.md does not explain %q (at Debug: %v)", line, debug)
 		}
 	}
-	for text, content := range texts(t) {
+	for text, content := range allTexts(t) {
 		for _, m := range codeSpan.FindAllStringSubmatch(content, -1) {
 			if _, ok := written[m[1]]; !ok && regexp.MustCompile(`^(sockeye|engine|netpoll): `).MatchString(m[1]) {
 				t.Errorf("%s explains %q, which is not written", text, m[1])
@@ -445,7 +352,7 @@ func TestAnswersAreExplained(t *testing.T) {
 		code, text := status[string(m[1])+string(m[2])], "`"+string(m[3])+"`"
 		rows++
 		found := false
-		for line := range strings.Lines(texts(t)["troubleshooting.md"]) {
+		for line := range strings.Lines(allTexts(t)["troubleshooting.md"]) {
 			found = found || strings.HasPrefix(line, "| "+code+" ") && strings.Contains(line, text)
 		}
 		if !found {

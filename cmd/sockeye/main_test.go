@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sockeye-io/sockeye/internal/texts"
 )
 
 // TestContract is run by TestCommand, too, in a package that has no such test: this one.
@@ -75,8 +77,20 @@ func TestCommandsOfTheText(t *testing.T) {
 	}
 	t.Chdir("../..")
 	n, printed := 0, ""
-	for line := range strings.Lines(string(b)) {
-		if command, ok := strings.CutPrefix(strings.TrimSpace(line), "go run ./cmd/sockeye "); ok && strings.HasPrefix(line, "    ") {
+	blocks, err := texts.Blocks("docs/contracts.md", string(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range blocks {
+		if b.Language != "sh" {
+			continue
+		}
+		for _, line := range b.Commands() {
+			command, ok := strings.CutPrefix(line, "go run ./cmd/sockeye ")
+			if !ok {
+				t.Errorf("%v: %q", b, line)
+				continue
+			}
 			n++
 			var out bytes.Buffer
 			if err := run(strings.Fields(command), &out); err != nil {

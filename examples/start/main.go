@@ -1,4 +1,4 @@
-// Command start is the server of docs/start.md, beside app.py and server.js, which do
+// Command start is the server of docs/three-chats.md, beside app.py and server.js, which do
 // the same.
 package main
 

@@ -13,7 +13,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// TestStart: the page of docs/start.md talks to each of its three servers, as they are
+// TestStart: the page of docs/three-chats.md talks to each of its three servers, as they are
 // written there.
 func TestStart(t *testing.T) {
 	clients, err := filepath.Abs("../clients")
