@@ -7,7 +7,7 @@
 //	bcast (arg)  ->  "bcast" with arg to every client, the sender included
 //	echo  (arg)  ->  "echo" with arg back to the sender
 //
-// The client is one thread around epoll, without a goroutine a connection: it
-// has to cost less than the server it measures. It runs on Linux only, and
-// talks to loopback addresses only.
+// The client is package internal/load: one thread around epoll, without a
+// goroutine a connection, since it has to cost less than the server it measures.
+// It runs on Linux only, and talks to loopback addresses only.
 package main

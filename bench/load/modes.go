@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/sockeye-io/sockeye/internal/load"
 )
 
 // One in so many deliveries has its latency taken: a look at the clock is not
@@ -18,14 +20,14 @@ const (
 )
 
 // idle holds the connections.
-func (l *load) idle(r result) {
+func (l *measurement) idle(r result) {
 	cpu := l.servers.cpu()
 	l.run(l.measured, nil)
 	r["idle_cpu_pct"] = round((l.servers.cpu()-cpu)/l.measured.Seconds()*100, 2)
 }
 
 // bcast has one connection send; all count.
-func (l *load) bcast(r result) {
+func (l *measurement) bcast(r result) {
 	var (
 		sent, done int64
 		got        = map[int64]*int{} // deliveries of broadcasts that have not reached all
@@ -41,7 +43,7 @@ func (l *load) bcast(r result) {
 		l.text = append(strconv.AppendInt(l.text, sent, 10), '-')
 		l.finish(l.sender())
 	}
-	l.onMessage = func(_ *conn, p []byte) {
+	l.crowd.OnMessage = func(_ *load.Conn, p []byte) {
 		text, ok := argument(p, bcastStart)
 		if !ok {
 			return
@@ -57,7 +59,7 @@ func (l *load) bcast(r result) {
 		if lastGot == nil {
 			return // not ours, or one too many
 		}
-		if *lastGot++; *lastGot == l.ready {
+		if *lastGot++; *lastGot == l.crowd.Ready {
 			delete(got, seq)
 			lastGot = nil
 			done++
@@ -86,16 +88,16 @@ func (l *load) bcast(r result) {
 	l.run(2*time.Second, nil)
 	lost := 0
 	for _, n := range got {
-		lost += l.ready - *n
+		lost += l.crowd.Ready - *n
 	}
 	r["undelivered_after_drain"] = lost
 }
 
 // listen holds the connections until standard input ends. Each broadcast of the servers'
 // is told in a line of JSON when it has reached all: seq, and how long the last one took.
-func (l *load) listen() {
+func (l *measurement) listen() {
 	got := map[int64]int{}
-	l.onMessage = func(_ *conn, p []byte) {
+	l.crowd.OnMessage = func(_ *load.Conn, p []byte) {
 		text, ok := argument(p, bcastStart)
 		if !ok {
 			return
@@ -104,7 +106,7 @@ func (l *load) listen() {
 		if !ok {
 			return
 		}
-		if got[seq]++; got[seq] < l.ready {
+		if got[seq]++; got[seq] < l.crowd.Ready {
 			return
 		}
 		delete(got, seq)
@@ -112,7 +114,7 @@ func (l *load) listen() {
 			fmt.Printf("{\"seq\":%d,\"last_ms\":%.2f}\n", seq, float64(time.Now().UnixNano()-at)/1e6)
 		}
 	}
-	fmt.Printf("{\"ready\":%d}\n", l.ready)
+	fmt.Printf("{\"ready\":%d}\n", l.crowd.Ready)
 	ended := make(chan struct{})
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -129,13 +131,13 @@ func (l *load) listen() {
 }
 
 // echo has every connection, or some, keep messages in flight.
-func (l *load) echo(r result) {
+func (l *measurement) echo(r result) {
 	stop := false
-	send := func(c *conn) {
+	send := func(c *load.Conn) {
 		l.text = append(l.text[:0], echoStart...)
 		l.finish(c)
 	}
-	l.onMessage = func(c *conn, p []byte) {
+	l.crowd.OnMessage = func(c *load.Conn, p []byte) {
 		text, ok := argument(p, echoStart)
 		if !ok {
 			return
@@ -151,7 +153,7 @@ func (l *load) echo(r result) {
 	}
 	for i := range active {
 		for range l.window {
-			if c := &l.clients[i]; c.stage == ready {
+			if c := &l.clients[i]; c.Stage() == load.Ready {
 				send(c)
 			}
 		}
@@ -163,18 +165,18 @@ func (l *load) echo(r result) {
 }
 
 // churn closes connections and opens them again, one after another.
-func (l *load) churn(r result) {
+func (l *measurement) churn(r result) {
 	cpu, begin := l.servers.cpu(), time.Now()
 	next, churned := 0, 0
 	l.run(l.measured, func() {
-		for k := 0; k < 64 && l.underWay < l.dialing; k++ {
+		for k := 0; k < 64 && l.crowd.UnderWay < l.dialing; k++ {
 			c := &l.clients[next]
 			next = (next + 1) % l.n
-			if c.stage != ready {
+			if c.Stage() != load.Ready {
 				continue
 			}
-			l.leave(c)
-			l.open(c, c.id)
+			l.crowd.Cut(c)
+			l.crowd.Open(c, c.ID)
 			churned++
 		}
 	})
@@ -186,7 +188,7 @@ func (l *load) churn(r result) {
 }
 
 // figures measures while the load runs, and returns how many seconds that took.
-func (l *load) figures(r result, tick func()) float64 {
+func (l *measurement) figures(r result, tick func()) float64 {
 	l.measuring = true
 	cpu, own, begin := l.servers.cpu(), selfCPU(), time.Now()
 	l.run(l.measured, tick)
@@ -199,33 +201,33 @@ func (l *load) figures(r result, tick func()) float64 {
 		r["client_cpu_us_per_delivery"] = round(own*1e6/float64(l.delivered), 3)
 	}
 	r["server_cpu_pct"] = round(cpu/elapsed*100, 0)
-	l.latency.into(r)
+	r.latencies(&l.latency)
 	return elapsed
 }
 
 // deliver counts a message that has come; text begins with the time it was sent.
-func (l *load) deliver(text []byte, sample int64) {
+func (l *measurement) deliver(text []byte, sample int64) {
 	if !l.measuring {
 		return
 	}
 	if l.delivered++; l.delivered%sample == 0 {
 		if at, _, ok := leadingNumber(text); ok {
-			l.latency.add(time.Now().UnixNano() - at)
+			l.latency.Add(time.Now().UnixNano() - at)
 		}
 	}
 }
 
 // finish adds the time and the filler to the packet begun in text, and sends it.
-func (l *load) finish(c *conn) {
+func (l *measurement) finish(c *load.Conn) {
 	l.text = append(strconv.AppendInt(l.text, time.Now().UnixNano(), 10), '-')
 	l.text = append(append(l.text, l.filler...), `"]`...)
-	c.send(l.text)
+	c.Send(l.text)
 }
 
 // sender is the connection that sends the broadcasts: the first that lives.
-func (l *load) sender() *conn {
+func (l *measurement) sender() *load.Conn {
 	for i := range l.clients {
-		if l.clients[i].stage == ready {
+		if l.clients[i].Stage() == load.Ready {
 			return &l.clients[i]
 		}
 	}

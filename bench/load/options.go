@@ -100,9 +100,6 @@ func parsePIDs(list string) ([]int, error) {
 	return ids, nil
 }
 
-// addr is the server of the connection with this number.
-func (o *options) addr(id int) netip.AddrPort { return o.addrs[id%len(o.addrs)] }
-
 func (o *options) transport() string {
 	if o.polling {
 		return "polling"

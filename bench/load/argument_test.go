@@ -1,0 +1,28 @@
+package main
+
+import "testing"
+
+func TestMatching(t *testing.T) {
+	text, ok := argument([]byte(`42["bcast","17-1700000000-xxx"]`), bcastStart)
+	if !ok {
+		t.Fatal("no match")
+	}
+	seq, text, ok := leadingNumber(text)
+	if seq != 17 || !ok {
+		t.Fatalf("sequence number %d, ok %v", seq, ok)
+	}
+	at, text, ok := leadingNumber(text)
+	if at != 1700000000 || string(text) != `xxx"]` || !ok {
+		t.Fatalf("time %d, ok %v, rest %q", at, ok, text)
+	}
+	for _, other := range []string{``, `42`, `42["auth",{}]`, `42["echo","1-x"]`, `43["bcast","1-x"]`} {
+		if _, ok := argument([]byte(other), bcastStart); ok {
+			t.Errorf("%q matches", other)
+		}
+	}
+	for _, bad := range []string{"", "-", "12"} {
+		if _, _, ok := leadingNumber([]byte(bad)); ok {
+			t.Errorf("%q begins with a number and '-'", bad)
+		}
+	}
+}

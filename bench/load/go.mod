@@ -1,3 +1,0 @@
-module github.com/sockeye-io/sockeye/bench/load
-
-go 1.26
