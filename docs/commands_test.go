@@ -55,6 +55,7 @@ var commands = map[string]map[string]string{
 		"go mod edit -require github.com/sockeye-io/sockeye/otel@v0.0.0 -replace github.com/sockeye-io/sockeye/otel=../sockeye/otel":                                           "here",
 		"go mod tidy": "here",
 	},
+	"load.md":  nil, // TestCommandsOfLoadText runs all of it
 	"start.md": nil, // TestWalk runs all of it
 	"three-chats.md": {
 		"npm install socket.io-client":                                   "not: ci/clients.sh installs it for TestStart",
@@ -77,6 +78,11 @@ var commands = map[string]map[string]string{
 // those that are tried here do what they are to do.
 func TestCommands(t *testing.T) {
 	known := testNames(t)
+	for _, whole := range []string{"TestWalk", "TestCommandsOfLoadText"} {
+		if !known[whole] {
+			t.Errorf("there is no %s any more", whole)
+		}
+	}
 	seen := map[string]bool{}
 	var here []string
 	for _, b := range blocks(t) {
@@ -229,6 +235,7 @@ var inSentences = map[string]string{
 	"cat /proc/net/sockstat":             "here",
 	"ulimit -n":                          "here",
 	"ulimit -Hn":                         "here",
+	"ulimit -n 20000":                    "not: the limit is the machine's to allow",
 	"sleep 5":                            "not: it is a time to choose",
 	"git show v1.2.0:contract.json":      "not: there is no release yet",
 	"systemctl enable --now chat.socket": "not: it changes the machine; TestUnits reads the unit",
