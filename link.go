@@ -186,7 +186,12 @@ func (l *link) remove(s *Socket, how *Disconnect, e lifeEvent) bool {
 	}
 	s.setLastRooms(rooms)
 	s.ns.rooms.Remove(&s.member)
-	if who.pid != "" && recoverable(reason) && (from == connected || who.saved != nil) {
+	keep := who.pid != "" && recoverable(reason) && (from == connected || who.recovered())
+	if h := s.ns.shared.Load(); h != nil {
+		if s.identity != nil {
+			h.left(s, keep)
+		}
+	} else if keep {
 		s.remember(rooms)
 	}
 	s.dropClaims()

@@ -36,6 +36,11 @@ type Recovery struct {
 	// MaxSockets bounds the sockets that a namespace remembers; the one that has
 	// been away for longest is forgotten for one more. Default 100,000.
 	MaxSockets int
+
+	// Data makes the value that SetData had kept of its JSON, for a socket that comes back
+	// by an Adapter that keeps sessions. It must not block. Default: what encoding/json
+	// makes of it for an any.
+	Data func(data []byte) any
 }
 
 func (r *Recovery) skipMiddlewares() bool { return r != nil && !r.AskMiddlewares }
@@ -642,6 +647,11 @@ func (h *history) close() {
 
 // RecoveryStats reads the namespace's counters of connection state recovery.
 func (ns *Namespace) RecoveryStats() RecoveryStats {
+	if h := ns.shared.Load(); h != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.stats
+	}
 	h := ns.history
 	if h == nil {
 		return RecoveryStats{}

@@ -18,6 +18,7 @@ type node struct {
 	local   broadcast.Local
 	gateway broadcast.Gateway // local, if it is one
 	name    string
+	keeps   bool // the bus is a Keeper
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -183,6 +184,10 @@ func (n *node) receive(m *Message) {
 		n.forget(m.UID)
 		n.mu.Unlock()
 	case Broadcast:
+		if r := n.recorder(m); r != nil {
+			r.Recorded(m.kept())
+			return
+		}
 		if m.RequestID == "" {
 			_ = n.local.Broadcast(m.Payload, m.Target) // closed: nobody is here
 			return

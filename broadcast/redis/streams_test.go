@@ -47,3 +47,16 @@ func TestStreamsInCluster(t *testing.T) {
 		},
 	})
 }
+
+// TestStreamsRecovery: sockets come back on other servers.
+func TestStreamsRecovery(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	adaptertest.RunRecovery(t, adaptertest.Bus{Adapter: func(t testing.TB) broadcast.Adapter {
+		a, err := redis.NewStreams(srv.Client(t), redis.StreamsOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}})
+}
