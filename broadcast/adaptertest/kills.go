@@ -1,0 +1,207 @@
+package adaptertest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/broadcast"
+)
+
+// ServeRoaming makes a server for RunKills, in a process of its own. It emits by itself.
+func ServeRoaming(a broadcast.Adapter, name string) (url string, err error) {
+	srv, err := roamingServer(a)
+	if err != nil {
+		return "", err
+	}
+	addr, err := srv.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	go func() {
+		for n := 0; ; n++ {
+			_ = srv.To("red").Emit("child", name, n)
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	return "http://" + addr.String(), nil
+}
+
+func roamingServer(a broadcast.Adapter) (*sockeye.Server, error) {
+	srv, err := sockeye.New(sockeye.Config{
+		Adapter: a, Loops: 2, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Recovery: &sockeye.Recovery{MaxDisconnection: time.Minute},
+	})
+	if err != nil {
+		return nil, err
+	}
+	srv.OnConnect(func(s *sockeye.Socket) error {
+		if s.Recovered() {
+			return nil
+		}
+		return s.Join("red")
+	})
+	srv.On("join", func(s *sockeye.Socket, room string) { _ = s.Join(room) })
+	return srv, nil
+}
+
+// Cuts is how many clients RunKills cuts: few, or as many as the variable SOCKEYE_CUTS says.
+func Cuts(few int) int {
+	if n, err := strconv.Atoi(os.Getenv("SOCKEYE_CUTS")); err == nil && n > 0 {
+		return n
+	}
+	return few
+}
+
+// RunKills cuts clients, a number of times: by the network, and by killing their servers,
+// which are processes that child starts. Every client gets every event, once, all in one
+// order, but for those of a server that was killed that have not reached the bus: of these
+// no client gets any.
+func RunKills(t *testing.T, adapter func(t testing.TB) broadcast.Adapter, child func(t testing.TB, name string) (url string, kill func()), cuts int) {
+	const servers, clients = 3, 12
+	srv, err := roamingServer(adapter(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = srv.Close() })
+	w := &world{t: t, recovers: true}
+	var kills [servers]func()
+	born := 0
+	start := func(i int) {
+		url, kill := child(t, fmt.Sprint(born))
+		born++
+		w.urls[i], kills[i] = url, kill
+	}
+	w.urls = make([]string, servers)
+	for i := range servers {
+		start(i)
+	}
+	var list []*roamer
+	for i := range clients {
+		list = append(list, w.roam(i%servers))
+	}
+	var stop atomic.Bool
+	ended := make(chan int)
+	go func() {
+		n := 0
+		for ; !stop.Load(); n++ {
+			op := srv.To("red")
+			if n%7 == 0 {
+				op = srv.All()
+			}
+			if err := op.Emit("parent", n); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+		ended <- n
+	}()
+	done, killed, began := 0, 0, time.Now()
+	worst := time.Duration(0)
+	for done < cuts && !t.Failed() {
+		var gone []*roamer
+		at := time.Now()
+		if rand.N(3) == 0 { // some, by the network
+			for _, r := range list {
+				if rand.N(3) == 0 {
+					r.to(rand.N(servers))
+					r.board.Cut()
+					gone = append(gone, r)
+				}
+			}
+		} else {
+			i := rand.N(servers)
+			for _, r := range list {
+				if r.in == i {
+					r.to((i + 1 + rand.N(servers-1)) % servers)
+					gone = append(gone, r)
+				}
+			}
+			kills[i]()
+			killed++
+			start(i)
+			if rand.N(2) == 0 { // and while they come back
+				done += len(gone)
+				for _, r := range gone {
+					r.to(i)
+					r.board.Cut()
+				}
+			}
+		}
+		for _, r := range gone {
+			Eventually(t, "the client is back", func() bool {
+				return r.Connected() && r.answers(t)
+			})
+			if !r.Recovered() {
+				t.Fatalf("a client is back as another, after %d cuts", done)
+			}
+		}
+		worst = max(worst, time.Since(at))
+		done += len(gone)
+	}
+	stop.Store(true)
+	sent := <-ended
+	Eventually(t, "the end comes", func() bool {
+		_ = srv.Emit("end")
+		return !slices.ContainsFunc(list, func(r *roamer) bool {
+			return !r.waits(0, func(got []string) bool { return slices.Contains(got, "end[]") })
+		})
+	})
+	var common []string
+	for i, r := range list {
+		r.mu.Lock()
+		got := slices.Clone(r.got)
+		r.mu.Unlock()
+		first := slices.IndexFunc(got, func(g string) bool { return strings.HasPrefix(g, "parent") })
+		got = got[first:slices.Index(got, "end[]")]
+		if i == 0 {
+			common = got
+		}
+		for k := range max(len(got), len(common)) {
+			if k >= len(got) || k >= len(common) || got[k] != common[k] {
+				t.Fatalf("client %d has %d events, client 0 %d; the %dth differs: %.300q, %.300q", i, len(got), len(common), k, got[k:], common[k:])
+			}
+		}
+	}
+	parents, next := 0, map[string]int{}
+	for _, g := range common {
+		var name string
+		var n int
+		if _, err := fmt.Sscanf(g, "parent[%d]", &n); err == nil {
+			if n != parents {
+				t.Fatalf("%d comes where %d is due", n, parents)
+			}
+			parents++
+			continue
+		}
+		if _, err := fmt.Sscanf(g, "child[%s %d]", &name, &n); err != nil {
+			t.Fatal(g)
+		}
+		if due, ok := next[name]; ok && n != due {
+			t.Fatalf("%d of child %s comes where %d is due", n, name, due)
+		}
+		next[name] = n + 1
+	}
+	if parents != sent {
+		t.Errorf("%d of %d events have come", parents, sent)
+	}
+	t.Logf("%d cuts of %d clients, %d servers killed, in %v: %d events for each, 0 lost, 0 doubled; the longest round took %v", done, clients, killed, time.Since(began).Round(time.Millisecond), len(common), worst.Round(time.Millisecond))
+}
+
+// answers tells whether the client's server answers it: it is not one that has been killed.
+func (r *roamer) answers(t *testing.T) bool {
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	_, err := r.Call(ctx, "join", "red")
+	return err == nil
+}
