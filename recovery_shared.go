@@ -435,7 +435,10 @@ func (h *shared) enter(s *Socket) {
 		rooms = append(rooms, room)
 	}
 	s.ns.rooms.JoinNow(&s.member, rooms...)
-	b.reachTo(h.at())
+	if b.reachTo(h.at()); h.early != 0 {
+		// It has not got what was handed out early, and its offsets would say so.
+		s.engineSession().CloseFor(ForcedClose, CauseServerLate, "the bus has become slow while the peer was coming back")
+	}
 }
 
 // emit is Socket.emit: by the bus, but for what is volatile, or a middleware's.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -64,9 +65,9 @@ func Cuts(few int) int {
 }
 
 // RunKills cuts clients, a number of times: by the network, and by killing their servers,
-// which are processes that child starts. Every client gets every event, once, all in one
-// order, but for those of a server that was killed that have not reached the bus: of these
-// no client gets any.
+// which are processes that child starts. Every client gets every event, once, but for
+// those of a server that was killed that have not reached the bus: of these no client gets
+// any.
 func RunKills(t *testing.T, adapter func(t testing.TB) broadcast.Adapter, child func(t testing.TB, name string) (url string, kill func()), cuts int) {
 	const servers, clients = 3, 12
 	srv, err := roamingServer(adapter(t))
@@ -106,6 +107,18 @@ func RunKills(t *testing.T, adapter func(t testing.TB) broadcast.Adapter, child 
 		}
 		ended <- n
 	}()
+	for i, r := range list {
+		Eventually(t, fmt.Sprintf("client %d hears all servers", i), func() bool {
+			return r.waits(0, func(got []string) bool {
+				for _, from := range []string{"child[0 ", "child[1 ", "child[2 ", "parent["} {
+					if !slices.ContainsFunc(got, func(g string) bool { return strings.HasPrefix(g, from) }) {
+						return false
+					}
+				}
+				return true
+			})
+		})
+	}
 	done, killed, began := 0, 0, time.Now()
 	worst := time.Duration(0)
 	for done < cuts && !t.Failed() {
@@ -157,45 +170,41 @@ func RunKills(t *testing.T, adapter func(t testing.TB) broadcast.Adapter, child 
 			return !r.waits(0, func(got []string) bool { return slices.Contains(got, "end[]") })
 		})
 	})
-	var common []string
+	// A bus that is slow for a moment has a server's own clients get its events before
+	// others, so that the order of two servers' events may differ; that of one never does.
+	var common map[string]int
+	parents, events := 0, 0
 	for i, r := range list {
 		r.mu.Lock()
 		got := slices.Clone(r.got)
 		r.mu.Unlock()
-		first := slices.IndexFunc(got, func(g string) bool { return strings.HasPrefix(g, "parent") })
-		got = got[first:slices.Index(got, "end[]")]
+		got = got[:slices.Index(got, "end[]")]
+		next := map[string]int{}
+		for k, g := range got {
+			name, n := "parent", 0
+			if _, err := fmt.Sscanf(g, "parent[%d]", &n); err != nil {
+				if _, err := fmt.Sscanf(g, "child[%s %d]", &name, &n); err != nil {
+					t.Fatal(g)
+				}
+			}
+			// Who comes first has not got the first ones.
+			if due, ok := next[name]; ok && n != due || !ok && n != 0 && name != "0" && name != "1" && name != "2" {
+				t.Fatalf("client %d: %d of %s comes where %d is due: %.300q", i, n, name, due, got[max(k-5, 0):min(k+5, len(got))])
+			}
+			next[name] = n + 1
+		}
 		if i == 0 {
-			common = got
+			common = next
 		}
-		for k := range max(len(got), len(common)) {
-			if k >= len(got) || k >= len(common) || got[k] != common[k] {
-				t.Fatalf("client %d has %d events, client 0 %d; the %dth differs: %.300q, %.300q", i, len(got), len(common), k, got[k:], common[k:])
-			}
+		if !maps.Equal(common, next) {
+			t.Fatalf("client %d has got %v, client 0 %v", i, next, common)
 		}
-	}
-	parents, next := 0, map[string]int{}
-	for _, g := range common {
-		var name string
-		var n int
-		if _, err := fmt.Sscanf(g, "parent[%d]", &n); err == nil {
-			if n != parents {
-				t.Fatalf("%d comes where %d is due", n, parents)
-			}
-			parents++
-			continue
-		}
-		if _, err := fmt.Sscanf(g, "child[%s %d]", &name, &n); err != nil {
-			t.Fatal(g)
-		}
-		if due, ok := next[name]; ok && n != due {
-			t.Fatalf("%d of child %s comes where %d is due", n, name, due)
-		}
-		next[name] = n + 1
+		parents, events = next["parent"], len(got)
 	}
 	if parents != sent {
 		t.Errorf("%d of %d events have come", parents, sent)
 	}
-	t.Logf("%d cuts of %d clients, %d servers killed, in %v: %d events for each, 0 lost, 0 doubled; the longest round took %v", done, clients, killed, time.Since(began).Round(time.Millisecond), len(common), worst.Round(time.Millisecond))
+	t.Logf("%d cuts of %d clients, %d servers killed, in %v: %d events for each, 0 lost, 0 doubled; the longest round took %v", done, clients, killed, time.Since(began).Round(time.Millisecond), events, worst.Round(time.Millisecond))
 }
 
 // answers tells whether the client's server answers it: it is not one that has been killed.

@@ -27,6 +27,9 @@ func (b *streamsBus) reached(keys, last []string) {
 	b.positionsMu.Lock()
 	defer b.positionsMu.Unlock()
 	for i, key := range keys {
+		if b.positions[key] == "" {
+			close(b.looked[key])
+		}
 		b.positions[key] = last[i]
 	}
 }

@@ -94,6 +94,8 @@ type streamsBus struct {
 	o      StreamsOptions
 	client redis.UniversalClient
 
+	looked map[string]chan struct{} // by stream: closed when it is known where it is read from
+
 	ctx  context.Context //nolint:containedctx // of the readers
 	stop context.CancelFunc
 
@@ -140,6 +142,10 @@ func (b *streamsBus) Open(a *cluster.Adapter) error {
 	b.a = a
 	b.sub = newSubscriber(b.nodes, b.o.UseShardedPubSub, b.log, b.receive)
 	b.ctx, b.stop = context.WithCancel(context.Background())
+	b.looked = map[string]chan struct{}{}
+	for _, key := range b.o.streams() {
+		b.looked[key] = make(chan struct{})
+	}
 	if b.nodes.cluster == nil {
 		go b.read(b.o.streams())
 		return nil
@@ -289,7 +295,26 @@ func inPlaintext(data []byte, attachments [][]byte) ([]byte, error) {
 }
 
 func (b *streamsBus) Send(ctx context.Context, frames []cluster.Frame) (sent, lost int, err error) {
+	b.readFirst(ctx, frames)
 	return b.publishByNode(ctx, frames, b.o.route)
+}
+
+// firstLook bounds how long what is to be kept waits until its stream is being read.
+const firstLook = time.Second
+
+// readFirst waits until streams are read, so that this server reads what it writes there.
+func (b *streamsBus) readFirst(ctx context.Context, frames []cluster.Frame) {
+	ctx, cancel := context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	for i := range frames {
+		if f := &frames[i]; f.Kind == kindEntry {
+			select {
+			case <-b.looked[f.Channel]:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 }
 
 // route returns what a frame's slot depends on, "" for the home, and its command.
