@@ -160,7 +160,7 @@ func comesBack(t *testing.T, bus Bus) {
 // comesBackOften: with events all the time, and a slow reader of them, nothing is lost or
 // doubled, and every client sees the same order.
 func comesBackOften(t *testing.T, bus Bus) {
-	const clients, cuts = 4, 15
+	const clients, cuts = 3, 8
 	w := recoveryWorld(t, bus, 3, nil)
 	var list []*roamer
 	for i := range clients {
@@ -305,7 +305,7 @@ func backRefused(t *testing.T, bus Bus) {
 // takenOver: where the server before still takes the client for alive, it has one socket in
 // the end, on the server where it is.
 func takenOver(t *testing.T, bus Bus) {
-	w := recoveryWorld(t, bus, 2, nil)
+	w := recoveryWorld(t, bus, 2, func(cfg *sockeye.Config, _ int) { cfg.Recovery.MaxDisconnection = time.Hour }) // no renewal
 	old := w.roam(0, "red")
 	w.emit(w.servers[0].All(), "first")
 	old.expects("first[]")
