@@ -48,7 +48,7 @@ func (l *local) Call(p broadcast.Payload, t broadcast.Target, timeout time.Durat
 			answered(p)
 		}
 	})
-	err := a.ask(l.operator(t), func(id int64) (*engine.Message, error) { return ns.encodePayload(p, id, "") })
+	err := a.ask(l.operator(t), "", func(id int64) (*engine.Message, error) { return ns.encodePayload(p, id, "") })
 	if err != nil {
 		return 0, err
 	}

@@ -390,6 +390,15 @@ type Config struct {
 	// Default: slog.Default.
 	Logger *slog.Logger
 
+	// Contracts.
+
+	// OnContractError is told of each emit that is not as Emits has declared it, and of
+	// answers: an event of another type, one that is not declared where others are, a nil
+	// slice, which peers get as null. What was emitted is sent in any case. It is for
+	// tests, and takes time: package sockeyetest sets it to fail the test. It is called on
+	// the goroutine that emits. Default: nothing is compared.
+	OnContractError func(err *ContractError)
+
 	// Seams is for package sockeyetest.
 	Seams *seam.Seams
 }

@@ -59,6 +59,7 @@ func filled(t *testing.T) (c Config) {
 	c.Adapter, c.Forward = struct{ Adapter }{}, &Forward{}
 	c.PerAddress = AddressLimits{Conns: 1}
 	c.Fallback, c.Client = http.NotFoundHandler(), fstest.MapFS{}
+	c.OnContractError = func(*ContractError) {}
 	c.ContextValues = []any{"key"}
 	c.Engines, c.Logger, c.Seams = []*engine.Engine{nil}, slog.Default(), &seam.Seams{}
 	for i := range v.NumField() {

@@ -35,6 +35,11 @@
 // What one goroutine emits reaches each socket in that order, by whatever
 // method, across an upgrade from polling to WebSocket too.
 //
+// # Contracts
+//
+// Handlers say by their types what the server takes; Emits declares what it sends. Package
+// contract makes TypeScript and AsyncAPI of both, and finds changes that break pages.
+//
 // # Addresses
 //
 // Who is connected is the peer, until Config.ProxyProtocol or Config.TrustedProxies say

@@ -47,6 +47,13 @@ func (e *Event) HasAck() bool { return e.hasID }
 // Ack answers the peer's acknowledgement; see Socket.Emit for the arguments and the
 // error. It does nothing if none was asked for, or the second time.
 func (e *Event) Ack(args ...any) error {
+	if e.hasID && !e.acked && e.srv.checks() {
+		e.socket.ns.checkAnswer(e.Name(), append([]any(nil), args...))
+	}
+	return e.answer(args)
+}
+
+func (e *Event) answer(args []any) error {
 	if !e.hasID || e.acked {
 		return nil
 	}
@@ -62,11 +69,17 @@ func (e *Event) AckLater() func(args ...any) error {
 		return nil
 	}
 	e.acked = true
-	s, id := e.socket, e.id
+	s, id, name := e.socket, e.id, ""
+	if s.ns.srv.checks() {
+		name = e.Name()
+	}
 	var answered atomic.Bool
 	return func(args ...any) error {
 		if answered.Swap(true) {
 			return nil
+		}
+		if s.ns.srv.checks() {
+			s.ns.checkAnswer(name, append([]any(nil), args...))
 		}
 		err := s.ack(id, args)
 		if err != nil && !errors.Is(err, ErrDisconnected) {

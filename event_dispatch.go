@@ -109,8 +109,8 @@ func (e *Event) ackError(err error) {
 	case errors.As(err, &argument):
 		answer["error"] = fmt.Sprintf("argument %d does not fit", argument.Index)
 	}
-	if e.Ack(answer) != nil && public != nil { // data that cannot be encoded
-		_ = e.Ack(map[string]any{"error": public.Message})
+	if e.answer([]any{answer}) != nil && public != nil { // data that cannot be encoded
+		_ = e.answer([]any{map[string]any{"error": public.Message}})
 	}
 }
 

@@ -43,6 +43,26 @@ func print(name string) (handler func(*client.Event), printed func()) {
 	}, func() { <-done }
 }
 
+// Contracts: what is emitted is declared. Package contract makes TypeScript of it and of the
+// handlers, and in tests each emit is compared with it.
+func ExampleEmits() {
+	srv, err := sockeye.New(sockeye.Config{
+		OnContractError: func(err *sockeye.ContractError) { fmt.Println(err) }, // sockeyetest sets it
+	})
+	if err != nil {
+		panic(err)
+	}
+	defer srv.Shutdown(ctx)
+	sockeye.Emits[func(from, text string)](srv, "said")
+	sockeye.Emits[func(question string) (yes bool)](srv, "agree?")
+	_ = srv.Emit("said", "ann", "hello")
+	_ = srv.Emit("said", "ann", 7)
+	_ = srv.Emit("agree?", "really?")
+	// Output:
+	// sockeye: "said" of namespace /: value 1: it is a int, and a string is declared: json: cannot unmarshal number into Go value of type string
+	// sockeye: "agree?" of namespace /: an answer is declared, and none is asked for; use Call or EmitWithAck
+}
+
 // Events: handlers are functions with typed parameters; results answer the
 // client's acknowledgement.
 func Example_events() {

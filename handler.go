@@ -3,7 +3,6 @@ package sockeye
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -17,6 +16,8 @@ import (
 type handler struct {
 	raw    func(s *Socket, e *Event) error // the undecoded form, or nil
 	direct func(s *Socket, e *Event) error // a common typed form, called without reflection; or nil
+
+	signature reflect.Type // of what On was given; nil for the undecoded form
 
 	fn       reflect.Value
 	frames   sync.Pool
@@ -43,15 +44,8 @@ const signatures = "a handler is func([ctx context.Context,] [s *Socket,] args..
 
 // compileHandler checks a handler's signature once, so that calls need not.
 func compileHandler(event string, f any) (*handler, error) {
-	switch {
-	case sio.IsReserved([]byte(event)):
-		return nil, fmt.Errorf("sockeye: On(%q): the name is the protocol's own; see OnConnect and OnDisconnect", event)
-	case event == "connection":
-		return nil, errors.New(`sockeye: On("connection"): it is no event of a peer; see OnConnect, which may refuse, and OnConnection`)
-	case event == "*":
-		return nil, errors.New(`sockeye: On("*"): there is no event for all; see OnAny and OnUnhandled`)
-	case event == "":
-		return nil, errors.New(`sockeye: On(""): the event has no name`)
+	if err := checkEventName("On", event); err != nil {
+		return nil, err
 	}
 	switch f := f.(type) {
 	case func(*Socket, *Event) error:
@@ -60,7 +54,7 @@ func compileHandler(event string, f any) (*handler, error) {
 		return &handler{raw: func(s *Socket, e *Event) error { f(s, e); return nil }}, nil
 	}
 	if direct := directly(f); direct != nil {
-		return &handler{direct: direct}, nil
+		return &handler{direct: direct, signature: reflect.TypeOf(f)}, nil
 	}
 	v := reflect.ValueOf(f)
 	refuse := func(why string) error {
@@ -70,7 +64,7 @@ func compileHandler(event string, f any) (*handler, error) {
 		return nil, refuse("not a function")
 	}
 	t := v.Type()
-	h := &handler{fn: v, variadic: t.IsVariadic(), results: t.NumOut()}
+	h := &handler{fn: v, signature: t, variadic: t.IsVariadic(), results: t.NumOut()}
 	i := 0
 	if i < t.NumIn() && t.In(i) == contextType {
 		h.context = true
@@ -105,6 +99,24 @@ func compileHandler(event string, f any) (*handler, error) {
 		}
 	}
 	return h, nil
+}
+
+// checkEventName says why there can be no such event.
+func checkEventName(by, event string) error {
+	why := ""
+	switch {
+	case sio.IsReserved([]byte(event)):
+		why = "the name is the protocol's own; see OnConnect and OnDisconnect"
+	case event == "connection":
+		why = "it is no event of a peer; see OnConnect, which may refuse, and OnConnection"
+	case event == "*":
+		why = "there is no event for all; see OnAny and OnUnhandled"
+	case event == "":
+		why = "the event has no name"
+	default:
+		return nil
+	}
+	return fmt.Errorf("sockeye: %s(%q): %s", by, event, why)
 }
 
 // call decodes the arguments, calls the function and acknowledges.
@@ -149,7 +161,10 @@ func (h *handler) run(s *Socket, e *Event) error {
 	for i := range results {
 		results[i] = out[i].Interface()
 	}
-	return e.Ack(results...)
+	if s.ns.srv.checks() {
+		s.ns.checkResults(e.Name(), results)
+	}
+	return e.answer(results)
 }
 
 // frame is the memory of one call, from a pool: the function gets copies of what
@@ -287,14 +302,14 @@ func (e *Event) ackNothing() error {
 	if !e.hasID {
 		return nil
 	}
-	return e.Ack()
+	return e.answer(nil)
 }
 
 func (e *Event) ackText(text string) error {
 	if !e.hasID {
 		return nil
 	}
-	return e.Ack(text)
+	return e.answer([]any{text})
 }
 
 func (e *Event) argumentError(i int, err error) error {

@@ -95,7 +95,10 @@ func (ns *Namespace) Sockets() []*Socket { return Operator{ns: ns}.Sockets() }
 
 // tellOutgoing tells those who watch what is emitted, to s or, without one, to
 // several. They get a copy: Emit's arguments stay on the caller's stack.
-func (ns *Namespace) tellOutgoing(s *Socket, event string, args []any) {
+func (ns *Namespace) tellOutgoing(s *Socket, event string, args []any, asks bool) {
+	if ns.srv.checks() {
+		ns.checkSent(event, append([]any(nil), args...), asks)
+	}
 	if watchers := ns.onAnyOutgoing.get(); len(watchers) > 0 {
 		own := append([]any(nil), args...)
 		for _, f := range watchers {

@@ -32,6 +32,7 @@ type handlers struct {
 
 	eventMiddlewares hooks[eventMiddleware]
 	events           callback[map[string]*handler]
+	declared         callback[declarations]
 
 	// Guarded by mu: who registers.
 	mu sync.Mutex

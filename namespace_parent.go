@@ -15,8 +15,9 @@ type ParentNamespace struct {
 	handlers
 
 	// Immutable after Server.OfFunc.
-	srv    *Server
-	admits func(name string, auth json.RawMessage) bool
+	srv     *Server
+	admits  func(name string, auth json.RawMessage) bool
+	pattern string // of OfPattern
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -28,7 +29,7 @@ func (srv *Server) OfPattern(pattern *regexp.Regexp) *ParentNamespace {
 	if pattern == nil {
 		panic("sockeye: OfPattern: the pattern is nil")
 	}
-	return srv.OfFunc(func(name string, _ json.RawMessage) bool {
+	return srv.ofFunc(pattern.String(), func(name string, _ json.RawMessage) bool {
 		return pattern.FindString(name) == name
 	})
 }
@@ -41,7 +42,11 @@ func (srv *Server) OfFunc(admits func(name string, auth json.RawMessage) bool) *
 	if admits == nil {
 		panic("sockeye: OfFunc: the function is nil")
 	}
-	p := &ParentNamespace{srv: srv, admits: admits}
+	return srv.ofFunc("", admits)
+}
+
+func (srv *Server) ofFunc(pattern string, admits func(name string, auth json.RawMessage) bool) *ParentNamespace {
+	p := &ParentNamespace{srv: srv, admits: admits, pattern: pattern}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.parents = append(slices.Clone(srv.parents), p)

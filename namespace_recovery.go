@@ -235,7 +235,7 @@ func (s *Socket) emitRecorded(event string, args []any, em emission) error {
 // emitAway keeps what is emitted for a socket that may come back, or gives it to the
 // one that it has come back as.
 func (s *Socket) emitAway(event string, args []any, em emission) error {
-	s.ns.tellOutgoing(s, event, args)
+	s.ns.tellOutgoing(s, event, args, false)
 	if back := s.ns.Socket(s.member.ID); back != nil && back != s {
 		return back.emit(event, args, em)
 	}

@@ -96,7 +96,7 @@ func (op Operator) Emit(event string, args ...any) error {
 
 // broadcast emits to sockets of the namespace.
 func (ns *Namespace) broadcast(op Operator, event string, args []any) error {
-	ns.tellOutgoing(nil, event, args)
+	ns.tellOutgoing(nil, event, args, false)
 	if h := ns.shared.Load(); h != nil {
 		return h.broadcast(op, event, args)
 	}

@@ -95,7 +95,7 @@ func (op Operator) EmitWithAck(f func(answers []Answer, err error), event string
 func (op Operator) ask(ctx context.Context, list *[]Answer, event string, args []any) (*answers, error) {
 	a := newAnswers(func(id string, args Args) { *list = append(*list, Answer{id, args}) })
 	for _, ns := range op.namespaces() {
-		ns.tellOutgoing(nil, event, args)
+		ns.tellOutgoing(nil, event, args, true)
 		if err := a.askIn(ctx, op.in(ns), event, args); err != nil {
 			a.forget()
 			return nil, err
@@ -109,10 +109,10 @@ func (op Operator) ask(ctx context.Context, list *[]Answer, event string, args [
 func (a *answers) askIn(ctx context.Context, op Operator, event string, args []any) error {
 	ns := op.ns
 	if ns.remote == nil || op.o.Local {
-		return a.ask(op, func(id int64) (*engine.Message, error) { return ns.srv.encodeEvent(ns.name, event, args, id) })
+		return a.ask(op, event, func(id int64) (*engine.Message, error) { return ns.srv.encodeEvent(ns.name, event, args, id) })
 	}
 	var p broadcast.Payload
-	err := a.ask(op, func(id int64) (msg *engine.Message, err error) {
+	err := a.ask(op, event, func(id int64) (msg *engine.Message, err error) {
 		p, msg, err = ns.encodeForAll(event, args, id)
 		return msg, err
 	})
@@ -141,7 +141,7 @@ func (a *answers) expect() {
 }
 
 // ask sends an event that encode encodes to this server's own sockets.
-func (a *answers) ask(op Operator, encode func(id int64) (*engine.Message, error)) error {
+func (a *answers) ask(op Operator, event string, encode func(id int64) (*engine.Message, error)) error {
 	ns := op.ns
 	id := ns.ackID.Add(1) - 1
 	msg, err := encode(int64(id))
@@ -152,6 +152,7 @@ func (a *answers) ask(op Operator, encode func(id int64) (*engine.Message, error
 		s := m.Owner.(*Socket)
 		a.expect()
 		p := &pendingAck{s: s, id: id, now: true, answer: func(args Args, err error) { a.add(s.ID(), args, err) }}
+		ns.watchAnswer(p, event)
 		err := s.addAck(p)
 		if err == nil && !s.life.state().answered() && s.inHandler() {
 			s.takeAck(id)

@@ -168,6 +168,12 @@ func (h *shared) defers(f func()) bool {
 	return true
 }
 
+// defersPost has a message posted, as inOrder does, if it cannot be posted now.
+func (h *shared) defersPost(s *Socket, msg *engine.Message, em emission) bool {
+	em.inOrder, em.noWait = true, true
+	return h.defers(func() { s.post(msg, em) })
+}
+
 func (h *shared) push(l later) {
 	h.pending.Push(l)
 	if h.timer == nil {

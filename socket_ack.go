@@ -139,11 +139,12 @@ func (s *Socket) emitAsking(p *pendingAck, em emission, event string, args []any
 	if !s.life.state().sends() {
 		return ErrDisconnected
 	}
-	s.ns.tellOutgoing(s, event, args)
+	s.ns.tellOutgoing(s, event, args, true)
 	if err := s.waitForSpace(em); err != nil {
 		return err
 	}
 	p.s, p.id = s, s.ns.ackID.Add(1)-1
+	s.ns.watchAnswer(p, event)
 	if err := s.addAck(p); err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (s *Socket) emit(event string, args []any, em emission) error {
 		}
 		return ErrDisconnected
 	}
-	s.ns.tellOutgoing(s, event, args)
+	s.ns.tellOutgoing(s, event, args, false)
 	if err := s.waitForSpace(em); err != nil {
 		return err
 	}
@@ -86,11 +86,8 @@ func (s *Socket) ack(id uint64, args []any) error {
 
 // post sends msg and takes over its reference.
 func (s *Socket) post(msg *engine.Message, em emission) {
-	if h := s.ns.shared.Load(); h != nil && !em.inOrder && s.life.state() != asking {
-		em.inOrder = true
-		if h.defers(func() { em.noWait = true; s.post(msg, em) }) {
-			return
-		}
+	if h := s.ns.shared.Load(); h != nil && !em.inOrder && s.life.state() != asking && h.defersPost(s, msg, em) {
+		return
 	}
 	msg.NoCompress = em.noCompress
 	s.ns.srv.deflate(msg)

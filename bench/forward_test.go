@@ -24,26 +24,11 @@ import (
 func BenchmarkForward(b *testing.B) {
 	for _, at := range []string{"owner", "wrong"} {
 		b.Run(at, func(b *testing.B) {
-			hub := new(adaptertest.Hub)
-			var addrs []string
-			var servers []*sockeye.Server
-			for range 2 {
-				addr, srv := serve(b, sockeye.Config{
-					Adapter: hub.Adapter(b, cluster.Options{}), Forward: &sockeye.Forward{}, Loops: 1,
-					MaxPendingSessions: -1, TrimAfter: -1, PingInterval: time.Hour, Inline: true,
-				})
-				srv.On("ask", func(text string) string { return text })
-				addrs, servers = append(addrs, addr), append(servers, srv)
-			}
-			to := addrs[1]
-			if at == "owner" {
-				to = addrs[0]
-			}
-			known(b, addrs[0], to)
+			owner, to, servers := forwarding(b, at)
 			const n, few = 2_000, 100
-			small := startForwarded(b, addrs[0], to, few) // pools and tables have their first size
+			small := startForwarded(b, owner, to, few) // pools and tables have their first size
 			before := inUse()
-			startForwarded(b, addrs[0], to, n)
+			startForwarded(b, owner, to, n)
 			per := float64(inUse()-before) / n
 			if got := servers[1].Stats().Net.ForwardedSockets; (at == "wrong") != (got == n+few) {
 				b.Fatalf("%d WebSockets are passed on", got)
@@ -59,6 +44,77 @@ func BenchmarkForward(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// BenchmarkForwardPolls reports what long-polling costs that comes to its session's server,
+// or to another one that passes each request on: the CPU time of both servers for a
+// request, of which an event and its answer take two, a POST and a poll; and how long such
+// a pair takes when nothing else happens. The clients are a process of their own, and keep
+// their connections, as a balancer does.
+func BenchmarkForwardPolls(b *testing.B) {
+	for _, at := range []string{"owner", "wrong"} {
+		b.Run(at, func(b *testing.B) {
+			owner, to, servers := forwarding(b, at)
+			in, out := child(b, "TestForwardedPolls", "SOCKEYE_OWNER="+owner, "SOCKEYE_TO="+to)
+			c := &forwardedClients{in, out, 1}
+			c.wait(b)
+			c.echo(b) // connections are there
+			before := servers[1].Stats().Net.Forwarded
+			spent, elapsed, events := time.Duration(0), time.Duration(0), 0
+			for b.Loop() {
+				begun, at := cpu(), time.Now()
+				events += c.echo(b)
+				spent, elapsed = spent+cpu()-begun, elapsed+time.Since(at)
+			}
+			if got := servers[1].Stats().Net.Forwarded - before; (at == "wrong") != (got == uint64(2*events)) {
+				b.Fatalf("%d of %d requests were passed on", got, 2*events)
+			}
+			b.ReportMetric(float64(spent.Nanoseconds())/1e3/float64(2*events), "us-CPU/request")
+			b.ReportMetric(float64(elapsed.Nanoseconds())/1e3/float64(events), "us/event")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// TestForwardedPolls is the child process of BenchmarkForwardPolls.
+func TestForwardedPolls(t *testing.T) {
+	owner, to := os.Getenv("SOCKEYE_OWNER"), os.Getenv("SOCKEYE_TO")
+	if owner == "" {
+		return // not a test of its own
+	}
+	p := wiretest.ConnectPoll(t, owner)
+	p.URL = strings.Replace(p.URL, owner, to, 1)
+	fmt.Println("done")
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		for range echoRounds {
+			p.Post(`421["ask","0123456789"]`, http.StatusOK, "ok")
+			if _, got := p.Get(); got != `431["0123456789"]` {
+				t.Fatal(got)
+			}
+		}
+		fmt.Println("done")
+	}
+}
+
+// forwarding starts two servers that pass on to each other what is not theirs: clients
+// have their sessions at owner, and go to the address to, which is at it or not.
+func forwarding(b *testing.B, at string) (owner, to string, servers []*sockeye.Server) {
+	b.Helper()
+	hub := new(adaptertest.Hub)
+	var addrs []string
+	for range 2 {
+		addr, srv := serve(b, sockeye.Config{
+			Adapter: hub.Adapter(b, cluster.Options{}), Forward: &sockeye.Forward{}, Loops: 1,
+			MaxPendingSessions: -1, TrimAfter: -1, PingInterval: time.Hour, Inline: true,
+		})
+		srv.On("ask", func(text string) string { return text })
+		addrs, servers = append(addrs, addr), append(servers, srv)
+	}
+	known(b, addrs[0], addrs[1])
+	if at == "owner" {
+		return addrs[0], addrs[0], servers
+	}
+	return addrs[0], addrs[1], servers
 }
 
 // known waits until a request at one server reaches a session of the other.

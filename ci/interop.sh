@@ -11,11 +11,16 @@ step "interop: JavaScript, Python, Autobahn"
 gotest -race -count=1 -timeout 15m -skip '^TestHTTP11$' ./interop
 step "interop: the words of docs/troubleshooting.md"
 gotest -race -count=1 -timeout 5m ./interop/troubles
+npm_ci interop/contract
+step "interop: the files of contracts, for tsc and the parser of AsyncAPI"
+gotest -count=1 -timeout 5m ./interop/contract
 step "interop: mounted in net/http, chi, gin, Echo and Fiber"
 gotest -C examples/mount -race -count=1 -timeout 5m ./...
 step "interop: a certificate from an ACME server"
 gotest -C interop/acme -race -count=1 -timeout 5m ./...
 gotest -C examples/service -race -count=1 -timeout 5m ./...
+step "interop: several processes behind one port"
+gotest -C examples/cluster -race -count=1 -timeout 5m ./...
 if [ -f interop/browser/go.mod ]; then
 	step "interop: browser"
 	gotest -C interop/browser -count=1 -timeout 10m ./...

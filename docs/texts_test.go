@@ -83,7 +83,7 @@ func TestFilesThatTextsName(t *testing.T) {
 				t.Errorf("%s names the file %s, which is not there", text, name)
 			}
 		}
-		for _, m := range link.FindAllStringSubmatch(content, -1) {
+		for _, m := range link.FindAllStringSubmatch(codeBlock.ReplaceAllString(content, ""), -1) {
 			if strings.Contains(m[1], "://") {
 				continue
 			}
@@ -261,6 +261,7 @@ func addNames(known map[string]bool, dir string, f *ast.File) {
 var notOurs = map[string]bool{
 	"engine/testdata/x.txt": true, "engine.io/test/server.js": true, // an example, the reference's
 	"SocketIO": true, "ConnectionRefusedError": true, "ArrayBuffer": true, "ProxyFix": true, // Python's, JavaScript's
+	"GameSocket": true, "PageItem": true, "Blob": true, "MarshalText": true, // a contract's, TypeScript's, encoding's
 	"Vary": true, "Origin": true, "Forbidden": true, "Forwarded": true, // HTTP's
 	"socket.io-client/dist/socket.io.min.js": true, "public/socket.io.min.js": true, // npm's, the reader's
 }
@@ -341,7 +342,7 @@ func TestCodeCompiles(t *testing.T) {
 			case strings.Contains(m[2], "package main\n"):
 				compile(t, text, m[2])
 			default:
-				functions.WriteString("// " + text + "\nfunc _(srv *sockeye.Server, s *sockeye.Socket, ctx context.Context) {\n{\n" + m[2] + "}\n}\n")
+				functions.WriteString("// " + text + "\nfunc _(t *testing.T, srv *sockeye.Server, s *sockeye.Socket, ctx context.Context) {\n{\n" + m[2] + "}\n}\n")
 			}
 		}
 	}
@@ -353,7 +354,7 @@ func TestCodeCompiles(t *testing.T) {
 
 // program is a program of declarations that need imports.
 func program(code string) string {
-	imports := []string{"context", "errors", "expvar", "log", "log/slog", "net", "net/http", "net/netip", "os", "os/signal", "regexp", "strings", "syscall", "time", "github.com/sockeye-io/sockeye"}
+	imports := []string{"context", "errors", "expvar", "log", "log/slog", "net", "net/http", "net/netip", "os", "os/signal", "regexp", "strings", "syscall", "testing", "time", "github.com/sockeye-io/sockeye", "github.com/sockeye-io/sockeye/contract"}
 	var head strings.Builder
 	head.WriteString("package main\n\nimport (\n")
 	for _, name := range imports {

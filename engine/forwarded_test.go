@@ -109,6 +109,7 @@ func (h *told) OnOpen(s *Session) {
 // TestTrustedProxies: what a proxy says counts for Address, Secure and origins, if the
 // connection is of a listed network; RemoteAddr is the connection's in any case.
 func TestTrustedProxies(t *testing.T) {
+	netpolltest.Plain(t)
 	tcp := func(s string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
 	unix := &net.UnixAddr{Name: "@", Net: "unix"}
 	const xff = "X-Forwarded-For: 203.0.113.1\r\nX-Forwarded-Proto: https\r\n"
@@ -158,6 +159,7 @@ func TestTrustedProxies(t *testing.T) {
 
 // TestForwardedIsNotBelieved of anybody, by default.
 func TestForwardedIsNotBelieved(t *testing.T) {
+	netpolltest.Plain(t)
 	h := new(told)
 	n := netpolltest.New(netpoll.Config{}, Mux{mustNew(Config{}, h)}, 1)
 	p := n.Dial(0)

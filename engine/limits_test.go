@@ -379,6 +379,7 @@ func TestHandshakesPerAddress(t *testing.T) {
 // TestSessionsAreCharged: what a session keeps is charged to the group's memory for as
 // long as it lives, however it ends.
 func TestSessionsAreCharged(t *testing.T) {
+	netpolltest.Plain(t)
 	const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	for _, transport := range []string{"polling", "websocket"} {
 		w := newCrowd(t, Config{})

@@ -145,6 +145,7 @@ func TestQueueIsMemory(t *testing.T) {
 // TestQueueLimit: a queue is full when more waits than MaxQueuedBytes, and nothing is
 // lost.
 func TestQueueLimit(t *testing.T) {
+	netpolltest.Plain(t)
 	large := strings.Repeat("x", 5000)
 	cost := func() int {
 		m := message(false, []byte(large))
@@ -205,6 +206,7 @@ func TestQueueLimit(t *testing.T) {
 // TestQueueFloodWithPoll: a poll that waits takes what is sent in one batch up to
 // the limit; the rest waits for the next one, within the limit.
 func TestQueueFloodWithPoll(t *testing.T) {
+	netpolltest.Plain(t)
 	w := newPollWorld(t, Config{MaxQueuedBytes: 10_000}, "EIO=4&transport=polling")
 	w.get()
 	w.onLoop(func() {
@@ -247,6 +249,7 @@ func TestQueueFloodWithPoll(t *testing.T) {
 // TestAnswersAreBounded: what is too much for an answer comes by the next ones, in
 // order, whatever its form.
 func TestAnswersAreBounded(t *testing.T) {
+	netpolltest.Plain(t)
 	for _, query := range []string{"EIO=4&transport=polling", "EIO=3&transport=polling&b64=1"} {
 		w := newPollWorld(t, Config{AllowEIO3: true, SlowTimeout: -1}, query)
 		want, got, answers := "", "", 0
@@ -301,6 +304,7 @@ func TestQueueNoCompress(t *testing.T) {
 // TestQueueShed: when the group's memory is spent, the session whose queue has
 // most of it goes, and no other.
 func TestQueueShed(t *testing.T) {
+	netpolltest.Plain(t)
 	w := &pollWorld{t: t, query: "EIO=4&transport=polling"}
 	w.engine = mustNew(Config{}, w)
 	w.net = netpolltest.New(netpoll.Config{MaxMemory: 1 << 20}, Mux{w.engine}, 1)
@@ -337,6 +341,7 @@ type received struct {
 // upgrades, it receives in order and exactly once, in every version and form; and
 // no memory stays charged.
 func TestQueueModel(t *testing.T) {
+	netpolltest.Plain(t)
 	rounds := 10
 	if testing.Short() {
 		rounds = 3

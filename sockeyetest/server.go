@@ -22,12 +22,15 @@ type Server struct {
 }
 
 // NewServer makes a server. It is closed at the end of the test. cfg.Loops
-// does not count.
+// does not count. An emit that is not as sockeye.Emits has declared it fails the test.
 func NewServer(t testing.TB, cfg sockeye.Config) *Server {
 	t.Helper()
 	s := &Server{net: netpolltest.NewNet(2)}
 	cfg.Seams = &seam.Seams{Systems: s.net.Systems()}
 	cfg.TLS = s.net.TLS()
+	if cfg.OnContractError == nil {
+		cfg.OnContractError = func(err *sockeye.ContractError) { t.Errorf("%v", err) }
+	}
 	var err error
 	s.Server, err = sockeye.New(cfg)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,5 +139,36 @@ func TestSlowDecision(t *testing.T) {
 	}})
 	if srv.Connect(t, sockeyetest.Options{}); !decided {
 		t.Error("connected undecided")
+	}
+}
+
+// failing is a test that has failed, and does not tell.
+type failing struct {
+	testing.TB
+	said []string
+}
+
+func (f *failing) Errorf(format string, args ...any) {
+	f.said = append(f.said, fmt.Sprintf(format, args...))
+}
+
+// TestUndeclaredEmitFails: an emit that is not as declared fails the test, unless the
+// configuration says what is to happen.
+func TestUndeclaredEmitFails(t *testing.T) {
+	f := &failing{TB: t}
+	srv := sockeyetest.NewServer(f, sockeye.Config{})
+	sockeye.Emits[string](srv, "say")
+	_ = srv.Emit("say", "text")
+	if len(f.said) > 0 {
+		t.Errorf("%q", f.said)
+	}
+	_ = srv.Emit("say", 1)
+	if len(f.said) != 1 || !strings.Contains(f.said[0], "a string is declared") {
+		t.Errorf("%q", f.said)
+	}
+	srv = sockeyetest.NewServer(f, sockeye.Config{OnContractError: func(*sockeye.ContractError) {}})
+	sockeye.Emits[string](srv, "say")
+	if _ = srv.Emit("say", 1); len(f.said) != 1 {
+		t.Errorf("%q", f.said)
 	}
 }

@@ -109,7 +109,7 @@ func (c *conn) hello() {
 		key := sha1.Sum([]byte(strconv.Itoa(c.id)))
 		c.writef("GET %s?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n",
-			c.l.path, c.l.addr, base64.StdEncoding.EncodeToString(key[:16]))
+			c.l.path, c.l.addr(c.id), base64.StdEncoding.EncodeToString(key[:16]))
 	}
 }
 
@@ -241,7 +241,7 @@ func (c *conn) get() {
 	if c.sid != "" {
 		session = "&sid=" + c.sid
 	}
-	c.writef("GET %s?EIO=4&transport=polling%s HTTP/1.1\r\nHost: %s\r\nAccept: */*\r\n\r\n", c.l.path, session, c.l.addr)
+	c.writef("GET %s?EIO=4&transport=polling%s HTTP/1.1\r\nHost: %s\r\nAccept: */*\r\n\r\n", c.l.path, session, c.l.addr(c.id))
 }
 
 // post sends what is pending over the second socket, one request at a time, as
@@ -260,7 +260,7 @@ func (c *conn) post() {
 	case p.stage == ready && !p.posting:
 		p.posting = true
 		p.writef("POST %s?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: %s\r\nContent-Type: text/plain;charset=UTF-8\r\n"+
-			"Content-Length: %d\r\n\r\n%s", c.l.path, c.sid, c.l.addr, len(c.pending), c.pending)
+			"Content-Length: %d\r\n\r\n%s", c.l.path, c.sid, c.l.addr(c.id), len(c.pending), c.pending)
 		c.pending = nil
 	}
 }

@@ -68,6 +68,8 @@ func measure(o options) (result, error) {
 	switch o.mode {
 	case "idle":
 		l.idle(r)
+	case "listen":
+		l.listen()
 	case "bcast":
 		l.bcast(r)
 	case "echo":
@@ -79,7 +81,7 @@ func measure(o options) (result, error) {
 		r["bytes_per_conn_stormed"] = perConn()
 		l.run(o.quiet, nil)
 	}
-	if o.mode != "idle" {
+	if o.mode != "idle" && o.mode != "listen" {
 		r["bytes_per_conn_after"] = perConn()
 	}
 	r["alive"] = l.ready

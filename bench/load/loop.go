@@ -13,11 +13,11 @@ import (
 
 // loop is epoll and what is shared by all connections of this one thread.
 type loop struct {
-	epoll  int
-	server syscall.SockaddrInet4
-	conns  []*conn // by descriptor
-	events []syscall.EpollEvent
-	read   []byte // what a read fills; larger than a socket's buffer usually is
+	epoll   int
+	servers []syscall.SockaddrInet4
+	conns   []*conn // by descriptor
+	events  []syscall.EpollEvent
+	read    []byte // what a read fills; larger than a socket's buffer usually is
 }
 
 func newLoop(o *options) (*loop, error) {
@@ -25,12 +25,11 @@ func newLoop(o *options) (*loop, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	return &loop{
-		epoll:  ep,
-		server: syscall.SockaddrInet4{Addr: o.addr.Addr().As4(), Port: int(o.addr.Port())},
-		events: make([]syscall.EpollEvent, 1024),
-		read:   make([]byte, 1<<20),
-	}, nil
+	l := &loop{epoll: ep, events: make([]syscall.EpollEvent, 1024), read: make([]byte, 1<<20)}
+	for _, a := range o.addrs {
+		l.servers = append(l.servers, syscall.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())})
+	}
+	return l, nil
 }
 
 // ipBindAddressNoPort lets connect choose the port, which then has to be unique
@@ -51,7 +50,7 @@ func (l *loop) connect(c *conn, id int) error {
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, ipBindAddressNoPort, 1)
 	err = syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(2 + id/perSource)}})
 	if err == nil {
-		err = syscall.Connect(fd, &l.server)
+		err = syscall.Connect(fd, &l.servers[id%len(l.servers)])
 	}
 	if err == nil || err == syscall.EINPROGRESS {
 		err = l.control(syscall.EPOLL_CTL_ADD, fd, true)

@@ -3,6 +3,9 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"os"
 	"strconv"
 	"time"
 )
@@ -86,6 +89,43 @@ func (l *load) bcast(r result) {
 		lost += l.ready - *n
 	}
 	r["undelivered_after_drain"] = lost
+}
+
+// listen holds the connections until standard input ends. Each broadcast of the servers'
+// is told in a line of JSON when it has reached all: seq, and how long the last one took.
+func (l *load) listen() {
+	got := map[int64]int{}
+	l.onMessage = func(_ *conn, p []byte) {
+		text, ok := argument(p, bcastStart)
+		if !ok {
+			return
+		}
+		seq, text, ok := leadingNumber(text)
+		if !ok {
+			return
+		}
+		if got[seq]++; got[seq] < l.ready {
+			return
+		}
+		delete(got, seq)
+		if at, _, ok := leadingNumber(text); ok {
+			fmt.Printf("{\"seq\":%d,\"last_ms\":%.2f}\n", seq, float64(time.Now().UnixNano()-at)/1e6)
+		}
+	}
+	fmt.Printf("{\"ready\":%d}\n", l.ready)
+	ended := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(ended)
+	}()
+	for l.fatal == nil {
+		select {
+		case <-ended:
+			return
+		default:
+			l.wait(20 * time.Millisecond)
+		}
+	}
 }
 
 // echo has every connection, or some, keep messages in flight.

@@ -13,7 +13,7 @@ import (
 
 // options are the flags of the command.
 type options struct {
-	addr      netip.AddrPort
+	addrs     []netip.AddrPort
 	path      string
 	mode      string
 	polling   bool
@@ -32,13 +32,13 @@ type options struct {
 	label     string
 }
 
-var modes = []string{"idle", "bcast", "echo", "churn", "storm"}
+var modes = []string{"idle", "bcast", "echo", "churn", "storm", "listen"}
 
 // parseOptions reads the flags and refuses what cannot be run.
 func parseOptions(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("load", flag.ContinueOnError)
-	addr := f.String("addr", "127.0.0.1:3000", "`address` of the server: IPv4, loopback")
+	addrs := f.String("addr", "127.0.0.1:3000", "`addresses` of the servers, comma separated, among which the connections are dealt out: IPv4, loopback")
 	transport := f.String("transport", "websocket", "websocket or polling")
 	pids := f.String("pid", "", "process `ids` of the server, comma separated, for its CPU time and memory")
 	f.StringVar(&o.path, "path", "/socket.io/", "path of Socket.IO")
@@ -62,9 +62,12 @@ func parseOptions(args []string) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
 	var err error
-	o.addr, err = netip.ParseAddrPort(*addr)
-	if err != nil || !o.addr.Addr().Is4() || !o.addr.Addr().IsLoopback() {
-		return o, errors.New("-addr must be an IPv4 loopback address with a port")
+	for text := range strings.SplitSeq(*addrs, ",") {
+		addr, err := netip.ParseAddrPort(text)
+		if err != nil || !addr.Addr().Is4() || !addr.Addr().IsLoopback() {
+			return o, errors.New("-addr must be an IPv4 loopback address with a port, or several")
+		}
+		o.addrs = append(o.addrs, addr)
 	}
 	if o.pids, err = parsePIDs(*pids); err != nil {
 		return o, err
@@ -96,6 +99,9 @@ func parsePIDs(list string) ([]int, error) {
 	}
 	return ids, nil
 }
+
+// addr is the server of the connection with this number.
+func (o *options) addr(id int) netip.AddrPort { return o.addrs[id%len(o.addrs)] }
 
 func (o *options) transport() string {
 	if o.polling {

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
 	"github.com/sockeye-io/sockeye/broadcast/bridge"
@@ -23,20 +22,6 @@ func newBridge(t testing.TB, a, b broadcast.Adapter) *bridge.Bridge {
 		t.Fatal(err)
 	}
 	return br
-}
-
-// serve starts a server that has every namespace that is asked for, as the others have.
-func serve(t testing.TB, a broadcast.Adapter) *sockeye.Server {
-	t.Helper()
-	srv, err := sockeye.New(sockeye.Config{Adapter: a, Loops: 1, Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = srv.Close() })
-	if _, err := srv.Listen("tcp", "127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	return srv
 }
 
 // TestConformance: the cases hold where one server is on one hub, the next on another, and

@@ -9,11 +9,9 @@ package main
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"log"
 	"net/http"
 	"os/signal"
@@ -21,10 +19,8 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/examples/chat/page"
 )
-
-//go:embed page
-var page embed.FS
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:3000", "`address` to listen on; port 0 lets the kernel choose")
@@ -37,11 +33,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 
-	files, err := fs.Sub(page, "page")
-	if err != nil {
-		log.Fatal(err)
-	}
-	cfg.Fallback = http.FileServerFS(files)
+	cfg.Fallback = http.FileServerFS(page.Files)
 	srv, err := sockeye.New(cfg)
 	if err != nil {
 		log.Fatal(err)

@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 	"/broadcast/cluster":     {"/broadcast", "/internal/arguments", "/internal/fifo", "/internal/msgpack", "/internal/ratelog", "/proto/sio"},
 	"/broadcast/adaptertest": {"", "/broadcast", "/broadcast/cluster", "/client"},
 	"/docs":                  {},
+	"/contract":              {""},
 	"/client":                {"/internal/arguments", "/internal/fifo", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"/sockeyetest":           {"", "/internal/seam", "/internal/arguments", "/netpoll/netpolltest", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
 	"/internal/arguments":    {"/proto/sio"},
@@ -72,7 +73,7 @@ func TestLayering(t *testing.T) {
 		name := strings.TrimPrefix(p.ImportPath, module)
 		may, held := allowed[name]
 		if !held {
-			for _, upper := range []string{"/examples/", "/bench", "/fuzz", "/interop", "/internal/"} {
+			for _, upper := range []string{"/cmd/", "/examples/", "/bench", "/fuzz", "/interop", "/internal/"} {
 				held = held || strings.HasPrefix(name, upper)
 			}
 			if !held {

@@ -1,4 +1,4 @@
-// Package browser drives the chat example's page in headless Chromium.
+// Package browser drives the examples' pages in headless Chromium.
 package browser
 
 import (
@@ -146,19 +146,24 @@ func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 // await waits until an expression of the page is true.
 func (b *tab) await(expression string) {
 	b.t.Helper()
-	var err error
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	if ok, err := b.within(limit, expression); !ok {
+		text, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string]("document.body.innerText"))
+		b.t.Fatalf("%s: %s did not come true: %v\nthe page says:\n%s", b.name, expression, err, text)
+	}
+}
+
+// within tells whether an expression of the page is true in time.
+func (b *tab) within(d time.Duration, expression string) (ok bool, err error) {
+	for deadline := time.Now().Add(d); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(b.ctx, limit)
-		var ok bool
 		// An error may mean that the page is just being loaded.
 		ok, err = chromedp.Run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
 		cancel()
 		if err == nil && ok {
-			return
+			return true, nil
 		}
 	}
-	text, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string]("document.body.innerText"))
-	b.t.Fatalf("%s: %s did not come true: %v\nthe page says:\n%s", b.name, expression, err, text)
+	return false, err
 }
 
 func (b *tab) awaitText(id, text string) {

@@ -254,3 +254,26 @@ func TestPictures(t *testing.T) {
 		}
 	}
 }
+
+// eachLook opens a page for Ann in light and dark, on a desktop and on a phone. f has it
+// show something, and looks at it: nothing is wider than the window, axe-core finds
+// nothing, and a picture is kept.
+func eachLook(t *testing.T, browser context.Context, url, example string, f func(ann *tab, look func(state string), title string)) {
+	t.Helper()
+	rules := axe(t)
+	for _, theme := range []string{"light", "dark"} {
+		for _, s := range []size{desktop, phone} {
+			title := theme + " " + s.name
+			t.Run(title, func(t *testing.T) {
+				ann := openTab(t, browser, url, "Ann", rules)
+				ann.show(s, theme)
+				f(ann, func(state string) {
+					t.Helper()
+					ann.await("document.documentElement.scrollWidth <= innerWidth")
+					ann.accessible(state)
+					ann.picture(example + "-" + theme + "-" + s.name + "-" + state)
+				}, title)
+			})
+		}
+	}
+}

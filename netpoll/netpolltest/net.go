@@ -22,6 +22,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/sockeye-io/sockeye/internal/tlspeer"
@@ -59,6 +60,13 @@ func (n *Net) TLS() *tls.Config {
 		return tlspeer.ServerConfig()
 	}
 	return nil
+}
+
+// Plain has a test's connections speak no TLS in any case: it counts bytes, or is about
+// connections without it.
+func Plain(t testing.TB) {
+	t.Helper()
+	t.Setenv("SOCKEYE_TLS", "")
 }
 
 // NewNet makes a net without a group: netpoll.New makes it, with Systems in its
