@@ -39,7 +39,7 @@ type mountHandler struct{ srv *Server }
 // Errors that a request gets before it comes to a loop.
 const (
 	mountClosed = "the server is shutting down"
-	mountFull   = "there are too many connections"
+	mountFull   = "the server is full"
 	mountHidden = "sockeye: a WebSocket needs the connection, and this http.ResponseWriter (%T) does not give it: a handler in front has to pass Hijack on, by a method Unwrap() http.ResponseWriter or Hijack. Long-polling works without"
 	mountPath   = "sockeye: %s is served here, and not %s: mount the handler where clients ask for it, as mux.Handle(%q, srv.Handler()), or set Config.Path"
 )
@@ -50,11 +50,12 @@ func (m mountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.ServeHTTP(w, r)
 		return
 	}
-	if !srv.claims.Claims([]byte(r.URL.Path)) {
-		http.Error(w, fmt.Sprintf(mountPath, srv.Path(), r.URL.Path, srv.Path()), http.StatusNotFound)
+	q := mountRequest{srv: srv, w: w, r: r, rc: http.NewResponseController(w), target: r.URL.RequestURI()}
+	// As a loop will see it: one with escapes may be ours for a router alone.
+	if path, _, _ := strings.Cut(q.target, "?"); !srv.claims.Claims([]byte(path)) {
+		http.Error(w, fmt.Sprintf(mountPath, srv.Path(), path, srv.Path()), http.StatusNotFound)
 		return
 	}
-	q := mountRequest{srv: srv, w: w, r: r, rc: http.NewResponseController(w), target: r.URL.RequestURI()}
 	q.user, _ = r.Context().Value(http.ServerContextKey).(*http.Server)
 	if !q.valid() {
 		http.Error(w, "malformed request", http.StatusBadRequest)
@@ -64,7 +65,8 @@ func (m mountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Without an http.Server nobody would serve other paths on a connection that has moved.
-	if r.ProtoMajor >= 2 || q.user == nil && !q.websocket() || !q.hijack() {
+	movable := q.websocket() || q.user != nil && srv.group.Movable(r.Context())
+	if r.ProtoMajor >= 2 || !movable || !q.hijack() {
 		q.bridge()
 	}
 }
@@ -87,6 +89,7 @@ func (q *mountRequest) valid() bool {
 }
 
 // readBody reads the content, in its time. It is false if the request has been answered.
+// Meanwhile it has a place, as it has behind, and what has come is charged.
 func (q *mountRequest) readBody() bool {
 	r := q.r
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 || q.extendedConnect() {
@@ -96,13 +99,25 @@ func (q *mountRequest) readBody() bool {
 	if q.oversize = r.ContentLength > int64(cfg.MaxBodyBytes); q.oversize {
 		return true
 	}
+	place := q.place(r.Context())
+	if place == nil {
+		return false
+	}
+	defer place.GiveUp()
+	memory, charged := q.srv.group.Memory(), 0
+	defer func() { memory.Add(-charged) }()
 	timed := cfg.BodyTimeout > 0 && (q.user == nil || q.user.ReadTimeout <= 0)
 	begun := time.Now()
 	var b bytes.Buffer
 	if r.ContentLength > 0 {
 		b.Grow(int(min(r.ContentLength, 16<<10)) + bytes.MinRead)
 	}
-	for piece := int64(16 << 10); ; {
+	// No more at once than who sends at MinRate has sent before the first deadline.
+	piece := int64(16 << 10)
+	if timed {
+		piece = max(1, min(piece, int64(cfg.BodyTimeout.Seconds()*float64(cfg.MinRate))))
+	}
+	for {
 		if timed { // a second more for each MinRate bytes
 			more := time.Duration(float64(b.Len()) / float64(cfg.MinRate) * float64(time.Second))
 			timed = q.rc.SetReadDeadline(begun.Add(cfg.BodyTimeout+more)) == nil
@@ -119,7 +134,12 @@ func (q *mountRequest) readBody() bool {
 			q.body = b.Bytes()
 			return true
 		case err == nil && n > 0:
-			continue
+			memory.Add(b.Cap() - charged)
+			charged = b.Cap()
+			if !memory.Near() {
+				continue
+			}
+			q.refuse(mountFull, http.StatusServiceUnavailable)
 		case errors.As(err, &tooLarge):
 			q.refuse("the body is too large", http.StatusRequestEntityTooLarge)
 		case errors.Is(err, os.ErrDeadlineExceeded):

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,16 +24,56 @@ import (
 // nearEnd is the group's end.
 type nearEnd struct {
 	net.Conn
+	q      *mountRequest
 	remote net.Addr
 	secure bool
 	cut    atomic.Bool // what has been sent is not all
+
+	// Guarded by mu.
+	mu    sync.Mutex
+	timed bool // hurry has set a deadline
+	over  bool // the handler has returned
 }
 
 func (c *nearEnd) RemoteAddr() net.Addr { return c.remote }
 
 // Secure and Reset are for the bridge.
 func (c *nearEnd) Secure() bool { return c.secure }
-func (c *nearEnd) Reset()       { c.cut.Store(true) }
+
+// Reset cuts what the handler's goroutine still writes: the peer does not read it.
+func (c *nearEnd) Reset() {
+	c.cut.Store(true)
+	c.hurry(time.Unix(1, 0))
+}
+
+// Close gives what the handler's goroutine still has its time: no loop looks after it any
+// more.
+func (c *nearEnd) Close() error {
+	if d := c.q.srv.group.Config().WriteTimeout; d > 0 && !c.cut.Load() && (c.q.user == nil || c.q.user.WriteTimeout <= 0) {
+		c.hurry(time.Now().Add(d))
+	}
+	return c.Conn.Close()
+}
+
+// hurry ends what is written to the peer at a time.
+func (c *nearEnd) hurry(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.timed = true
+		_ = c.q.rc.SetWriteDeadline(at)
+	}
+}
+
+// returns is the handler's end, after which its ResponseWriter is not to be used.
+func (c *nearEnd) returns() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	if c.timed {
+		_ = c.q.rc.SetWriteDeadline(time.Time{}) // net/http would leave it to a next request
+	}
+}
 
 // textAddr is an address that is no IP address.
 type textAddr string
@@ -72,8 +113,9 @@ func (q *mountRequest) bridge() {
 		return
 	}
 	near, far := net.Pipe()
-	end := &nearEnd{Conn: near, remote: remoteAddr(r), secure: r.TLS != nil}
+	end := &nearEnd{Conn: near, q: q, remote: remoteAddr(r), secure: r.TLS != nil}
 	defer far.Close()
+	defer end.returns()
 	defer context.AfterFunc(r.Context(), func() { _ = far.Close() })()
 	ctx := q.context()
 	err := place.Adopt(end, netpoll.Adoption{In: q.append(nil, true), Context: ctx, Keep: len(ctx.keys) > 0})

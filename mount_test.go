@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"runtime"
 	"strings"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/client"
+	"github.com/sockeye-io/sockeye/internal/tlspeer"
 	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
@@ -384,6 +386,229 @@ func TestMountTLSOther(t *testing.T) {
 
 type contextKey string
 
+// TestMountEscapedPath: a path that is ours for net/http, which has unescaped it, and not
+// for a loop, which compares what has come, is answered once, and not sent around.
+func TestMountEscapedPath(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		wrap func(w http.ResponseWriter) http.ResponseWriter
+	}{
+		{"moved", func(w http.ResponseWriter) http.ResponseWriter { return w }},
+		{"bridged", func(w http.ResponseWriter) http.ResponseWriter { return hidden{w} }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			mux := http.NewServeMux()
+			srv := mount(t, sockeye.Config{Fallback: mux})
+			var seen atomic.Int32
+			mux.HandleFunc("/socket.io/", func(w http.ResponseWriter, r *http.Request) {
+				if seen.Add(1) > 10 {
+					panic(http.ErrAbortHandler)
+				}
+				srv.Handler().ServeHTTP(c.wrap(w), r)
+			})
+			k := keepAlive(t, site(t, mux, nil).Listener.Addr().String())
+			for i := range int32(2) {
+				status, body := k.do("GET /socket%2Eio/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n")
+				if status != 404 || !strings.Contains(body, "/socket%2Eio/") || seen.Load() != i+1 {
+					t.Fatalf("%d %q, seen %d times", status, body, seen.Load())
+				}
+			}
+			if status, body := k.do("GET " + pollPath + " HTTP/1.1\r\nHost: x\r\n\r\n"); status != 200 {
+				t.Errorf("%d %q", status, body)
+			}
+		})
+	}
+}
+
+// TestMountInFallback: a server that is mounted in its own Fallback, whose connections
+// come back to the loop, with their TLS if they have it.
+func TestMountInFallback(t *testing.T) {
+	for _, version := range []uint16{0, tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(fmt.Sprintf("%x", version), func(t *testing.T) {
+			mux := http.NewServeMux()
+			cfg := sockeye.Config{Fallback: mux}
+			if version != 0 {
+				cfg.TLS = tlspeer.ServerConfig()
+			}
+			srv := mount(t, cfg)
+			mux.Handle("/api/", http.StripPrefix("/api", srv.Handler()))
+			addr, err := srv.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn := wiretest.Dial(t, addr.String())
+			_ = conn.SetDeadline(time.Now().Add(wiretest.Limit))
+			if version != 0 {
+				conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MaxVersion: version})
+			}
+			k := &keep{t, conn, bufio.NewReader(conn)}
+			for i := range 3 {
+				status, body := k.do("GET /api" + pollPath + " HTTP/1.1\r\nHost: x\r\n\r\n")
+				if status != 200 || !strings.HasPrefix(body, `0{"sid":"`) {
+					t.Fatalf("handshake %d: %d %q", i, status, body)
+				}
+				session := "/api" + pollPath + "&sid=" + body[9:29]
+				if status, body := k.do("POST " + session + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n40"); status != 200 || body != "ok" {
+					t.Fatalf("%d %q", status, body)
+				}
+			}
+			if st := srv.Stats().Net; st.Accepted != 1 || st.Open != 1 {
+				t.Errorf("%d accepted, %d open", st.Accepted, st.Open)
+			}
+		})
+	}
+}
+
+// TestMountTwo: two servers in one http.Server. A connection goes to and fro between them,
+// and each of them, and the handlers beside them, know that it has TLS.
+func TestMountTwo(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprint("TLS ", secure), func(t *testing.T) {
+			mux := http.NewServeMux()
+			seen := make(chan string, 1)
+			var servers [2]*sockeye.Server
+			for i := range servers {
+				path := fmt.Sprintf("/%d/", i)
+				servers[i] = mount(t, sockeye.Config{Path: path, MaxPendingSessions: 1000, AllowRequest: func(r *sockeye.Request) error {
+					seen <- fmt.Sprintf("%s %v", r.RemoteAddr(), r.Secure())
+					return nil
+				}})
+				mux.Handle(path, servers[i].Handler())
+			}
+			mux.HandleFunc("/other", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%s %v", r.RemoteAddr, r.TLS != nil) })
+			start := (*httptest.Server).Start
+			if secure {
+				start = (*httptest.Server).StartTLS
+			}
+			conn := wiretest.Dial(t, site(t, mux, start).Listener.Addr().String())
+			_ = conn.SetDeadline(time.Now().Add(wiretest.Limit))
+			want := fmt.Sprintf("%v %v", conn.LocalAddr(), secure)
+			if secure {
+				conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+			}
+			k := &keep{t, conn, bufio.NewReader(conn)}
+			before := 0
+			for i := range 60 {
+				path := fmt.Sprintf("/%d/?EIO=4&transport=polling", i%2)
+				if status, body := k.do("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n"); status != 200 {
+					t.Fatalf("%d %q", status, body)
+				}
+				if got := within(t, seen); got != want {
+					t.Fatalf("AllowRequest sees %s, want %s", got, want)
+				}
+				if status, body := k.do("GET /other HTTP/1.1\r\nHost: x\r\n\r\n"); status != 200 || body != want {
+					t.Fatalf("another handler: %d %q, want %q", status, body, want)
+				}
+				if i == 10 {
+					before = runtime.NumGoroutine()
+				}
+			}
+			eventually(t, func() bool { return runtime.NumGoroutine() < before+10 })
+			for _, srv := range servers {
+				if st := srv.Stats().Net; st.Open > 1 || st.Bridged > 1 {
+					t.Errorf("%d open, %d bridged", st.Open, st.Bridged)
+				}
+			}
+			_ = conn.Close()
+			for _, srv := range servers {
+				eventually(t, func() bool { st := srv.Stats().Net; return st.Open == 0 && st.Bridged == 0 && st.Lent == 0 })
+			}
+		})
+	}
+}
+
+// TestMountInAnother: a server in the Fallback of another one knows what that knows of the
+// peer: its address by the PROXY protocol, and that it speaks TLS, with a proxy or with it.
+func TestMountInAnother(t *testing.T) {
+	const v2 = "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x14\x0a\x01\x02\x03\xc0\x00\x02\x02\x10\xe1\x01\xbb\x20\x00\x05\x01\x00\x00\x00\x00"
+	local := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	for _, c := range []struct {
+		name, header string
+		proxies      []netip.Prefix
+		tls          bool
+		want         string
+	}{
+		{"plain", "", nil, false, "127.0.0.1 false"},
+		{"TLS", "", nil, true, "127.0.0.1 true"},
+		{"PROXY", "PROXY TCP4 10.1.2.3 192.0.2.2 4321 443\r\n", local, false, "10.1.2.3 false"},
+		{"PROXY, TLS", "PROXY TCP4 10.1.2.3 192.0.2.2 4321 443\r\n", local, true, "10.1.2.3 true"},
+		{"PROXY with TLS", v2, local, false, "10.1.2.3 true"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			mux := http.NewServeMux()
+			cfg := sockeye.Config{Path: "/front/", Fallback: mux, ProxyProtocol: c.proxies}
+			if c.tls {
+				cfg.TLS = tlspeer.ServerConfig()
+			}
+			front := mount(t, cfg)
+			seen := make(chan string, 1)
+			srv := mount(t, sockeye.Config{PerAddress: sockeye.AddressLimits{Conns: 1}, AllowRequest: func(r *sockeye.Request) error {
+				seen <- fmt.Sprintf("%s %v", r.Address(), r.Secure())
+				return nil
+			}})
+			mux.Handle("/socket.io/", srv.Handler())
+			addr, err := front.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn := wiretest.Dial(t, addr.String())
+			_ = conn.SetDeadline(time.Now().Add(wiretest.Limit))
+			_, _ = io.WriteString(conn, c.header)
+			if c.tls {
+				conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+			}
+			k := &keep{t, conn, bufio.NewReader(conn)}
+			for range 2 {
+				if status, body := k.do("GET " + pollPath + " HTTP/1.1\r\nHost: x\r\n\r\n"); status != 200 {
+					t.Fatalf("%d %q", status, body)
+				}
+				if got := within(t, seen); got != c.want {
+					t.Errorf("AllowRequest sees %s, want %s", got, c.want)
+				}
+			}
+			_ = conn.Close()
+			for _, s := range []*sockeye.Server{front, srv} {
+				eventually(t, func() bool { st := s.Stats().Net; return st.Open == 0 && st.Bridged == 0 && st.Lent == 0 })
+			}
+		})
+	}
+}
+
+// wrapper is a ResponseWriter whose Hijack puts something around the connection.
+type wrapper struct{ http.ResponseWriter }
+
+type wrapped struct{ net.Conn }
+
+func (w wrapper) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, brw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	return wrapped{conn}, brw, err
+}
+
+// TestMountWrapped: a handler in front that puts something around the connection does so
+// with each handshake on it, and no layers pile up.
+func TestMountWrapped(t *testing.T) {
+	srv := mount(t, sockeye.Config{MaxPendingSessions: 1000})
+	h := srv.Handler()
+	s := site(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(wrapper{w}, r) }), nil)
+	k := keepAlive(t, s.Listener.Addr().String())
+	before := 0
+	for i := range 40 {
+		status, body := k.do("GET " + pollPath + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		if status != 200 {
+			t.Fatalf("handshake %d: %d %q", i, status, body)
+		}
+		if status, body := k.do("POST " + pollPath + "&sid=" + body[9:29] + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n40"); status != 200 || body != "ok" {
+			t.Fatalf("%d %q", status, body)
+		}
+		if i == 5 {
+			before = runtime.NumGoroutine()
+		}
+	}
+	eventually(t, func() bool { return runtime.NumGoroutine() < before+10 })
+	_ = k.conn.Close()
+	eventually(t, func() bool { st := srv.Stats().Net; return st.Open == 0 && st.Bridged == 0 && st.Lent == 0 })
+}
+
 // TestMountContext: the request's context is there while the handshake is decided on; what
 // is left of it is Config.ContextValues.
 func TestMountContext(t *testing.T) {
@@ -540,6 +765,59 @@ func TestMountLimits(t *testing.T) {
 	}
 }
 
+// TestMountBodiesAreCounted: a request whose body is still coming has a place, and what has
+// come of it is charged, though its connection has not moved yet.
+func TestMountBodiesAreCounted(t *testing.T) {
+	srv := mount(t, sockeye.Config{MaxConns: 2, MaxPayload: 100_000, MaxMemory: 1 << 20})
+	addr := site(t, srv.Handler(), nil).Listener.Addr().String()
+	const handshake = "GET " + pollPath + " HTTP/1.1\r\nHost: h\r\n\r\n"
+	var slow [2]*keep
+	for i := range slow {
+		slow[i] = keepAlive(t, addr)
+		fmt.Fprintf(slow[i].conn, "POST %s&sid=x HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n%s", pollPath, strings.Repeat("x", 50_000))
+	}
+	eventually(t, func() bool { st := srv.Stats().Net; return st.Open == 2 && st.MemoryBytes >= 65_536 })
+	if status, body := keepAlive(t, addr).do(handshake); status != 503 {
+		t.Errorf("a third: %d %q", status, body)
+	}
+	if status, body := slow[0].do(strings.Repeat("x", 50_000)); status != 400 || !strings.Contains(body, "Session ID unknown") {
+		t.Errorf("%d %q", status, body)
+	}
+	_ = slow[1].conn.Close()
+	eventually(t, func() bool { st := srv.Stats().Net; return st.Open == 1 && st.MemoryBytes == 0 })
+	if status, body := keepAlive(t, addr).do(handshake); status != 200 {
+		t.Errorf("behind them: %d %q", status, body)
+	}
+
+	// Near MaxMemory.
+	srv = mount(t, sockeye.Config{MaxPayload: 1 << 20, MaxMemory: 4 << 20})
+	addr = site(t, srv.Handler(), nil).Listener.Addr().String()
+	var most [8]*keep
+	for i := range most {
+		most[i] = keepAlive(t, addr)
+		fmt.Fprintf(most[i].conn, "POST %s&sid=x HTTP/1.1\r\nHost: h\r\nContent-Length: 900000\r\n\r\n", pollPath)
+		go func() { _, _ = most[i].conn.Write(make([]byte, 899_999)) }()
+	}
+	refused := make(chan int, len(most))
+	for _, k := range most {
+		go func() {
+			if resp, err := http.ReadResponse(k.br, nil); err == nil {
+				refused <- resp.StatusCode
+			}
+		}()
+	}
+	if status := within(t, refused); status != 503 {
+		t.Errorf("status %d, want 503", status)
+	}
+	if n := srv.Stats().Net.MemoryBytes; n > 4<<20 {
+		t.Errorf("%d bytes", n)
+	}
+	for _, k := range most {
+		_ = k.conn.Close()
+	}
+	eventually(t, func() bool { return srv.Stats().Net.MemoryBytes == 0 })
+}
+
 // TestMountSlowBody: a body that does not come in time is answered; a peer that leaves in
 // the middle of one is forgotten.
 func TestMountSlowBody(t *testing.T) {
@@ -564,6 +842,24 @@ func TestMountSlowBody(t *testing.T) {
 	eventually(t, func() bool { return inside.Load() == 0 })
 	if st := srv.Stats().Net; st.Mounted != 0 || st.Open != 0 {
 		t.Errorf("%d mounted, %d open", st.Mounted, st.Open)
+	}
+}
+
+// TestMountMinRate: a body that comes at more than MinRate, for longer than BodyTimeout, is
+// waited for before the connection moves, too.
+func TestMountMinRate(t *testing.T) {
+	srv := mount(t, sockeye.Config{BodyTimeout: 500 * time.Millisecond, MinRate: 2_000})
+	k := keepAlive(t, site(t, srv.Handler(), nil).Listener.Addr().String())
+	body := strings.Repeat("x", 18_000)
+	fmt.Fprintf(k.conn, "POST %s&sid=x HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", pollPath, len(body))
+	for ; len(body) > 0; body = body[600:] {
+		if _, err := io.WriteString(k.conn, body[:600]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond) // sending slowly is what is asked
+	}
+	if status, text := k.answer(); status != 400 || !strings.Contains(text, "Session ID unknown") {
+		t.Errorf("%d %q", status, text)
 	}
 }
 
@@ -622,6 +918,56 @@ func (p passesDeadlines) SetReadDeadline(t time.Time) error {
 
 func (p passesDeadlines) SetWriteDeadline(t time.Time) error {
 	return http.NewResponseController(p.w).SetWriteDeadline(t)
+}
+
+// TestMountUnread: a peer that does not read its answer keeps no handler of the bridge's
+// for longer than WriteTimeout, whether the loop still has a part of the answer or not.
+func TestMountUnread(t *testing.T) {
+	for _, size := range []int{16 << 20, 30_000} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			srv := mount(t, sockeye.Config{WriteTimeout: 200 * time.Millisecond, CloseTimeout: 100 * time.Millisecond, MaxQueuedBytes: 64 << 20})
+			served, over := make(chan struct{}), make(chan struct{}, 10)
+			s := site(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Stuck") != "" {
+					defer close(served)
+					srv.Handler().ServeHTTP(stuck{hidden{w}, over}, r)
+					return
+				}
+				srv.Handler().ServeHTTP(hidden{w}, r)
+			}), nil)
+			t.Cleanup(func() { over <- struct{}{} }) // whatever has happened
+			k := keepAlive(t, s.Listener.Addr().String())
+			_, body := k.do("GET " + pollPath + " HTTP/1.1\r\nHost: h\r\n\r\n")
+			session := pollPath + "&sid=" + body[9:29]
+			k.do("POST " + session + " HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n40")
+			k.do("GET " + session + " HTTP/1.1\r\nHost: h\r\n\r\n")
+			if err := srv.Emit("large", strings.Repeat("x", size)); err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprint(k.conn, "GET "+session+" HTTP/1.1\r\nHost: h\r\nStuck: yes\r\n\r\n")
+			within(t, served)
+			eventually(t, func() bool { return srv.Stats().Net.Bridged == 0 })
+		})
+	}
+}
+
+// stuck is a ResponseWriter that hides Hijack, and whose peer reads nothing: Write waits
+// until its deadline is over.
+type stuck struct {
+	hidden
+	over chan struct{}
+}
+
+func (s stuck) Write([]byte) (int, error) {
+	<-s.over
+	return 0, os.ErrDeadlineExceeded
+}
+
+func (s stuck) SetWriteDeadline(at time.Time) error {
+	if !at.IsZero() {
+		time.AfterFunc(time.Until(at), sync.OnceFunc(func() { s.over <- struct{}{} }))
+	}
+	return nil
 }
 
 // TestMountGone: the peer leaves while AllowRequest decides, which is slow, or panics.

@@ -126,6 +126,10 @@ func (ns *Namespace) RoomCount() int { return ns.rooms.Count() }
 // may make.
 func (ns *Namespace) Dynamic() bool { return ns.parent != nil }
 
+// Parent is what has made the namespace, and whose handlers it shares: nil for one that
+// Server.Of has made.
+func (ns *Namespace) Parent() *ParentNamespace { return ns.parent }
+
 // OnRoom adds what is called when a room begins or ends to exist, and when a socket
 // joins or leaves one, in that order, soon after; a socket's own room is left out. It
 // is called by a goroutine of its own and may call anything; while 10,000 events have

@@ -81,9 +81,9 @@ type Config struct {
 	// Middleware wraps the handling of handshakes, polling or WebSocket, as it
 	// would an http.Handler: it may refuse by answering instead of calling next,
 	// add header fields to the answer, and pass values on in the request's
-	// context (see Request.Context). It is called before AllowRequest, on a
-	// goroutine of its own, and may block. Later requests of a session do not go
-	// through it.
+	// context (see Request.Context). The request's Pattern is Path. It is called before
+	// AllowRequest, on a goroutine of its own, and may block. Later requests of a session
+	// do not go through it.
 	Middleware func(next http.Handler) http.Handler
 
 	// Headers adds header fields, other than Date, to the answers to a session's

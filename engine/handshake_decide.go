@@ -101,7 +101,9 @@ func (d *decision) ask() {
 	}
 	ctx := context.WithValue(d.req.Context(), decisionKey{}, d)
 	d.answer.header = http.Header{}
-	e.gate.ServeHTTP(&d.answer, d.req.HTTP().WithContext(ctx))
+	r := d.req.HTTP().WithContext(ctx)
+	r.Pattern = e.cfg.Path // for traces and metrics: whatever is below it, a peer has made up
+	e.gate.ServeHTTP(&d.answer, r)
 	completed = true
 }
 

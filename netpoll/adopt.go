@@ -132,7 +132,7 @@ type Place struct {
 // that context. Adopt or GiveUp must follow. Its error is ErrFull or ErrClosed.
 // Any goroutine.
 func (g *Group) Place(ctx context.Context) (*Place, error) {
-	if h, ok := ctx.Value(lentKey{}).(*lentConn); ok && h.g == g && h.setReclaimed(true) {
+	if h := lentFor(ctx); h != nil && h.g == g && h.setReclaimed(true) {
 		return &Place{g, h}, nil
 	}
 	if err := g.reserve(); err != nil {
@@ -186,6 +186,11 @@ func (p *Place) Adopt(conn net.Conn, a Adoption) error {
 	g := p.g
 	m := &mounted{passed: true, arrival: &Arrival{Context: a.Context, Keep: a.Keep, over: make(chan struct{})}}
 	over := m.arrival.over
+	in := adopted{m: m, in: a.In}
+	if h := lentFor(a.Context); h != nil {
+		in.told = h.told
+	}
+	wrapped := false
 	if h := p.h; h != nil {
 		if conn == net.Conn(h) {
 			m.by = h.mountedBy()
@@ -195,18 +200,19 @@ func (p *Place) Adopt(conn net.Conn, a Adoption) error {
 			<-over
 			return nil
 		}
-		h.leaveHijacked() // somebody has put something around it
+		h.leaveHijacked()
+		wrapped = true
 		g.stats.open.Add(1)
 	} else if h, ok := conn.(*lentConn); ok {
-		conn, a.In = h.unwrap(a.In)
+		conn, in.in = h.unwrap(in.in)
 	}
 	if a.Server != nil {
 		m.by = g.lenderFor(a.Server)
 	}
 	g.stats.accepted.Add(1)
 	g.stats.mounted.Add(1)
-	c := g.nextLoop().adoptable(conn)
-	if !c.loop.Post(adoptMountedOnLoop, c, &adopted{m, a.In}, len(a.In)) {
+	c := g.nextLoop().adoptable(conn, wrapped)
+	if !c.loop.Post(adoptMountedOnLoop, c, &in, len(in.in)) {
 		_ = c.loop.sys.Close(int(c.fd))
 		g.connEnded()
 		return ErrClosed
@@ -216,12 +222,14 @@ func (p *Place) Adopt(conn net.Conn, a Adoption) error {
 }
 
 type adopted struct {
-	m  *mounted
-	in []byte
+	m    *mounted
+	in   []byte
+	told proxied // by the group that has had it before
 }
 
-// adoptable makes a connection of conn, for the loop. Any goroutine.
-func (l *Loop) adoptable(conn net.Conn) *Conn {
+// adoptable makes a connection of conn, for the loop. wrapped tells that it is one of the
+// group's with something around it. Any goroutine.
+func (l *Loop) adoptable(conn net.Conn, wrapped bool) *Conn {
 	g := l.group
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn: // nothing that is made of one: it may change the bytes
@@ -232,6 +240,7 @@ func (l *Loop) adoptable(conn net.Conn) *Conn {
 		}
 	}
 	d := g.bridge.open(conn)
+	d.wrapped = wrapped
 	return l.newConn(d.fd, d.tcp, false)
 }
 
@@ -239,6 +248,7 @@ func adoptMountedOnLoop(a, b any) {
 	c, in := a.(*Conn), b.(*adopted)
 	l := c.loop
 	defer in.m.arrival.settle()
+	l.setProxied(c, in.told)
 	if !l.adopt(c) {
 		return
 	}

@@ -37,6 +37,9 @@ type bridged struct {
 	tcp    bool
 	secure bool
 
+	// Immutable after adoptable.
+	wrapped bool // the group has had it before, and it has come back with something around it
+
 	// Any goroutine (atomic).
 	owner atomic.Pointer[Conn] // nil while it is no loop's
 
@@ -132,7 +135,7 @@ func (d *bridged) read() {
 		case n == len(buf) && large == nil:
 			large = bytepool.Get(largeRead)
 			buf = large.B[:largeRead]
-		case n < smallRead && large != nil:
+		case n < len(buf) && large != nil: // nothing more at present
 			bytepool.Put(large)
 			large, buf = nil, d.small[:]
 		}

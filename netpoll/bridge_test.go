@@ -179,6 +179,31 @@ func TestBridgeBackpressure(t *testing.T) {
 	}
 }
 
+// TestBridgeIdle: a connection that waits has no large buffer, however long its last
+// request was.
+func TestBridgeIdle(t *testing.T) {
+	var waits atomic.Int64 // with a buffer of that size
+	_, give := bridge(t, netpoll.Config{}, &mine{})
+	far := pipe(t, give, func(near net.Conn) net.Conn {
+		return &faulty{Conn: near, read: func(p []byte) (int, error) {
+			waits.Store(int64(len(p)))
+			return near.Read(p)
+		}}
+	})
+	r := bufio.NewReader(far)
+	for _, size := range []int{10, 1_000, 2_000, 6_000} {
+		go func() {
+			_, _ = io.WriteString(far, "GET /mine HTTP/1.1\r\nHost: h\r\nX-Long: "+strings.Repeat("x", size)+"\r\n\r\n")
+		}()
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		eventually(t, "the large buffer is given back", func() bool { return waits.Load() == 512 })
+	}
+}
+
 // TestBridgeSlowPeer: one that reads at MinRate is not cut, one that does not is, and does
 // not take what has come for all.
 func TestBridgeSlowPeer(t *testing.T) {

@@ -354,11 +354,18 @@ func (c *Conn) Receives() bool {
 	}
 	var bytes int
 	var mark *ws.Mark
+	sealed := c.sealedSoFar()
 	switch x := c.x; {
 	case c.phase == phaseOpen:
 		var ok bool
 		if bytes, mark, ok = c.ws.Arriving(); !ok {
-			return false
+			if sealed == 0 {
+				return false
+			}
+			mark = &c.tls().keep().looked // nobody knows what the record has inside
+			if mark.At == 0 {
+				mark.At = c.loop.now
+			}
 		}
 	case c.phase == phaseBody && x.req != nil:
 		bytes, mark = len(x.bodySoFar()), &x.looked
@@ -369,6 +376,7 @@ func (c *Conn) Receives() bool {
 		return false
 	}
 	least := atRate(c.loop.cfg.MinRate, time.Duration(c.loop.now-mark.At))
+	bytes += sealed
 	got := bytes - mark.Bytes
 	mark.At, mark.Bytes = c.loop.now, bytes
 	return got >= least

@@ -2,6 +2,7 @@ package netpoll
 
 import (
 	"bytes"
+	"net/http"
 	"time"
 
 	"github.com/sockeye-io/sockeye/internal/bytepool"
@@ -50,7 +51,14 @@ func (c *Conn) consumeRequest(b []byte) int {
 	if string(r.Method) == "HEAD" {
 		c.flags |= connHead
 	}
-	if m := c.mounted(); !l.h.Claims(r.Path) || m != nil && !m.passes(l.h, r) {
+	m := c.mounted()
+	switch {
+	case m != nil && m.passed && !l.h.Claims(r.Path):
+		// net/http has passed it on, and would again.
+		m.passed = false
+		c.refuseUnclaimed(errUnserved, r)
+		return c.skipped(r, n, len(b))
+	case !l.h.Claims(r.Path) || m != nil && !m.passes(l.h, r):
 		return c.consumeUnclaimed(r, b, n)
 	}
 	if r.Minor == 0 { // HTTP/1.0 is answered and closed
@@ -82,6 +90,9 @@ type BodyHandler interface {
 	// HandleHead is called there. r is borrowed until return.
 	HandleHead(c *Conn, r *http1.Request)
 }
+
+// errUnserved answers an unclaimed request where nobody serves those.
+var errUnserved = &http1.Error{Status: http.StatusNotFound, Reason: "nothing is served here"}
 
 func (l *Loop) headLimits() http1.HeadLimits {
 	return http1.HeadLimits{LineBytes: l.cfg.MaxRequestLineBytes, HeadBytes: l.cfg.MaxHeadBytes, Fields: l.cfg.MaxHeaderFields}

@@ -2,6 +2,7 @@ package netpoll_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	gobwas "github.com/gobwas/ws"
 
+	"github.com/sockeye-io/sockeye/internal/tlspeer"
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 	"github.com/sockeye-io/sockeye/proto/http1"
@@ -76,6 +78,88 @@ func TestHeads(t *testing.T) {
 	n.Run()
 	if heads != 0 || !bytes.HasSuffix(p.Read(), []byte("/whole|abcde")) {
 		t.Error("a request that is here as a whole has no head of its own")
+	}
+}
+
+// tlsTrickle is a peer of TLS 1.3 whose records come in pieces.
+type tlsTrickle struct {
+	*netpolltest.Peer
+	tls *tlspeer.Peer
+}
+
+func dialTrickle(t *testing.T, n *netpolltest.Net) tlsTrickle {
+	t.Helper()
+	p := tlsTrickle{n.DialTLS(0), tlspeer.New(&tls.Config{DynamicRecordSizingDisabled: true})}
+	for i := 0; i < 4 && !p.tls.Open(); i++ {
+		p.Write(p.tls.Take())
+		n.Run()
+		p.tls.Receive(p.Read())
+	}
+	p.Write(p.tls.Take())
+	n.Run()
+	if !p.tls.Open() {
+		t.Fatal(p.tls.Err())
+	}
+	return p
+}
+
+// sealed is b as records, which are not sent.
+func (p tlsTrickle) sealed(t *testing.T, b []byte) []byte {
+	t.Helper()
+	if err := p.tls.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	return p.tls.Take()
+}
+
+// TestReceivesRecords: what has come of a record counts, though nobody can open it yet:
+// who sends at MinRate is waited for.
+func TestReceivesRecords(t *testing.T) {
+	cfg := netpoll.Config{Logger: quiet, MinRate: 100, BodyTimeout: 2 * time.Second, TLS: tlspeer.ServerConfig()}
+	a := &app{}
+	n := netpolltest.NewNet(1)
+	n.Group = netpoll.NewManual(cfg, a, n.Systems()...)
+	for _, c := range []struct {
+		rate int
+		want string
+	}{{120, "HTTP/1.1 200"}, {80, "HTTP/1.1 408"}} {
+		p := dialTrickle(t, n)
+		p.Write(p.sealed(t, []byte("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 16000\r\n\r\n")))
+		body := p.sealed(t, make([]byte, 16_000))
+		for len(body) > 0 {
+			k := min(c.rate, len(body))
+			p.Write(body[:k])
+			body = body[k:]
+			n.Advance(time.Second)
+		}
+		if got := string(p.tls.Receive(p.Read())); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%d bytes a second: %.30q, want %q", c.rate, got, c.want)
+		}
+	}
+
+	p := dialTrickle(t, n)
+	p.Write(p.sealed(t, []byte("GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")))
+	n.Run()
+	p.tls.Receive(p.Read())
+	conn := a.conns[len(a.conns)-1]
+	for round := range 2 {
+		records := p.sealed(t, frame(gobwas.NewTextFrame(make([]byte, 40_000))))
+		for i, c := range []struct {
+			bytes int // in 10 seconds
+			want  bool
+		}{{0, false}, {500, true}, {1000, true}, {990, false}, {0, false}, {5000, true}, {9000, true}, {2000, true}, {0, false}, {9000, true}} {
+			p.Write(records[:c.bytes])
+			records = records[c.bytes:]
+			n.Advance(10 * time.Second)
+			var got bool
+			conn.Loop().Post(func(_, _ any) { got = conn.Receives() }, nil, nil, 0)
+			if n.Run(); got != c.want {
+				t.Errorf("message %d, step %d: %v", round, i, got)
+			}
+		}
+		p.Write(records)
+		n.Run()
 	}
 }
 

@@ -208,7 +208,7 @@ func (x *exchange) Expire(*Timer) {
 		}
 	case phaseBody:
 		// A second for each MinRate bytes that have come.
-		got := len(x.bodySoFar())
+		got := len(x.bodySoFar()) + c.sealedSoFar()
 		allowed := cfg.BodyTimeout + time.Duration(float64(got)/float64(cfg.MinRate)*float64(time.Second))
 		if left := allowed - time.Duration(l.now-x.since); left > 0 {
 			l.Arm(&x.timer, x, left)

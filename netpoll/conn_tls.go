@@ -7,6 +7,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/internal/bytepool"
 	"github.com/sockeye-io/sockeye/proto/tls13"
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // tls is the state of a connection with layerTLS.
@@ -85,6 +86,18 @@ func (t *tlsState) keep() *tlsKept {
 	return t.kept
 }
 
+// sealedSoFar is how much has come of a record that is not here as a whole. What crypto/tls
+// has of one is not known.
+func (c *Conn) sealedSoFar() int {
+	if c.layers&layerTLS == 0 || c.phase == phaseLent {
+		return 0
+	}
+	if t := c.tls(); t.in != nil {
+		return len(t.in.B)
+	}
+	return 0
+}
+
 // errCloseNotify is the peer's end of its stream.
 var errCloseNotify = errors.New("netpoll: the peer has sent close_notify")
 
@@ -115,6 +128,9 @@ func (c *Conn) openRecords(b []byte) (plain, rest []byte, end error) {
 		b = b[n:]
 		if kind == tls13.ApplicationData && len(content) > 0 && !t.inMessage() {
 			t.useless = 0
+			if t.kept != nil {
+				t.kept.looked = ws.Mark{}
+			}
 			plain = append(plain, content...) // behind what has been opened: never beyond
 			continue
 		}

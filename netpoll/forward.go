@@ -261,7 +261,7 @@ func (to *Peer) dial(l *Loop) {
 	dialer.SetMultipathTCP(false)
 	conn, err := dialer.DialContext(ctx, to.network, to.address)
 	if d.err = err; err == nil {
-		d.up = l.adoptable(conn)
+		d.up = l.adoptable(conn, false)
 		d.up.layers |= layerDialled
 		d.up.flags |= connReported // the handler never hears of it
 		d.up.phase = phaseLinked

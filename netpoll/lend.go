@@ -60,7 +60,7 @@ func (c *Conn) consumeUnclaimed(r *http1.Request, b []byte, n int) int {
 	g := l.group
 	ln := c.lenderOf()
 	if ln == nil {
-		c.refuseUnclaimed(&http1.Error{Status: http.StatusNotFound, Reason: "nothing is served here"}, r)
+		c.refuseUnclaimed(errUnserved, r)
 		return c.skipped(r, n, len(b))
 	}
 	whole, err := c.gather(r, b, n)
@@ -173,7 +173,9 @@ func (c *Conn) gather(r *http1.Request, b []byte, n int) (whole bool, err *http1
 func (c *Conn) lend(ln *lender, r *http1.Request, b []byte, n int) {
 	l := c.loop
 	h := &lentConn{c: c, g: l.group, ln: ln, mounted: c.mounted(), in: append([]byte(nil), b...), charged: lentBytes + len(b)}
-	h.remote = l.proxied[c].remoteAddr()
+	h.told = l.proxied[c]
+	h.told.there = c.Secure()
+	h.remote = h.told.remoteAddr()
 	h.cond.L = &h.mu
 	h.g.memory.Add(len(b))
 	h.frame.begin(r, n)
@@ -261,7 +263,7 @@ func (ln *lender) Accept() (net.Conn, error) {
 			}
 			h.Conn = conn
 			if h.c.layers&layerTLS != 0 {
-				h.Conn = h.c.lendTLS(conn)
+				h.Conn = h.c.lendTLS(conn, h)
 			}
 			return h, nil
 		case <-ln.done:
@@ -371,9 +373,7 @@ func (ln *lender) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if r.TLS == nil {
-		if r.TLS = h.c.TLS(); r.TLS == nil {
-			r.TLS = h.tls()
-		}
+		r.TLS = tlsOf(h.Conn)
 	}
 	ln.handler().ServeHTTP(w, r)
 	completed = true

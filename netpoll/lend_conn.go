@@ -88,7 +88,8 @@ type lentConn struct {
 	ln       *lender
 	mounted  *mounted // nil for a connection of an own listener
 	charged  int      // to the group's memory, until the slot is given back
-	remote   net.Addr // the peer's address as a proxy has told it; nil: the kernel's holds
+	told     proxied  // what is known of the peer beyond the kernel's address
+	remote   net.Addr // its address as a proxy has told it; nil: the kernel's holds
 
 	// Guarded by mu.
 	mu        sync.Mutex
@@ -280,9 +281,20 @@ func (h *lentConn) RemoteAddr() net.Addr {
 // waited for as long as it takes, unless a deadline has been set.
 func (h *lentConn) Write(p []byte) (n int, err error) {
 	h.wrote.Store(true)
+	if _, ok := h.Conn.(*lentTLS); !ok {
+		return h.writeTo(h.Conn, p)
+	}
+	if n, err = h.Conn.Write(p); err != nil { // it calls writeTo for its records
+		h.failed.Store(true)
+	}
+	return n, err
+}
+
+// writeTo is Write for the kernel's connection.
+func (h *lentConn) writeTo(conn net.Conn, p []byte) (n int, err error) {
 	for owed := -1; ; {
 		own := h.armWrite(owed >= 0)
-		k, err := h.Conn.Write(p[n:])
+		k, err := conn.Write(p[n:])
 		n += k
 		if err == nil || !h.mayGoOn(err, &owed, k, own) {
 			return n, err

@@ -132,7 +132,10 @@ func (h *lentConn) takeBack(m *mounted, in []byte) bool {
 	if was != lentReclaimed {
 		return false
 	}
-	fd, err := h.sys().TakeBack(h.Conn)
+	fd, err := h.sys().TakeBack(kernelConn(h.Conn))
+	if err == nil {
+		h.in = append(h.in, unlend(h.Conn)...) // who has hijacked it reads no more
+	}
 	h.ln.give(h)
 	if err != nil {
 		_ = h.Conn.Close()
@@ -157,13 +160,41 @@ func (h *lentConn) unwrap(in []byte) (net.Conn, []byte) {
 	return h.Conn, append(in, h.in...)
 }
 
-// tls is what net/http would know of the connection's TLS.
-func (h *lentConn) tls() *tls.ConnectionState {
-	if c, ok := h.Conn.(*bridgeConn); ok {
-		if c, ok := c.d.conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
-			state := c.ConnectionState()
-			return &state
-		}
+// tlsOf is what net/http would know of a lent connection's TLS.
+func tlsOf(conn net.Conn) *tls.ConnectionState {
+	switch c := conn.(type) {
+	case *lentConn:
+		return tlsOf(c.Conn)
+	case *bridgeConn:
+		return tlsOf(c.d.conn)
+	case *lentTLS:
+		return c.state
+	case interface{ ConnectionState() tls.ConnectionState }:
+		state := c.ConnectionState()
+		return &state
 	}
 	return nil
+}
+
+// lentFor is the connection that a request with that context has come by, if a group has
+// lent it.
+func lentFor(ctx context.Context) *lentConn {
+	if ctx == nil {
+		return nil
+	}
+	h, _ := ctx.Value(lentKey{}).(*lentConn)
+	return h
+}
+
+// Movable tells whether the connection of a request with that context may come to the
+// group by Adopt. One is not to that would be bridged again with each handshake on it: it
+// is bridged by another group, which has handshakes on it as well, or has come with
+// something around it, which is put there each time. Any goroutine.
+func (g *Group) Movable(ctx context.Context) bool {
+	h := lentFor(ctx)
+	if h == nil {
+		return true
+	}
+	c, ok := h.Conn.(*bridgeConn)
+	return !ok || h.g == g && !c.d.wrapped
 }

@@ -1,10 +1,12 @@
 package netpoll
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,9 +18,11 @@ import (
 // with records otherwise. One goroutine reads and one writes at a time.
 type lentTLS struct {
 	net.Conn // the kernel's
+	h        *lentConn
 	c        *Conn
 	t        *tlsState
 	std      *tlsHandshake // whose tls.Conn it is; nil for records of our own
+	state    *tls.ConnectionState
 
 	// Guarded by reading.
 	reading sync.Mutex
@@ -31,13 +35,30 @@ type lentTLS struct {
 	writing sync.Mutex
 	sealer  *tls13.Cipher
 	over    bool
+	broken  error // what every further Write returns: a record has not gone out as a whole
+
+	// Any goroutine (atomic).
+	hurried atomic.Bool // what is written has its deadline
+}
+
+// belowStd is the net.Conn below the tls.Conn of a lentTLS. That ends with the first error
+// that a write has: a peer who reads slowly is waited for below it.
+type belowStd struct{ *lentTLS }
+
+func (b belowStd) Read(p []byte) (int, error) { return b.Conn.Read(p) }
+
+func (b belowStd) Write(p []byte) (int, error) {
+	if b.hurried.Load() {
+		return b.Conn.Write(p)
+	}
+	return b.h.writeTo(b.Conn, p)
 }
 
 // lendTLS puts TLS on the kernel's connection of one that is lent.
-func (c *Conn) lendTLS(kernel net.Conn) net.Conn {
-	l := &lentTLS{Conn: kernel, c: c, t: c.tls()}
+func (c *Conn) lendTLS(kernel net.Conn, h *lentConn) net.Conn {
+	l := &lentTLS{Conn: kernel, h: h, c: c, t: c.tls(), state: c.TLS()}
 	if l.std = l.t.std(); l.std != nil {
-		l.std.below = kernel
+		l.std.below = belowStd{l}
 	}
 	return l
 }
@@ -186,15 +207,16 @@ func (l *lentTLS) fail(fault *tls13.AlertError) error {
 	return fault
 }
 
-// Write seals p, in records. What it tells to have written, the kernel has; of a record
-// that it does not take whole, the rest is kept, and the same bytes of p are expected
-// next.
+// Write seals p, in records. What it tells to have written, the kernel has. When it has
+// not taken a record whole, nothing else can follow: the error stays.
 func (l *lentTLS) Write(p []byte) (n int, err error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	switch {
 	case l.over:
 		return 0, net.ErrClosed
+	case l.broken != nil:
+		return 0, l.broken
 	case l.std != nil:
 		return l.std.conn.Write(p)
 	}
@@ -210,11 +232,12 @@ func (l *lentTLS) Write(p []byte) (n int, err error) {
 			t.out.B = l.sealer.Append(t.out.B, &t.write, tls13.ApplicationData, p[:k])
 			t.sealed = int32(k)
 		}
-		k, err := l.Conn.Write(t.out.B)
+		k, err := l.h.writeTo(l.Conn, t.out.B)
 		if k > 0 {
 			t.out = drop(t.out, k)
 		}
 		if err != nil {
+			l.broken = err
 			return n, err
 		}
 		done := int(t.sealed)
@@ -241,7 +264,11 @@ func (l *lentTLS) notifyClose() {
 	}
 	defer l.writing.Unlock()
 	_ = l.Conn.SetWriteDeadline(time.Now().Add(notifyTime))
-	defer func() { _ = l.Conn.SetWriteDeadline(time.Time{}) }()
+	l.hurried.Store(true)
+	defer func() {
+		l.hurried.Store(false)
+		_ = l.Conn.SetWriteDeadline(time.Time{})
+	}()
 	switch t := l.t; {
 	case l.over:
 	case l.std != nil:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/internal/bytepool"
 	"github.com/sockeye-io/sockeye/proto/tls13"
+	"github.com/sockeye-io/sockeye/proto/ws"
 )
 
 // TLS on the loops. crypto/tls makes each handshake, on a goroutine that is borrowed
@@ -81,6 +82,7 @@ type tlsKept struct {
 	state     *tls.ConnectionState // of a peer with a certificate
 	end       error                // of the peer's stream, behind what is processed or lent
 	message   string               // of a handshake message that has not come as a whole
+	looked    ws.Mark              // see Conn.Receives: of a record that has not come as a whole
 }
 
 // std is the tls.Conn's, of a connection that keeps one; nil otherwise.

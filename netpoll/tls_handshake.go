@@ -2,6 +2,7 @@ package netpoll
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
@@ -55,6 +56,10 @@ type tlsHandshake struct {
 	s      *tlsServer
 	remote peerAddr
 	conn   *tls.Conn
+
+	// Immutable from startHandshake to opened.
+	ctx    context.Context // of the user's callbacks: it ends with the connection
+	cancel context.CancelFunc
 
 	// Loop-owned.
 	working bool
@@ -202,6 +207,7 @@ func (c *Conn) startHandshake() {
 	hs := &tlsHandshake{c: c, l: l, s: l.group.secure, remote: peerAddr(remote), working: true}
 	hs.cond.L = &hs.mu
 	hs.conn = tls.Server(hs, hs.s.base)
+	hs.ctx, hs.cancel = context.WithCancel(context.Background())
 	t := c.tls()
 	t.kept.handshake = hs
 	n := tls13.HeaderBytes + int(binary.BigEndian.Uint16(t.in.B[3:]))
@@ -275,7 +281,7 @@ func (hs *tlsHandshake) run() {
 			hs.l.PostNow(steppedOnLoop, hs, nil, 0)
 		}
 	}()
-	hs.err = hs.conn.Handshake()
+	hs.err = hs.conn.HandshakeContext(hs.ctx)
 	completed = true
 }
 
@@ -358,7 +364,7 @@ func (c *Conn) opened(hs *tlsHandshake) {
 		hs.opened = true
 		t.kept.std = hs
 	}
-	hs.sent, hs.secrets = nil, [2][]byte{}
+	hs.sent, hs.secrets, hs.ctx, hs.cancel = nil, [2][]byte{}, nil, nil
 	if *t.kept == (tlsKept{}) {
 		t.kept = nil
 	}
@@ -466,6 +472,9 @@ func (hs *tlsHandshake) Write(p []byte) (int, error) {
 func (hs *tlsHandshake) end() {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
+	if !hs.wants { // it may wait in a callback; who waits in Read is woken without a goroutine more
+		hs.cancel()
+	}
 	hs.ended = net.ErrClosed
 	hs.cond.Broadcast()
 	if hs.done || !hs.l.group.manual() {

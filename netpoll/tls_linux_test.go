@@ -299,6 +299,45 @@ func TestTLSCallbacksWait(t *testing.T) {
 	}
 }
 
+// TestTLSCallbacksEnd: a callback that waits, for as long as its handshake's context lives,
+// keeps its place for others no longer than the handshake has time.
+func TestTLSCallbacksEnd(t *testing.T) {
+	t.Parallel()
+	ended := make(chan error, 2)
+	g, addr := listenTLS(t, netpoll.Config{
+		Loops: 1, MaxTLSHandshakes: 2, TLSHandshakeTimeout: 300 * time.Millisecond,
+		TLS: &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if h.ServerName == "waits" {
+				var err error
+				select {
+				case <-h.Context().Done():
+					err = h.Context().Err()
+				case <-time.After(limit):
+				}
+				ended <- err
+				return nil, err
+			}
+			own := certificate()
+			return &own, nil
+		}},
+	}, &mine{})
+	for range 2 {
+		c := tls.Client(dial(t, addr), &tls.Config{InsecureSkipVerify: true, ServerName: "waits"})
+		go func() { _ = c.Handshake() }()
+	}
+	for range 2 {
+		if err := within(t, "a callback ends", ended); err == nil {
+			t.Error("its handshake's context has not ended")
+		}
+	}
+	eventually(t, "they are forgotten", func() bool { s := g.Stats(); return s.Open == 0 && s.MemoryBytes == 0 })
+	c := dialTLS(t, addr, &tls.Config{ServerName: "other"})
+	send(t, c, "GET /mine/x HTTP/1.1\r\nHost: h\r\n\r\n")
+	if _, body := response(t, bufio.NewReader(c), "GET"); body != "/mine/x|" {
+		t.Error(body)
+	}
+}
+
 // TestTLSBridged: connections of a listener that is not the kernel's speak TLS as well,
 // at the loops and at net/http, to the end.
 func TestTLSBridged(t *testing.T) {

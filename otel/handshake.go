@@ -50,7 +50,11 @@ func (t *Tracer) Middleware(next http.Handler) http.Handler {
 				opts = append(opts, trace.WithLinks(trace.Link{SpanContext: page}))
 			}
 		}
-		_, span := t.tracer.Start(ctx, "GET "+r.URL.Path, opts...)
+		name := http.MethodGet
+		if r.Pattern != "" { // the path is the peer's: anything may be below
+			name += " " + r.Pattern
+		}
+		_, span := t.tracer.Start(ctx, name, opts...)
 		answer := &recorder{ResponseWriter: w}
 		returned := false
 		defer func() {
@@ -86,8 +90,11 @@ func handshakeAttributes(r *http.Request, query url.Values) []attribute.KeyValue
 		transport = "unknown"
 	}
 	attrs := []attribute.KeyValue{
-		semconv.HTTPRequestMethodGet, semconv.HTTPRoute(r.URL.Path), semconv.URLPath(r.URL.Path),
+		semconv.HTTPRequestMethodGet, semconv.URLPath(valid(r.URL.Path)),
 		semconv.NetworkPeerAddress(address), semconv.ClientAddress(address), system, transportKey.String(transport),
+	}
+	if r.Pattern != "" {
+		attrs = append(attrs, semconv.HTTPRoute(r.Pattern))
 	}
 	if agent := r.UserAgent(); agent != "" {
 		attrs = append(attrs, semconv.UserAgentOriginal(valid(agent)))

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
@@ -209,6 +210,39 @@ func TestPublic(t *testing.T) {
 	}
 	if got := peer.Call("who"); got[0] != 0.0 {
 		t.Errorf("%v members of baggage", got)
+	}
+}
+
+// TestMadeUpPath: whatever a peer asks for below the server's path is in no span's name,
+// and in no attribute as bytes that an exporter would fail on, with all that it sends at
+// once.
+func TestMadeUpPath(t *testing.T) {
+	exporter := tracetest.NewInMemoryExporter()
+	provider := sdk.NewTracerProvider(sdk.WithSyncer(exporter))
+	tracer := New(Options{TracerProvider: provider})
+	srv, err := sockeye.New(sockeye.Config{Middleware: tracer.Middleware, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	addr, err := srv.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Get("http://" + addr.String() + "/socket.io/made-up%ff?EIO=4&transport=polling&t=%ff")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	spans := exporter.GetSpans()
+	if len(spans) != 1 || spans[0].Name != "GET /socket.io/" {
+		t.Fatalf("%d: %+v", resp.StatusCode, spans)
+	}
+	expectAttributes(t, spans[0], map[string]string{"http.route": "/socket.io/", "url.path": "/socket.io/made-up\uFFFD"})
+	for k, v := range attributes(spans[0]) {
+		if !utf8.ValidString(v) {
+			t.Errorf("%s is %q", k, v)
+		}
 	}
 }
 

@@ -35,6 +35,19 @@ func TestCluster(t *testing.T) {
 		b.await("document.querySelectorAll('.process').length === 4 && document.querySelectorAll('.process.mine').length === 1")
 		b.await("document.querySelectorAll('.process .avatar').length === 2")
 	}
+	mine := func(b *tab) int {
+		t.Helper()
+		pid, err := chromedp.Run(b.ctx, chromedp.Evaluate[int]("Number(document.querySelector('.process.mine').dataset.pid)"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	for mine(bob) == mine(ann) { // who is away as Ann is does not hear her
+		bob.do(chromedp.Reload())
+		bob.awaitText("summary", "2 online, on 4 processes")
+		bob.await("document.querySelectorAll('.process.mine').length === 1")
+	}
 	bob.say("hello <b>")
 	ann.await("[...document.querySelectorAll('.message p')].some(p => p.textContent === 'hello <b>')")
 	for _, s := range []size{desktop, phone} {
@@ -45,11 +58,8 @@ func TestCluster(t *testing.T) {
 			ann.accessible(s.name + ", " + theme)
 		}
 	}
-	pid, err := chromedp.Run(ann.ctx, chromedp.Evaluate[int]("Number(document.querySelector('.process.mine').dataset.pid)"))
-	if err == nil {
-		err = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	if err != nil {
+	pid := mine(ann)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	ann.awaitText("transport", "offline")

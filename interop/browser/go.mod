@@ -1,6 +1,6 @@
 module github.com/sockeye-io/sockeye/interop/browser
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/chromedp/cdproto v0.159.0
@@ -15,7 +15,6 @@ require (
 	github.com/valyala/bytebufferpool v1.0.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
 	go.uber.org/zap v1.27.0 // indirect
-	golang.org/x/crypto v0.45.0 // indirect
 	golang.org/x/sys v0.38.0 // indirect
 	gopkg.in/natefinch/lumberjack.v2 v2.2.1 // indirect
 )
@@ -25,4 +24,12 @@ require (
 	github.com/sockeye-io/sockeye v0.0.0
 )
 
-replace github.com/sockeye-io/sockeye => ../..
+require (
+	github.com/sockeye-io/sockeye/adminui v0.0.0
+	golang.org/x/crypto v0.45.0
+)
+
+replace (
+	github.com/sockeye-io/sockeye => ../..
+	github.com/sockeye-io/sockeye/adminui => ../../adminui
+)
