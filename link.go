@@ -87,6 +87,9 @@ func (l *link) weigh() (n int) {
 	for s := l.sockets; s != nil; s = s.next {
 		if s.held != nil {
 			n += s.held.bytes
+			if s.held.back != nil {
+				n += s.held.back.bytes
+			}
 		}
 		s.mu.Lock()
 		if s.box != nil {

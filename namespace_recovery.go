@@ -59,6 +59,9 @@ type RecoveryStats struct {
 	Expired   uint64 // that did not come back in time, or were forgotten for others
 	Sockets   int    // remembered at present
 	Bytes     int    // of memory, of what is kept at present
+
+	// With an Adapter that keeps sessions: Sockets are this server's own that can come
+	// back, and Bytes of what is on its way between the bus and sockets.
 }
 
 // history is what a namespace remembers: the events of the last minutes, and
@@ -650,7 +653,9 @@ func (ns *Namespace) RecoveryStats() RecoveryStats {
 	if h := ns.shared.Load(); h != nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		return h.stats
+		s := h.stats
+		s.Sockets, s.Bytes = len(h.byPID), h.waiting+int(h.replayed.Load())
+		return s
 	}
 	h := ns.history
 	if h == nil {

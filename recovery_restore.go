@@ -18,6 +18,7 @@ type restoring struct {
 	offset clientOffset
 	none   bool // it has got no event
 	until  time.Time
+	wait   time.Duration // until it is tried again
 
 	taken  bool
 	stored storedSession
@@ -27,9 +28,12 @@ type restoring struct {
 
 const (
 	restoreTimeout = 2 * time.Second
-	restoreAgain   = 5 * time.Millisecond
-	maxRestores    = 32 // at a time
 	readTimeout    = 10 * time.Second
+	maxRestores    = 32        // at a time, of a namespace
+	replayBytes    = 256 << 10 // of events, or a single one, are read at once, for each who is back
+
+	restoreAgain    = 5 * time.Millisecond // after which it is tried again, at first
+	maxRestoreAgain = 100 * time.Millisecond
 )
 
 // prepare restores a socket, if its peer asks for that: then prepared goes on. Loop-owned.
@@ -108,7 +112,8 @@ func (h *shared) restore(r *restoring) {
 	}
 	b, again := h.tryRestore(r)
 	if again && time.Now().Before(r.until) {
-		time.AfterFunc(restoreAgain, func() { h.submit(func() { h.restore(r) }) })
+		r.wait = min(2*r.wait+restoreAgain, maxRestoreAgain)
+		time.AfterFunc(r.wait, func() { h.submit(func() { h.restore(r) }) })
 		return
 	}
 	p := &prepared{h: h, back: b, stored: r.stored, pid: r.pid}
@@ -205,11 +210,10 @@ func (h *shared) tryRestore(r *restoring) (b *back, again bool) {
 			b.drop()
 			return nil, true
 		}
+		b.add(got)
 		if b.offset.origin == "" || seen { // what its server has delivered early is found
-			b.messages = append(b.messages, got...)
 			return b, false
 		}
-		b.messages = append(b.messages, got...)
 		if b.next == b.upto {
 			b.drop()
 			return nil, true
@@ -263,7 +267,7 @@ func (h *shared) data(b []byte) (v any) {
 }
 
 // back is what a socket that is back has still to get: what lies between two offsets, some
-// of which is in memory.
+// of which, about replayBytes, is in memory.
 type back struct {
 	// Immutable.
 	h      *shared
@@ -278,6 +282,7 @@ type back struct {
 	// Loop-owned, once it is prepared.
 	upto     string
 	messages []*engine.Message
+	bytes    int // of memory of messages
 	reading  bool
 }
 
@@ -291,7 +296,7 @@ func (b *back) read(ctx context.Context) (list []*engine.Message, seen bool, err
 	for room := range b.places.Rooms {
 		rooms = append(rooms, room)
 	}
-	events, next, err := b.h.bus.Read(ctx, b.next, b.upto, rooms)
+	events, next, err := b.h.bus.Read(ctx, b.next, b.upto, rooms, replayBytes)
 	if err != nil {
 		return nil, false, err
 	}
@@ -309,9 +314,19 @@ func (b *back) read(ctx context.Context) (list []*engine.Message, seen bool, err
 			continue // nobody has got it
 		}
 		msg.NoCompress = e.Target.NoCompress
+		msg.Charge(b.h.ns.srv.group.Memory())
+		b.h.replayed.Add(int64(msg.Memory()))
 		list = append(list, msg)
 	}
 	return list, seen, nil
+}
+
+// add adds what has been read.
+func (b *back) add(list []*engine.Message) {
+	b.messages = append(b.messages, list...)
+	for _, msg := range list {
+		b.bytes += msg.Memory()
+	}
 }
 
 // empty tells whether there is nothing. Loop-owned.
@@ -323,6 +338,7 @@ func (b *back) take() *engine.Message {
 		msg := b.messages[0]
 		b.messages[0] = nil
 		b.messages = b.messages[1:]
+		b.gone(msg)
 		return msg
 	}
 	if !b.reading {
@@ -357,7 +373,7 @@ func readOnLoop(x, y any) {
 	s, m := x.(*Socket), y.(*someMore)
 	b := s.who().back
 	b.reading = false
-	b.messages = append(b.messages, m.list...)
+	b.add(m.list)
 	switch {
 	case s.life.state().over():
 		b.drop()
@@ -368,9 +384,17 @@ func readOnLoop(x, y any) {
 	}
 }
 
+// gone counts off a message.
+func (b *back) gone(msg *engine.Message) {
+	n := msg.Memory()
+	b.bytes -= n
+	b.h.replayed.Add(-int64(n))
+}
+
 // drop forgets it. Loop-owned.
 func (b *back) drop() {
 	for _, m := range b.messages {
+		b.gone(m)
 		m.Release()
 	}
 	b.messages = nil

@@ -258,6 +258,9 @@ func (h *shared) close(ctx context.Context) {
 			t.Stop()
 		}
 	}
+	for h.pending.Len() > 0 { // who gets it elsewhere gets it by the bus
+		h.popEarly()
+	}
 	h.mu.Unlock()
 	for ctx.Err() == nil {
 		h.mu.Lock()

@@ -37,6 +37,7 @@ type shared struct {
 	done     uint64            // of the last of them that has been handed to the loops
 	early    uint64            // of the last that was handed to them before it had come back; 0: it has
 	pending  fifo.Queue[later] // what has not been handed to the loops yet
+	waiting  int               // bytes of memory of pending
 	timer    *time.Timer       // for the first of pending; nil if there is none
 	recent   []recentJoin      // joins that are later than some of pending
 	owners   map[string]*Socket
@@ -50,6 +51,9 @@ type shared struct {
 	workers  int
 	stats    RecoveryStats
 	tokens   uint64
+
+	// Any goroutine (atomic).
+	replayed atomic.Int64 // bytes of memory of what has been read for sockets that are back
 }
 
 // later is an event of this server's that is on its way by the bus, or, without a number,
@@ -57,7 +61,42 @@ type shared struct {
 type later struct {
 	number uint64
 	at     time.Time
+	bytes  int    // of memory
 	run    func() // mu is held
+}
+
+// sealed is an event that is encoded, but for its offset.
+type sealed struct {
+	msg *engine.Message   // nil with Config.Parser: that has the offset for an argument
+	p   broadcast.Payload // for that
+}
+
+// encode encodes an event. mu is not held.
+func (h *shared) encode(p broadcast.Payload) (e sealed, err error) {
+	if h.ns.srv.cfg.Parser != nil {
+		return sealed{p: p.Clone()}, nil
+	}
+	e.msg, err = h.ns.encodePayload(p, noAck, "")
+	return e, err
+}
+
+// message is the event with its offset; e is no longer used. mu is held.
+func (h *shared) message(e sealed) (*engine.Message, error) {
+	if e.msg == nil {
+		return h.ns.encodePayload(e.p, noAck, h.offset())
+	}
+	return encodeOffset(e.msg, h.offset()), nil
+}
+
+func (e sealed) memory() int {
+	if e.msg != nil {
+		return e.msg.Memory() + laterBytes
+	}
+	n := len(e.p.JSON) + laterBytes
+	for _, a := range e.p.Attachments {
+		n += len(a)
+	}
+	return n
 }
 
 // recentJoin is a socket that has joined a room, or the namespace, when number was the last
@@ -67,8 +106,11 @@ type recentJoin struct {
 	number uint64
 }
 
-// patience is how long this server's own sockets wait for the bus.
-const patience = time.Second
+const (
+	patience   = time.Second // how long this server's own sockets wait for the bus
+	maxWaiting = 16 << 20    // what waits for it at most: then they get the oldest
+	laterBytes = 256         // what a later takes besides its message
+)
 
 func newShared(ns *Namespace, cfg *Recovery, bus broadcast.History) *shared {
 	h := &shared{
@@ -108,17 +150,20 @@ func (h *shared) broadcast(op Operator, event string, args []any) error {
 		return ns.closedErr(err)
 	}
 	op.o.NoWait = true
-	p.Attachments = p.Clone().Attachments // they are the caller's
+	e, err := h.encode(p)
+	if err != nil {
+		return err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if op.o.Volatile || op.o.Local {
-		h.inOrder(func() { h.deliver(op, p, 0) })
+		h.inOrder(e.memory(), func() { h.deliver(op, e, 0) })
 		if op.o.Local {
 			return nil
 		}
 		return ns.closedErr(ns.remote.Broadcast(p, op.target()))
 	}
-	return ns.closedErr(h.append(op, p))
+	return ns.closedErr(h.append(op, p, e))
 }
 
 // broadcastHere serves this server's own sockets with what has no place among the events.
@@ -126,59 +171,86 @@ func (h *shared) broadcastHere(op Operator, p broadcast.Payload) error {
 	if err := h.ns.rooms.WaitForSpace(op.o); err != nil {
 		return err
 	}
+	e, err := h.encode(p)
+	if err != nil {
+		return err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.pending.Len() > 0 {
-		p = p.Clone()
-	}
-	h.inOrder(func() { h.deliver(op, p, 0) })
+	h.inOrder(e.memory(), func() { h.deliver(op, e, 0) })
 	return nil
 }
 
-// append appends an event. mu is held.
-func (h *shared) append(op Operator, p broadcast.Payload) error {
+// append appends an event, which is p, and e here. mu is held.
+func (h *shared) append(op Operator, p broadcast.Payload, e sealed) error {
 	number := h.number + 1
 	if err := h.bus.Append(p, op.target(), number); err != nil {
-		h.inOrder(func() { h.deliver(op, p, 0) })
+		h.inOrder(e.memory(), func() { h.deliver(op, e, 0) })
 		return err
 	}
 	h.number = number
-	h.push(later{number: number, at: time.Now(), run: func() { h.deliver(op, p, number) }})
+	h.push(later{number: number, bytes: e.memory(), run: func() { h.deliver(op, e, number) }})
 	return nil
 }
 
-// inOrder calls f when everything that was emitted before has been handed to the loops. mu
-// is held, and when f is called.
-func (h *shared) inOrder(f func()) {
+// inOrder calls f, which holds some memory, when everything that was emitted before has been
+// handed to the loops. mu is held, and when f is called.
+func (h *shared) inOrder(bytes int, f func()) {
 	if h.pending.Len() == 0 {
 		f()
 		return
 	}
-	h.push(later{at: time.Now(), run: f})
+	h.push(later{bytes: bytes, run: f})
 }
 
 // defers has f called, as inOrder does, if it cannot be called now.
-func (h *shared) defers(f func()) bool {
+func (h *shared) defers(bytes int, f func()) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.pending.Len() == 0 {
 		return false
 	}
-	h.push(later{at: time.Now(), run: f})
+	h.push(later{bytes: bytes, run: f})
 	return true
 }
 
 // defersPost has a message posted, as inOrder does, if it cannot be posted now.
 func (h *shared) defersPost(s *Socket, msg *engine.Message, em emission) bool {
 	em.inOrder, em.noWait = true, true
-	return h.defers(func() { s.post(msg, em) })
+	return h.defers(msg.Memory()+laterBytes, func() { s.post(msg, em) })
 }
 
 func (h *shared) push(l later) {
+	l.at = time.Now()
 	h.pending.Push(l)
-	if h.timer == nil {
+	h.hold(l.bytes)
+	for h.waiting > maxWaiting {
+		h.popEarly()
+	}
+	if h.timer == nil && h.pending.Len() > 0 {
 		h.timer = time.AfterFunc(patience, h.late)
 	}
+}
+
+// hold follows a change of what waits. mu is held.
+func (h *shared) hold(bytes int) {
+	h.waiting += bytes
+	h.ns.srv.group.Memory().Add(bytes)
+}
+
+// pop hands on the first of pending. mu is held.
+func (h *shared) pop() {
+	l := h.pending.Pop()
+	h.hold(-l.bytes)
+	l.run()
+}
+
+// popEarly does it though it has not come back. mu is held.
+func (h *shared) popEarly() {
+	if n := h.pending.Front().number; n != 0 {
+		h.done, h.early = n, n
+	}
+	h.pop()
 }
 
 // late hands on what has not come back in time.
@@ -193,10 +265,7 @@ func (h *shared) late() {
 			h.timer = time.AfterFunc(wait, h.late)
 			return
 		}
-		if l.number != 0 {
-			h.done, h.early = l.number, l.number
-		}
-		h.pending.Pop().run()
+		h.popEarly()
 	}
 	h.recent = nil
 }
@@ -204,18 +273,23 @@ func (h *shared) late() {
 // recorded hands on an event that has come by the bus.
 func (h *shared) recorded(e broadcast.Kept) {
 	_ = h.ns.rooms.WaitForSpace(broadcast.Options{}) // closed: nobody is here
+	own := e.Origin == h.bus.Origin()
+	var other sealed
+	var err error
+	if !own {
+		other, err = h.encode(e.Payload)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	own := e.Origin == h.bus.Origin()
 	switch {
-	case own && (e.Number > h.number || e.Number == 0): // somebody else's: forged
+	case own && (e.Number > h.number || e.Number == 0), err != nil: // somebody else's: forged
 		h.position = e.Offset
 		return
 	case !own:
 		h.position = e.Offset
 		op := (*local)(h.ns).operator(e.Target)
 		op.o.NoWait = true
-		h.deliver(op, e.Payload, 0)
+		h.deliver(op, other, 0)
 		return
 	}
 	if e.Number >= h.early {
@@ -226,7 +300,7 @@ func (h *shared) recorded(e broadcast.Kept) {
 		return
 	}
 	for h.pending.Len() > 0 {
-		l := h.pending.Front()
+		l := *h.pending.Front()
 		if l.number > e.Number {
 			break
 		}
@@ -236,13 +310,13 @@ func (h *shared) recorded(e broadcast.Kept) {
 		if l.number != 0 {
 			h.done = l.number // those before have been lost on their way
 		}
-		h.pending.Pop().run()
+		h.pop()
 		if l.number == e.Number {
 			break
 		}
 	}
 	for h.pending.Len() > 0 && h.pending.Front().number == 0 {
-		h.pending.Pop().run()
+		h.pop()
 	}
 	if h.pending.Len() == 0 && h.timer != nil {
 		h.timer.Stop()
@@ -303,8 +377,8 @@ func (h *shared) parseOffset(text string) (o clientOffset, ok bool) {
 }
 
 // deliver hands an event to the loops: number is that of an own one. mu is held.
-func (h *shared) deliver(op Operator, p broadcast.Payload, number uint64) {
-	msg, err := h.ns.encodePayload(p, noAck, h.offset())
+func (h *shared) deliver(op Operator, e sealed, number uint64) {
+	msg, err := h.message(e)
 	if err != nil {
 		return
 	}
@@ -460,17 +534,20 @@ func (h *shared) emit(s *Socket, event string, args []any, em emission) error {
 	if err := s.engineSession().Loop().WaitForSpace(em.context()); err != nil {
 		return err
 	}
-	p.Attachments = p.Clone().Attachments
+	e, err := h.encode(p)
+	if err != nil {
+		return err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	early := s.life.state() == asking
 	if !early && !em.volatile && s.recovers() {
 		s.count(tallyEventsOut)
-		_ = h.append(Operator{ns: ns, o: broadcast.Options{Rooms: []string{s.ID()}}, noCompress: em.noCompress}, p) // or it gets it at once
+		_ = h.append(Operator{ns: ns, o: broadcast.Options{Rooms: []string{s.ID()}}, noCompress: em.noCompress}, p, e) // or it gets it at once
 		return nil
 	}
 	send := func() {
-		msg, err := ns.encodePayload(p, noAck, h.offset())
+		msg, err := h.message(e)
 		if err != nil {
 			return
 		}
@@ -481,7 +558,7 @@ func (h *shared) emit(s *Socket, event string, args []any, em emission) error {
 	if early {
 		send()
 	} else {
-		h.inOrder(send)
+		h.inOrder(e.memory(), send)
 	}
 	return nil
 }

@@ -236,7 +236,7 @@ func (s *Socket) CloseSession() { s.dismiss(true) }
 func (s *Socket) dismiss(closeSession bool) {
 	if _, ok := s.life.change(dismissal); ok {
 		post := func() { s.engineSession().Loop().Post(disconnectOnLoop, s, closeSession, 0) }
-		if h := s.ns.shared.Load(); h == nil || !h.defers(post) {
+		if h := s.ns.shared.Load(); h == nil || !h.defers(laterBytes, post) {
 			post()
 		}
 	}

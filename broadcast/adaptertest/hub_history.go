@@ -33,7 +33,15 @@ var _ cluster.Keeper = (*keepingBus)(nil)
 type hubHistory struct {
 	mu       sync.Mutex
 	events   []*cluster.Message // their offsets count from 1
+	trimmed  int                // how many of them are no longer there
 	sessions map[string]*hubSession
+}
+
+// Trim forgets all but the last of what is kept.
+func (h *Hub) Trim(left int) {
+	h.kept.mu.Lock()
+	defer h.kept.mu.Unlock()
+	h.kept.trimmed = max(h.kept.trimmed, len(h.kept.events)-left)
 }
 
 type hubSession struct {
@@ -122,7 +130,7 @@ func (b *keepingBus) Compare(x, y string) (order int, ok bool) {
 }
 
 // ReadKept reads three events at most.
-func (b *keepingBus) ReadKept(_ context.Context, namespace, after, upto string, _ []string) (list []*cluster.Message, next string, err error) {
+func (b *keepingBus) ReadKept(_ context.Context, namespace, after, upto string, _ []string, maxBytes int) (list []*cluster.Message, next string, err error) {
 	if b.hub.Down() {
 		return nil, after, errDown
 	}
@@ -132,7 +140,17 @@ func (b *keepingBus) ReadKept(_ context.Context, namespace, after, upto string, 
 	k := &b.hub.kept
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, m := range k.events[from:to] {
+	if from < k.trimmed {
+		return nil, after, broadcast.ErrTrimmed
+	}
+	for i, m := range k.events[from:to] {
+		size := len(m.Payload.JSON)
+		for _, a := range m.Payload.Attachments {
+			size += len(a)
+		}
+		if maxBytes -= size; maxBytes < 0 && i > 0 {
+			return list, strconv.Itoa(from + i), nil
+		}
 		if m.Namespace == namespace {
 			list = append(list, m)
 		}

@@ -29,5 +29,6 @@ func TestHubRecovery(t *testing.T) {
 	adaptertest.RunRecovery(t, adaptertest.Bus{
 		World:   func(testing.TB, int) { hub = new(adaptertest.Hub) },
 		Adapter: func(t testing.TB) broadcast.Adapter { return hub.KeepingAdapter(t, cluster.Options{}) },
+		Trim:    func(_ testing.TB, left int) { hub.Trim(left) },
 	})
 }

@@ -56,6 +56,9 @@ func roamingServer(a broadcast.Adapter) (*sockeye.Server, error) {
 	return srv, nil
 }
 
+// slowRound is from when on a round of RunKills is told of.
+const slowRound = 2 * time.Second
+
 // Cuts is how many clients RunKills cuts: few, or as many as the variable SOCKEYE_CUTS says.
 func Cuts(few int) int {
 	if n, err := strconv.Atoi(os.Getenv("SOCKEYE_CUTS")); err == nil && n > 0 {
@@ -125,43 +128,56 @@ func RunKills(t *testing.T, adapter func(t testing.TB) broadcast.Adapter, child 
 	for done < cuts && !t.Failed() {
 		var gone []*roamer
 		at := time.Now()
-		if rand.N(3) == 0 { // some, by the network
-			for _, r := range list {
-				if rand.N(3) == 0 {
-					r.to(rand.N(servers))
-					r.board.Cut()
-					gone = append(gone, r)
-				}
-			}
-		} else {
-			i := rand.N(servers)
+		move := func(r *roamer, to int) {
+			r.to(to)
+			gone = append(gone, r)
+			done++
+		}
+		kill := func(i int) {
 			for _, r := range list {
 				if r.in == i {
-					r.to((i + 1 + rand.N(servers-1)) % servers)
-					gone = append(gone, r)
+					move(r, (i+1+rand.N(servers-1))%servers)
 				}
 			}
 			kills[i]()
 			killed++
 			start(i)
-			if rand.N(2) == 0 { // and while they come back
-				done += len(gone)
-				for _, r := range gone {
-					r.to(i)
+		}
+		if rand.N(3) == 0 { // some, by the network
+			for _, r := range list {
+				if rand.N(3) == 0 {
+					move(r, rand.N(servers))
 					r.board.Cut()
 				}
 			}
+		} else {
+			i := rand.N(servers)
+			kill(i)
+			switch rand.N(4) { // and while they come back
+			case 0, 1:
+				for _, r := range slices.Clone(gone) {
+					move(r, i)
+					r.board.Cut()
+				}
+			case 2: // where they come to, too
+				time.Sleep(time.Duration(rand.N(20)) * time.Millisecond)
+				kill((i + 1 + rand.N(servers-1)) % servers)
+			}
 		}
 		for _, r := range gone {
+			asked := 0
 			Eventually(t, "the client is back", func() bool {
+				asked++
 				return r.Connected() && r.answers(t)
 			})
 			if !r.Recovered() {
 				t.Fatalf("a client is back as another, after %d cuts", done)
 			}
+			if d := time.Since(at); d > slowRound {
+				t.Logf("after %d cuts a client has not been back for %v, asked %d times", done, d, asked)
+			}
 		}
 		worst = max(worst, time.Since(at))
-		done += len(gone)
 	}
 	stop.Store(true)
 	sent := <-ended
@@ -212,6 +228,14 @@ func RunKills(t *testing.T, adapter func(t testing.TB) broadcast.Adapter, child 
 func (r *roamer) answers(t *testing.T) bool {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
+	began := time.Now()
+	id := r.ID()
 	_, err := r.Call(ctx, "join", "red")
+	if d := time.Since(began); d > slowRound {
+		r.mu.Lock()
+		n := len(r.got)
+		r.mu.Unlock()
+		t.Logf("socket %s, now %s, at server %d (%s), answered a question after %v: %v; connected: %v, %d events have come", id, r.ID(), r.in, r.w.urls[r.in], d, err, r.Connected(), n)
+	}
 	return err == nil
 }

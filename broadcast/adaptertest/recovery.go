@@ -26,6 +26,15 @@ func RunRecovery(t *testing.T, bus Bus) {
 		{"Refused", backRefused},
 		{"Alive", takenOver},
 		{"Order", backOrder},
+		{"Claims", claims},
+		{"Trimmed", noPart},
+		{"Twins", twins},
+		{"Data", backData},
+		{"Polling", byPolling},
+		{"Large", large},
+		{"Batches", batches},
+		{"Stalls", stalls},
+		{"Waiting", waits},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.f(t, bus) })
 	}
@@ -52,16 +61,22 @@ func recoveryWorld(t *testing.T, bus Bus, n int, f func(cfg *sockeye.Config, srv
 // roamer is a client that changes servers.
 type roamer struct {
 	*peer
-	board *Switchboard
+	board  *Switchboard
+	unseen bool // its server may not see that it is away
 }
 
 func (w *world) roam(server int, rooms ...string) *roamer {
 	w.t.Helper()
-	r := &roamer{board: NewSwitchboard(w.t)}
+	return w.roamBy([]string{"websocket"}, server, rooms...)
+}
+
+func (w *world) roamBy(transports []string, server int, rooms ...string) *roamer {
+	w.t.Helper()
+	r := &roamer{board: NewSwitchboard(w.t), unseen: transports[0] == "polling"}
 	r.peer = &peer{w: w, in: server}
 	r.to(server)
 	base, err := client.New("http://"+r.board.Addr(), client.Config{
-		Transports: []string{"websocket"}, ReconnectDelay: 5 * time.Millisecond, ReconnectDelayMax: 50 * time.Millisecond,
+		Transports: transports, ReconnectDelay: 5 * time.Millisecond, ReconnectDelayMax: 50 * time.Millisecond,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -87,13 +102,14 @@ func (r *roamer) to(server int) {
 	r.board.Switch(r.w.urls[server][len("http://"):])
 }
 
-// away cuts the client, and waits until its server has seen that.
+// away cuts the client, and waits until its server has seen that, if it can: by polling it
+// does not when no poll was open.
 func (r *roamer) away() {
 	r.w.t.Helper()
 	id := r.ID()
 	r.board.Switch("")
 	r.board.Cut()
-	Eventually(r.w.t, "the socket has gone", func() bool { return r.w.servers[r.in].Socket(id) == nil && !r.Connected() })
+	Eventually(r.w.t, "the socket has gone", func() bool { return (r.unseen || r.w.servers[r.in].Socket(id) == nil) && !r.Connected() })
 }
 
 // back lets it come to a server.

@@ -45,6 +45,11 @@ type Bus struct {
 	// OrderByRoom: only what is sent to the same rooms keeps its order.
 	OrderByRoom bool
 
+	// Link, if not nil, is the way of the i-th adapter of a world to its bus: for RunRecovery.
+	Link func(i int) *Proxy
+	// Trim, if not nil, has the bus forget all but the last events that it keeps: likewise.
+	Trim func(t testing.TB, left int)
+
 	// Settings for the servers, or nil.
 	Config func(cfg *sockeye.Config)
 }

@@ -13,7 +13,7 @@ type Keeper interface {
 	Position(namespace string) string
 	Compare(a, b string) (order int, ok bool)
 	// ReadKept returns broadcasts of a namespace, with their offsets.
-	ReadKept(ctx context.Context, namespace, after, upto string, rooms []string) (list []*Message, next string, err error)
+	ReadKept(ctx context.Context, namespace, after, upto string, rooms []string, maxBytes int) (list []*Message, next string, err error)
 	TakeSession(ctx context.Context, pid, owner string, lease time.Duration) (data []byte, was string, err error)
 	PutSessions(ctx context.Context, list []broadcast.StoredSession) (lost []int, err error)
 }
@@ -40,8 +40,8 @@ func (h history) Origin() string { return h.n.a.uid }
 
 func (h history) Position() string { return h.Keeper.Position(h.n.name) }
 
-func (h history) Read(ctx context.Context, after, upto string, rooms []string) (list []broadcast.Kept, next string, err error) {
-	messages, next, err := h.ReadKept(ctx, h.n.name, after, upto, rooms)
+func (h history) Read(ctx context.Context, after, upto string, rooms []string, maxBytes int) (list []broadcast.Kept, next string, err error) {
+	messages, next, err := h.ReadKept(ctx, h.n.name, after, upto, rooms, maxBytes)
 	for _, m := range messages {
 		list = append(list, m.kept())
 	}

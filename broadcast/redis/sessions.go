@@ -57,41 +57,86 @@ func (b *streamsBus) Compare(x, y string) (order int, ok bool) {
 	return 0, true
 }
 
-// ReadKept reads entries. Redis before 6.2 has no exclusive ranges: the first may be the
-// one at after.
-func (b *streamsBus) ReadKept(ctx context.Context, namespace, after, upto string, _ []string) (list []*cluster.Message, next string, err error) {
+// readKept reads entries of a namespace, behind one, until there are enough bytes of them.
+// It returns the first entry's ID, how far it has looked, and the entries. Redis before 6.2 has no exclusive ranges: the first may be the one before.
+const readKept = `local first = redis.call("XRANGE", KEYS[1], "-", "+", "COUNT", 1)
+if not first[1] then return {"", "", {}} end
+local found, bytes, last = {}, 0, ""
+local list = redis.call("XRANGE", KEYS[1], ARGV[1], ARGV[2], "COUNT", ARGV[3])
+for _, e in ipairs(list) do
+  local own = false
+  if e[1] ~= ARGV[1] then
+    local size = 0
+    for i = 1, #e[2] - 1, 2 do
+      size = size + #e[2][i + 1]
+      if e[2][i] == "nsp" and e[2][i + 1] == ARGV[4] then own = true end
+    end
+    if own then
+      bytes = bytes + size
+      if bytes > tonumber(ARGV[5]) and #found > 0 then return {first[1][1], last, found} end
+      found[#found + 1] = e
+    end
+  end
+  last = e[1]
+end
+if #list < tonumber(ARGV[3]) then last = ARGV[2] end
+return {first[1][1], last, found}`
+
+// ReadKept reads entries.
+func (b *streamsBus) ReadKept(ctx context.Context, namespace, after, upto string, _ []string, maxBytes int) (list []*cluster.Message, next string, err error) {
 	key := b.o.stream(namespace)
 	c, err := b.nodes.owner(ctx, key)
 	if err != nil {
 		return nil, after, err
 	}
-	var first, some *redis.XMessageSliceCmd
-	_, err = c.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		first = p.XRangeN(ctx, key, "-", "+", 1)
-		some = p.XRangeN(ctx, key, after, upto, b.o.ReadCount+1)
-		return nil
-	})
+	got, err := c.Eval(ctx, readKept, []string{key}, after, upto, b.o.ReadCount+1, namespace, maxBytes).Slice()
 	if err != nil {
 		b.nodes.changed(ctx)
 		return nil, after, err
 	}
-	if f := first.Val(); len(f) == 0 || idLess(after, f[0].ID) {
+	first, last, entries, err := keptEntries(got)
+	switch {
+	case err != nil:
+		return nil, after, err
+	case first == "" || idLess(after, first):
 		return nil, after, broadcast.ErrTrimmed
-	}
-	entries := some.Val()
-	next = upto
-	if int64(len(entries)) > b.o.ReadCount {
-		next = entries[len(entries)-1].ID
+	case !idLess(after, last): // there is nothing more
+		return nil, upto, nil
 	}
 	for _, e := range entries {
-		if !idLess(after, e.ID) || e.Values["nsp"] != namespace {
-			continue
-		}
 		if m, _, err := decodeEntry(e); err == nil && m.Type == cluster.Broadcast { // else it was ignored when it came
 			list = append(list, m)
 		}
 	}
-	return list, next, nil
+	return list, last, nil
+}
+
+// keptEntries reads what readKept returns.
+func keptEntries(got []any) (first, last string, entries []redis.XMessage, err error) {
+	if len(got) != 3 {
+		return "", "", nil, errFormat
+	}
+	first, ok1 := got[0].(string)
+	last, ok2 := got[1].(string)
+	list, ok3 := got[2].([]any)
+	if !ok1 || !ok2 || !ok3 {
+		return "", "", nil, errFormat
+	}
+	for _, v := range list {
+		pair, _ := v.([]any)
+		if len(pair) != 2 {
+			return "", "", nil, errFormat
+		}
+		id, _ := pair[0].(string)
+		fields, _ := pair[1].([]any)
+		e := redis.XMessage{ID: id, Values: map[string]any{}}
+		for i := 0; i+1 < len(fields); i += 2 {
+			name, _ := fields[i].(string)
+			e.Values[name] = fields[i+1]
+		}
+		entries = append(entries, e)
+	}
+	return first, last, entries, nil
 }
 
 // A session is a hash: o is its owner, d what is known of it. Without d it is over.

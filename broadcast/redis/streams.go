@@ -472,6 +472,9 @@ func (b *streamsBus) take(key string, e redis.XMessage) {
 	case err != nil:
 		b.a.Ignore(key, err)
 	case b.space(m.Namespace) != nil:
+		if key != b.o.stream(m.Namespace) {
+			m.Offset = "" // it has no place among the others: see stream
+		}
 		b.a.Receive(m, size)
 	}
 }
