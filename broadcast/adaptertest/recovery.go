@@ -33,6 +33,7 @@ func RunRecovery(t *testing.T, bus Bus) {
 		{"Polling", byPolling},
 		{"Large", large},
 		{"Batches", batches},
+		{"Early", early},
 		{"Stalls", stalls},
 		{"Waiting", waits},
 	} {
