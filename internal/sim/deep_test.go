@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"go/ast"
+	"go/build/constraint"
 	"go/parser"
 	"go/printer"
 	"go/token"
@@ -37,9 +38,29 @@ func TestDeep(t *testing.T) {
 	}
 }
 
+// TestDeepCompiles: make sim-deep and make sim-mutations, which are not run with each
+// change, have a server to run.
+func TestDeepCompiles(t *testing.T) {
+	overlay := deepOverlay(t, t.TempDir(), nil)
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "../..").CombinedOutput(); err != nil {
+		t.Fatalf("%s", out)
+	}
+}
+
 // buildDeep builds the tests of this package over a server with stops in it. replace
 // has files that stand for others.
 func buildDeep(t *testing.T, dir string, replace map[string]string) (test string) {
+	t.Helper()
+	overlay := deepOverlay(t, dir, replace)
+	test = filepath.Join(dir, "sim.test")
+	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-overlay", overlay, "-o", test, ".").CombinedOutput(); err != nil {
+		t.Fatalf("it does not compile: %s", out)
+	}
+	return test
+}
+
+// deepOverlay writes a server with stops in it, and the file that tells the compiler so.
+func deepOverlay(t *testing.T, dir string, replace map[string]string) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -79,18 +100,14 @@ func buildDeep(t *testing.T, dir string, replace map[string]string) (test string
 	if err := os.WriteFile(overlay, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	test = filepath.Join(dir, "sim.test")
-	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-overlay", overlay, "-o", test, ".").CombinedOutput(); err != nil {
-		t.Fatalf("it does not compile: %s", out)
-	}
-	return test
+	return overlay
 }
 
 // withStops puts a stop before each statement of a file, and has its locks tell.
 func withStops(t *testing.T, path string) []byte {
 	t.Helper()
 	fset := token.NewFileSet()
-	f, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+	f, err := parser.ParseFile(fset, path, nil, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,8 +140,13 @@ func withStops(t *testing.T, path string) []byte {
 		}
 		return true
 	})
-	f.Comments = nil
 	var b bytes.Buffer
+	for _, c := range f.Comments {
+		if constraint.IsGoBuild(c.List[0].Text) {
+			b.WriteString(c.List[0].Text + "\n\n")
+		}
+	}
+	f.Comments = nil
 	if err := printer.Fprint(&b, token.NewFileSet(), f); err != nil {
 		t.Fatal(err)
 	}
