@@ -192,7 +192,7 @@ func comesBackOften(t *testing.T, bus Bus) {
 				if err := w.servers[i].To("red").Emit("n", i, n); err != nil {
 					t.Error(err)
 				}
-				time.Sleep(time.Millisecond)
+				time.Sleep(4 * time.Millisecond)
 			}
 			ended <- n
 		}()
