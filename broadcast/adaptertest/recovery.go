@@ -31,6 +31,7 @@ func RunRecovery(t *testing.T, bus Bus) {
 		{"Twins", twins},
 		{"Data", backData},
 		{"Polling", byPolling},
+		{"Parser", byParser},
 		{"Large", large},
 		{"Batches", batches},
 		{"Early", early},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/broadcast"
+	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
 // wire is a peer by polling, which says what it likes.
@@ -642,3 +643,50 @@ func (l *keeper) count() int {
 	defer l.mu.Unlock()
 	return len(l.got)
 }
+
+// byParser: events of a Config.Parser have offsets, too.
+func byParser(t *testing.T, bus Bus) {
+	w := recoveryWorld(t, bus, 2, func(cfg *sockeye.Config, _ int) { cfg.Parser = textParser{} })
+	r := w.roam(0, "red")
+	w.emit(w.servers[0].To("red"), "first", 1)
+	r.expects("first[1]")
+	want := []string{"first[1]"}
+	for k := range 4 {
+		r.away()
+		for i := range 3 {
+			w.emit(w.servers[i%2].To("red"), "n", k, i)
+			want = append(want, fmt.Sprintf("n[%d %d]", k, i))
+		}
+		r.back((k+1)%2, true)
+		r.holds(want...)
+	}
+}
+
+// textParser is Socket.IO's own form without binary.
+type textParser struct{}
+
+func (textParser) Binary() bool { return false }
+
+func (textParser) Append(dst []byte, p sockeye.Packet, data any) ([]byte, error) {
+	dst = sio.AppendHeader(dst, p)
+	if data == nil {
+		return dst, nil
+	}
+	if list, ok := data.([]any); ok && list == nil {
+		data = []any{}
+	}
+	b, err := json.Marshal(data)
+	return append(dst, b...), err
+}
+
+func (textParser) Consume(message []byte) (sockeye.Packet, error) {
+	return sio.Limits{}.ConsumePacket(message)
+}
+
+func (textParser) Split(data []byte, dst [][]byte) ([][]byte, error) {
+	return sio.SplitArray(data, dst, 0)
+}
+
+func (textParser) EventName(element []byte) ([]byte, error) { return sio.EventName(element) }
+
+func (textParser) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
