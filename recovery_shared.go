@@ -569,6 +569,7 @@ func (h *shared) emitAway(s *Socket, event string, args []any, em emission) erro
 	if how == nil || !recoverable(how.Reason) || !s.recovers() {
 		return ErrDisconnected
 	}
+	h.ns.tellOutgoing(s, event, args, false)
 	return h.broadcast(Operator{ns: h.ns, o: broadcast.Options{Rooms: []string{s.ID()}}, noCompress: em.noCompress}, event, args)
 }
 

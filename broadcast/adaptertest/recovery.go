@@ -148,8 +148,17 @@ func comesBack(t *testing.T, bus Bus) {
 	w.emit(w.servers[2].To(id), "to it", 4)
 	w.emit(w.servers[1].To("blue"), "not for it")
 	w.emit(w.servers[1].Except("red"), "nor this")
+	told := 0
+	remove := w.servers[0].OnAnyOutgoing(func(about *sockeye.Socket, event string, _ []any) {
+		if about == s && event == "away" {
+			told++
+		}
+	})
 	if err := s.Emit("away", 5); err != nil {
 		t.Error(err)
+	}
+	if remove(); told != 1 {
+		t.Errorf("OnAnyOutgoing was told %d times", told)
 	}
 	r.back(1, true)
 	if r.ID() != id {
