@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -194,9 +195,14 @@ func comesBackOften(t *testing.T, bus Bus) {
 		list = append(list, w.roam(i%3, "red"))
 	}
 	var stop atomic.Bool
-	ended := make(chan int)
+	ended := make(chan int, 3)
+	var all sync.WaitGroup
+	t.Cleanup(func() { // also when the test has failed
+		stop.Store(true)
+		all.Wait()
+	})
 	for i := range 3 {
-		go func() {
+		all.Go(func() {
 			n := 0
 			for ; !stop.Load(); n++ {
 				if err := w.servers[i].To("red").Emit("n", i, n); err != nil {
@@ -205,7 +211,7 @@ func comesBackOften(t *testing.T, bus Bus) {
 				time.Sleep(4 * time.Millisecond)
 			}
 			ended <- n
-		}()
+		})
 	}
 	for k := range cuts {
 		for i, r := range list {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -414,7 +413,7 @@ func stalls(t *testing.T, bus Bus) {
 	}
 	emit()
 	Eventually(t, "the first comes", func() bool { return last() == 0 })
-	for k := range 12 {
+	for k := range 6 {
 		r.to(0) // home, with a bus that works
 		if k > 0 {
 			r.board.Cut()
@@ -490,17 +489,15 @@ func waits(t *testing.T, bus Bus) {
 	r.expects("first[]")
 	want := []string{"first[]"}
 	bus.Link(0).Stall(true)
-	most, refused := 0, 0
+	most := 0
 	big := strings.Repeat("x", 500_000)
 	for i := range 50 {
 		for _, f := range []func() error{
-			func() error { return w.servers[0].To("nobody").Emit("big", big) },
+			func() error { return w.servers[0].To("nobody").Local().Emit("big", big) }, // behind the others
 			func() error { return w.servers[0].To("red").Emit("n", i) },
 		} {
 			began := time.Now()
-			if err := f(); errors.Is(err, sockeye.ErrUnavailable) {
-				refused++
-			} else if err != nil {
+			if err := f(); err != nil {
 				t.Fatal(err)
 			}
 			if d := time.Since(began); d > 10*time.Second {
@@ -511,18 +508,20 @@ func waits(t *testing.T, bus Bus) {
 		want = append(want, fmt.Sprintf("n[%d]", i))
 	}
 	r.expects(want...)
-	if refused == 0 {
-		t.Error("nothing was refused")
-	}
 	if most < 1<<20 || most > 16<<20 {
 		t.Errorf("up to %d bytes waited", most)
 	}
 	bus.Link(0).Stall(false)
 	other := w.connect(1, "/", "blue")
-	Eventually(t, "the bus is back", func() bool {
+	for end := time.Now().Add(3 * limit); ; { // a client of the bus may wait for what was on its way
 		_ = w.servers[0].To("blue").Emit("probe")
-		return other.waits(20*time.Millisecond, func(got []string) bool { return slices.Contains(got, "probe[]") })
-	})
+		if other.waits(20*time.Millisecond, func(got []string) bool { return slices.Contains(got, "probe[]") }) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the bus is not back")
+		}
+	}
 	w.emit(w.servers[0].To("red"), "after")
 	want = append(want, "after[]")
 	r.expects(want...)
