@@ -378,7 +378,11 @@ func readOnLoop(x, y any) {
 	case s.life.state().over():
 		b.drop()
 	case m.err != nil:
-		s.engineSession().CloseNowFor(ForcedClose, CauseMemory, "what the peer has missed cannot be read: "+m.err.Error())
+		cause := CauseServerLate
+		if errors.Is(m.err, broadcast.ErrTrimmed) {
+			cause = CauseMemory
+		}
+		s.engineSession().CloseNowFor(ForcedClose, cause, "what the peer has missed cannot be read: "+m.err.Error())
 	default:
 		s.pump(false)
 	}
