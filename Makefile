@@ -18,7 +18,7 @@ tidy: ## go.mod and go.sum of all modules are as go mod tidy makes them
 lint: ## staticcheck
 	@ci/lint.sh
 
-vet: ## go vet, for Linux and macOS
+vet: ## go vet
 	@ci/vet.sh
 
 vuln: ## govulncheck: no known vulnerability is called, as far as its database can be reached

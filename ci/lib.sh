@@ -3,8 +3,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# step prints a line of progress.
-step() { printf '==> %s\n' "$*"; }
+# step prints a line of progress, behind the minutes since test.sh began.
+step() { printf '==> %s%s\n' "${CI_BEGAN:+$(((EPOCHSECONDS - CI_BEGAN) / 60)) min: }" "$*"; }
 
 # die ends the script.
 die() {

@@ -4,14 +4,14 @@
 # browser or Python's venv is missing. It stops at the first step that fails.
 . "$(dirname "$0")/lib.sh"
 
-begin=$SECONDS
+CI_BEGAN=$EPOCHSECONDS
 CI_RESULTS=$(mktemp)
-export CI_RESULTS
+export CI_BEGAN CI_RESULTS
 trap 'rm -f "$CI_RESULTS"' EXIT
 
 for s in fmt tidy vet lint vuln cross race stress sim interop fuzz bench; do
 	"ci/$s.sh"
 done
 
-step "all steps passed in $((SECONDS - begin)) s; the tests, once more:"
+step "all steps passed in $((EPOCHSECONDS - CI_BEGAN)) s; the tests, once more:"
 cat "$CI_RESULTS"

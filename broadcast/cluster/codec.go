@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/internal/msgpack"
@@ -328,8 +329,17 @@ func Check(m *Message) error {
 			return fmt.Errorf("%w: %d sockets", errMessage, m.Count)
 		}
 	}
-	if n := len(m.Payload.Attachments); n > 0 {
-		return sio.CheckPlaceholders(m.Payload.JSON, n)
+	return CheckPayload(m.Payload)
+}
+
+// CheckPayload tells what is wrong with values that have been read. They are JSON by then,
+// but encoding/json takes any bytes in a text, and a WebSocket's peer does not.
+func CheckPayload(p broadcast.Payload) error {
+	if !utf8.Valid(p.JSON) {
+		return fmt.Errorf("%w: a text that is not UTF-8", errMessage)
+	}
+	if n := len(p.Attachments); n > 0 {
+		return sio.CheckPlaceholders(p.JSON, n)
 	}
 	return nil
 }

@@ -1,6 +1,9 @@
 package cluster
 
 import (
+	"bytes"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/sockeye-io/sockeye/broadcast"
@@ -22,6 +25,25 @@ func TestFirstOf(t *testing.T) {
 		p := firstOf(broadcast.Payload{JSON: []byte(c.json), Attachments: two})
 		if string(p.JSON) != c.want || len(p.Attachments) != c.attachments {
 			t.Errorf("%s: %s, %d attachments", c.json, p.JSON, len(p.Attachments))
+		}
+	}
+}
+
+// TestNoUTF8: no text that is not UTF-8 gets to peers, whose connections would end of it.
+func TestNoUTF8(t *testing.T) {
+	for _, bad := range []string{
+		"{\"type\":3,\"nsp\":\"/\",\"data\":{\"opts\":{\"rooms\":[],\"except\":[],\"flags\":{}},\"packet\":{\"data\":[\"e\",\"\xed\"]}}}",
+		"{\"type\":9,\"nsp\":\"/\",\"data\":{\"requestId\":\"1\",\"packet\":[\"e\",\"\xed\"]}}",
+		"{\"type\":10,\"nsp\":\"/\",\"data\":{\"requestId\":\"1\",\"packet\":\"\xed\"}}",
+		"{\"type\":12,\"nsp\":\"/\",\"data\":{\"requestId\":\"1\",\"packet\":\"\xed\"}}",
+	} {
+		m, err := Decode([]byte(bad))
+		if !errors.Is(err, errMessage) {
+			t.Errorf("%q is read as %+v, %v", bad, m, err)
+		}
+		good := strings.ReplaceAll(bad, "\xed", "í")
+		if m, err := Decode([]byte(good)); err != nil || !bytes.Contains(m.Payload.JSON, []byte("í")) {
+			t.Errorf("%q is read as %+v, %v", good, m, err)
 		}
 	}
 }

@@ -274,7 +274,7 @@ func (d *message) callback(w *wire) (err error) {
 	}
 	d.id, _ = strconv.ParseUint(string(w.ID), 10, 64) // 0 is nobody's
 	d.args.JSON = w.Args
-	return nil
+	return cluster.CheckPayload(d.args)
 }
 
 // emit reads an event.

@@ -87,6 +87,10 @@ var vectors = []struct{ in, want string }{
 	{`{"method": "what", "namespace": 1}`, ``},
 	{`{"method": "what"}`, `nothing`},
 
+	{"{\"method\": \"emit\", \"event\": \"e\", \"data\": {\"text\": \"\xed\"}, \"namespace\": \"/\"}", ``},
+	{"{\"method\": \"emit\", \"event\": \"e\", \"data\": [\"\xed\"], \"namespace\": \"/\"}", ``},
+	{"{\"method\": \"callback\", \"host_id\": \"h\", \"sid\": \"s\", \"namespace\": \"/\", \"id\": 7, \"args\": [\"\xed\"]}", ``},
+
 	// a pickle of python-socketio 5.13
 	{"\x80\x04\x95\x14\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x06method\x94\x8c\x04emit\x94s.", ``},
 	{``, ``},
