@@ -27,11 +27,20 @@ func (ns *Namespace) joinServers() {
 		return
 	}
 	ns.servers = newServerEvents(ns)
-	remote, err := a.Join((*local)(ns))
+	own := broadcast.Local((*local)(ns))
+	if ns.srv.cfg.Recovery != nil {
+		own = recorder{(*local)(ns)}
+	}
+	remote, err := a.Join(own)
 	if err != nil { // the server is closing
 		return
 	}
 	ns.remote = remote
+	if r, ok := remote.(interface{ History() broadcast.History }); ok && ns.srv.cfg.Recovery != nil {
+		if bus := r.History(); bus != nil {
+			ns.shared.Store(newShared(ns, ns.srv.cfg.Recovery, bus))
+		}
+	}
 	prefix := ns.srv.id
 	if p, ok := a.(interface{ PrivateRooms() bool }); ok && p.PrivateRooms() {
 		prefix = "\x00" // no ID begins with it
@@ -81,7 +90,7 @@ func (ns *Namespace) encodeForAll(event string, args []any, ackID int64) (p broa
 	}
 	switch {
 	case ns.srv.cfg.Parser == nil:
-		msg, err = ns.encodePayload(p, ackID)
+		msg, err = ns.encodePayload(p, ackID, "")
 	case ackID == noAck:
 		msg, err = ns.encode(event, args)
 	default:
@@ -125,7 +134,8 @@ func (srv *Server) plain(args []any) ([]any, error) {
 }
 
 // encodePayload encodes an event that is a payload already; it copies it.
-func (ns *Namespace) encodePayload(p broadcast.Payload, ackID int64) (*engine.Message, error) {
+// With offset "" it has the place for one of the history's, if there is one.
+func (ns *Namespace) encodePayload(p broadcast.Payload, ackID int64, offset string) (*engine.Message, error) {
 	srv := ns.srv
 	var scratch [8][]byte
 	elements, err := sio.SplitArray(p.JSON, scratch[:0], 0)
@@ -144,7 +154,10 @@ func (ns *Namespace) encodePayload(p broadcast.Payload, ackID int64) (*engine.Me
 	}
 	if srv.cfg.Parser != nil {
 		args := srv.jsonArgs(elements[1:], p.Attachments)
-		if ackID == noAck {
+		switch {
+		case offset != "":
+			return srv.encodeEvent(ns.name, string(name), append(args.Arguments(), offset), noAck)
+		case ackID == noAck:
 			return ns.encode(string(name), args.Arguments())
 		}
 		return srv.encodeEvent(ns.name, string(name), args.Arguments(), ackID)
@@ -154,7 +167,10 @@ func (ns *Namespace) encodePayload(p broadcast.Payload, ackID int64) (*engine.Me
 		packet.ID, packet.HasID = uint64(ackID), true
 	}
 	msg := assemble(packet, p.JSON, p.Attachments)
-	if ns.history != nil && ackID == noAck {
+	switch {
+	case offset != "":
+		msg = encodeOffset(msg, offset)
+	case ns.history != nil && ackID == noAck:
 		msg = withOffset(msg)
 	}
 	return msg, nil

@@ -56,6 +56,10 @@ func (ns *Namespace) internalEvent(e *ServerEvent, answer func(p broadcast.Paylo
 		ns.watchedElsewhere(e.Args)
 	case presenceEvent:
 		ns.toldElsewhere(e.Args)
+	case takenEvent:
+		if h := ns.shared.Load(); h != nil {
+			h.hear(e.Args)
+		}
 	case linkEvent:
 		if p := ns.srv.peers.Load(); p != nil {
 			p.hear(e.Args.list)

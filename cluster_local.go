@@ -31,7 +31,10 @@ func (l *local) operator(t broadcast.Target) Operator {
 
 // Broadcast serves this server's own sockets.
 func (l *local) Broadcast(p broadcast.Payload, t broadcast.Target) error {
-	msg, err := l.ns().encodePayload(p, noAck)
+	if h := l.shared.Load(); h != nil {
+		return h.broadcastHere(l.operator(t), p)
+	}
+	msg, err := l.ns().encodePayload(p, noAck, "")
 	if err != nil {
 		return err
 	}
@@ -54,7 +57,7 @@ func (l *local) Call(p broadcast.Payload, t broadcast.Target, timeout time.Durat
 			answered(p)
 		}
 	})
-	err := a.ask(l.operator(t), "", func(id int64) (*engine.Message, error) { return ns.encodePayload(p, id) })
+	err := a.ask(l.operator(t), "", func(id int64) (*engine.Message, error) { return ns.encodePayload(p, id, "") })
 	if err != nil {
 		return 0, forAdapter(err)
 	}

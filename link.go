@@ -87,6 +87,9 @@ func (l *link) weigh() (n int) {
 	for s := l.sockets; s != nil; s = s.next {
 		if s.held != nil {
 			n += s.held.bytes
+			if s.held.back != nil {
+				n += s.held.back.bytes
+			}
 		}
 		s.mu.Lock()
 		if s.box != nil {
@@ -186,7 +189,12 @@ func (l *link) remove(s *Socket, how *Disconnect, e lifeEvent) bool {
 	}
 	s.setLastRooms(rooms)
 	s.ns.rooms.Remove(&s.member)
-	if who.pid != "" && recoverable(reason) && (from == connected || who.saved != nil) {
+	keep := who.pid != "" && recoverable(reason) && (from == connected || who.recovered())
+	if h := s.ns.shared.Load(); h != nil {
+		if s.identity != nil {
+			h.left(s, keep)
+		}
+	} else if keep {
 		s.remember(rooms)
 	}
 	s.dropClaims()

@@ -99,6 +99,9 @@ func (l *link) join(ns *Namespace, auth []byte) {
 	}
 	*p = s
 	l.srv.group.Memory().Add(cap(s.who().auth))
+	if h := ns.shared.Load(); h != nil && s.recovers() && h.prepare(s) {
+		return // preparedOnLoop goes on
+	}
 	s.push(mail{kind: mailConnect})
 }
 
@@ -153,14 +156,15 @@ func (l *link) accept(s *Socket) {
 		answer = connectAnswer{s.member.ID, s.who().pid}
 	}
 	msg := l.srv.encodePacket(sio.Packet{Type: sio.Connect, Namespace: []byte(s.ns.name)}, answer)
-	saved := s.who().saved
-	if s.held == nil && (saved == nil || saved.missed.empty()) && !l.session.Full() {
+	saved, back := s.who().saved, s.who().back
+	unwritten := back == nil && s.ns.shared.Load() != nil && s.recovers() && s.life.state() == connected
+	if s.held == nil && (saved == nil || saved.missed.empty()) && (back == nil || back.empty()) && !unwritten && !l.session.Full() {
 		l.session.Send(msg)
 		msg.Release()
 		s.told()
 		return
 	}
-	h := &held{answer: msg}
+	h := &held{answer: msg, back: back, unwritten: unwritten}
 	if saved != nil {
 		h.missed = &saved.missed
 	}
@@ -172,6 +176,10 @@ func (l *link) accept(s *Socket) {
 		h.bytes += m.Memory()
 	}
 	s.held = h
+	if unwritten {
+		s.ns.shared.Load().admitted(s)
+		return
+	}
 	s.pump(false)
 }
 

@@ -22,6 +22,7 @@ type Namespace struct {
 	remote  broadcast.Remote // the other servers' part; nil without Config.Adapter
 	servers *serverEvents    // likewise
 	history *history         // of broadcasts, for connection state recovery; or nil
+	shared  sharedPointer    // in place of it, that of all servers; nil for none. Set by newNamespace
 
 	// Any goroutine (atomic).
 	onRoom hooks[func(e broadcast.RoomEvent)] // guarded by Server.hooksMu: who registers
@@ -39,10 +40,10 @@ func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace 
 		ns.handlers = &parent.handlers
 	}
 	ns.rooms = broadcast.New(srv.group, ns.deliver)
-	if srv.cfg.Recovery != nil {
+	ns.joinServers()
+	if srv.cfg.Recovery != nil && ns.shared.Load() == nil {
 		ns.history = newHistory(ns, srv.cfg.Recovery)
 	}
-	ns.joinServers()
 	return ns
 }
 

@@ -1,6 +1,7 @@
 package sockeye
 
 import (
+	"context"
 	"encoding/json"
 	"regexp"
 	"slices"
@@ -158,6 +159,9 @@ func (srv *Server) tidy(ns *Namespace) {
 	ns.rooms.Close()
 	if ns.remote != nil {
 		ns.remote.Close()
+	}
+	if h := ns.shared.Load(); h != nil {
+		go h.close(context.Background())
 	}
 	if ns.history != nil {
 		ns.history.close()

@@ -36,6 +36,11 @@ type Recovery struct {
 	// MaxSockets bounds the sockets that a namespace remembers; the one that has
 	// been away for longest is forgotten for one more. Default 100,000.
 	MaxSockets int
+
+	// Data makes the value that SetData had kept of its JSON, for a socket that comes back
+	// by an Adapter that keeps sessions. It must not block. Default: what encoding/json
+	// makes of it for an any.
+	Data func(data []byte) any
 }
 
 func (r *Recovery) skipMiddlewares() bool { return r != nil && !r.AskMiddlewares }
@@ -54,6 +59,9 @@ type RecoveryStats struct {
 	Expired   uint64 // that did not come back in time, or were forgotten for others
 	Sockets   int    // remembered at present
 	Bytes     int    // of memory, of what is kept at present
+
+	// With an Adapter that keeps sessions: Sockets are this server's own that can come
+	// back, and Bytes of what is on its way between the bus and sockets.
 }
 
 // history is what a namespace remembers: the events of the last minutes, and
@@ -642,6 +650,13 @@ func (h *history) close() {
 
 // RecoveryStats reads the namespace's counters of connection state recovery.
 func (ns *Namespace) RecoveryStats() RecoveryStats {
+	if h := ns.shared.Load(); h != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		s := h.stats
+		s.Sockets, s.Bytes = len(h.byPID), h.waiting+int(h.replayed.Load())
+		return s
+	}
 	h := ns.history
 	if h == nil {
 		return RecoveryStats{}

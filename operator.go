@@ -97,6 +97,9 @@ func (op Operator) Emit(event string, args ...any) error {
 // broadcast emits to sockets of the namespace.
 func (ns *Namespace) broadcast(op Operator, event string, args []any) error {
 	ns.tellOutgoing(nil, event, args, false)
+	if h := ns.shared.Load(); h != nil {
+		return h.broadcast(op, event, args)
+	}
 	if ns.remote != nil && !op.o.Local {
 		return ns.broadcastEverywhere(op, event, args)
 	}

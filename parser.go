@@ -11,7 +11,8 @@ import (
 // have as well: each packet is one message. Its methods are called from any
 // goroutine; those that read must not recurse over, nor allocate by, a number
 // of the peer's, and return errors for what they cannot read, which end the
-// session.
+// session. With Recovery by an Adapter a namespace's lock is held while Append is
+// called: it must not emit.
 type Parser interface {
 	// Binary tells whether messages are binary; the others are refused.
 	Binary() bool

@@ -310,6 +310,11 @@ func (srv *Server) close(ctx context.Context) {
 	}
 	ends(srv.pool.Wait(ctx))
 	srv.peers.Load().end()
+	for _, ns := range srv.all() {
+		if h := ns.shared.Load(); h != nil {
+			h.close(ctx)
+		}
+	}
 	if srv.cfg.Adapter != nil { // the last handlers have told the others
 		ends(srv.cfg.Adapter.Close(ctx))
 	}

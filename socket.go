@@ -36,12 +36,22 @@ type Socket struct {
 type identity struct {
 	auth  []byte       // JSON object, or nil
 	saved *savedSocket // what it was before, if it has been recovered; or nil
+	back  *back        // in place of it, with an adapter's history
 	last  uint64       // the last recorded event that was handed to the session; the loop's
 
 	rights rights // guarded by history.mu
 	direct *log   // likewise: of what was emitted to this socket alone; nil, or what the history may have dropped
 	pid    string // names it to connection state recovery; a secret, or ""
+
+	owner    string // with an adapter's history: names the socket there
+	places   places // guarded by shared.mu
+	admitted bool   // likewise: its peer is to be told that it is in
+	gone     bool   // likewise
+	taken    bool   // likewise: the peer has come back by another socket
 }
+
+// recovered tells whether it was away.
+func (who *identity) recovered() bool { return who.saved != nil || who.back != nil }
 
 var noIdentity identity
 
@@ -57,14 +67,17 @@ func (s *Socket) engineSession() *engine.Session { return s.member.Session }
 
 func newSocket(ns *Namespace, session *engine.Session, auth []byte) *Socket {
 	s := &Socket{ns: ns}
-	recovers := ns.history != nil && session.Version() == 4
+	shared := ns.shared.Load() != nil
+	recovers := (ns.history != nil || shared) && session.Version() == 4
 	if auth != nil || recovers {
 		s.identity = &identity{auth: auth}
 	}
 	id := ""
 	if recovers {
 		who := s.identity
-		if who.saved = ns.history.restore(auth, ns.srv.unmarshal); who.saved != nil {
+		if shared {
+			who.pid = engine.NewID() // or what prepare finds
+		} else if who.saved = ns.history.restore(auth, ns.srv.unmarshal); who.saved != nil {
 			id, who.pid, s.data = who.saved.id, who.saved.pid, who.saved.data
 		} else {
 			who.pid = engine.NewID()
@@ -118,9 +131,7 @@ func (s *Socket) Join(rooms ...string) error {
 		return ErrDisconnected
 	}
 	if !s.changeEarly(func(early []string) []string { return append(early, rooms...) }) {
-		if s.recovers() {
-			s.ns.history.joins(s, rooms)
-		}
+		s.notesJoins(rooms)
 		s.ns.rooms.Join(&s.member, rooms...)
 	}
 	return nil
@@ -131,10 +142,25 @@ func (s *Socket) Leave(room string) {
 	if !s.changeEarly(func(early []string) []string {
 		return slices.DeleteFunc(early, func(r string) bool { return r == room })
 	}) {
-		if s.recovers() {
+		switch h := s.ns.shared.Load(); {
+		case !s.recovers():
+		case h != nil:
+			h.leaves(s, room)
+		default:
 			s.ns.history.leaves(s, room)
 		}
 		s.ns.rooms.Leave(&s.member, room)
+	}
+}
+
+// notesJoins tells connection state recovery.
+func (s *Socket) notesJoins(rooms []string) {
+	switch h := s.ns.shared.Load(); {
+	case !s.recovers():
+	case h != nil:
+		h.joins(s, rooms)
+	default:
+		s.ns.history.joins(s, rooms)
 	}
 }
 
@@ -159,7 +185,7 @@ func (s *Socket) changeEarly(f func(rooms []string) []string) bool {
 
 // Recovered tells whether the socket is one that was away: it has the ID, the
 // rooms and the data that it had, and the peer gets what it has missed.
-func (s *Socket) Recovered() bool { return s.who().saved != nil }
+func (s *Socket) Recovered() bool { return s.who().recovered() }
 
 // Rooms are the rooms that the socket is in, its own first. When it has gone they
 // are none, but for OnDisconnecting's functions those that it was in.
@@ -209,7 +235,10 @@ func (s *Socket) CloseSession() { s.dismiss(true) }
 
 func (s *Socket) dismiss(closeSession bool) {
 	if _, ok := s.life.change(dismissal); ok {
-		s.engineSession().Loop().Post(disconnectOnLoop, s, closeSession, 0)
+		post := func() { s.engineSession().Loop().Post(disconnectOnLoop, s, closeSession, 0) }
+		if h := s.ns.shared.Load(); h == nil || !h.defers(laterBytes, post) {
+			post()
+		}
 	}
 }
 

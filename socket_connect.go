@@ -23,7 +23,7 @@ type verdict struct{ err error }
 // ask asks middlewares and OnConnect, in between putting the socket into its
 // namespace.
 func (s *Socket) ask() error {
-	if s.who().saved == nil || !s.ns.srv.cfg.Recovery.skipMiddlewares() {
+	if !s.who().recovered() || !s.ns.srv.cfg.Recovery.skipMiddlewares() {
 		for _, m := range s.ns.middlewares.get() {
 			if err := s.guard("connect", func() error { return (*m)(s) }); err != nil {
 				return err
@@ -44,9 +44,12 @@ func (s *Socket) ask() error {
 // enter puts the socket into the namespace's index, and into the rooms that
 // middlewares have joined for it; false if it has gone.
 func (s *Socket) enter() bool {
-	h := s.ns.history
+	h, shared := s.ns.history, s.ns.shared.Load()
 	if h != nil {
 		h.mu.Lock() // until it is there for events that have an offset
+	}
+	if shared != nil {
+		shared.mu.Lock()
 	}
 	s.mu.Lock()
 	_, ok := s.life.change(admitted)
@@ -59,19 +62,22 @@ func (s *Socket) enter() bool {
 	case !ok:
 	case h != nil:
 		h.enter(s)
+	case shared != nil:
+		shared.enter(s)
 	default:
 		s.ns.rooms.Add(&s.member)
 	}
 	if h != nil {
 		h.mu.Unlock()
 	}
+	if shared != nil {
+		shared.mu.Unlock()
+	}
 	if !ok {
 		return false
 	}
 	if rooms != nil {
-		if s.recovers() {
-			s.ns.history.joins(s, rooms)
-		}
+		s.notesJoins(rooms)
 		s.ns.rooms.Join(&s.member, rooms...)
 	}
 	return true

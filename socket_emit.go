@@ -39,7 +39,11 @@ func (s *Socket) Send(args ...any) error { return s.Emit("message", args...) }
 
 func (s *Socket) emit(event string, args []any, em emission) error {
 	if state := s.life.state(); !state.sends() {
-		if state == gone && s.ns.history != nil && !em.volatile {
+		switch h := s.ns.shared.Load(); {
+		case state != gone || em.volatile:
+		case h != nil:
+			return h.emitAway(s, event, args, em)
+		case s.ns.history != nil:
 			return s.emitAway(event, args, em)
 		}
 		return ErrDisconnected
@@ -47,6 +51,9 @@ func (s *Socket) emit(event string, args []any, em emission) error {
 	s.ns.tellOutgoing(s, event, args, false)
 	if err := s.waitForSpace(em); err != nil {
 		return err
+	}
+	if h := s.ns.shared.Load(); h != nil {
+		return h.emit(s, event, args, em)
 	}
 	if s.ns.history != nil {
 		return s.emitRecorded(event, args, em)
@@ -79,6 +86,9 @@ func (s *Socket) ack(id uint64, args []any) error {
 
 // post sends msg and takes over its reference.
 func (s *Socket) post(msg *engine.Message, em emission) {
+	if h := s.ns.shared.Load(); h != nil && !em.inOrder && s.life.state() != asking && h.defersPost(s, msg, em) {
+		return
+	}
 	msg.NoCompress = em.noCompress
 	s.ns.srv.deflate(msg)
 	run := sendOnLoop
@@ -173,13 +183,15 @@ func (s *Socket) hand(msg *engine.Message) {
 // held is what waits for the answer to the peer's CONNECT, and, paced, for space in
 // the session's queue. Loop-owned.
 type held struct {
-	missed   *missedEvents // of a socket that has come back: they are first; nil when there are no more
-	messages []*engine.Message
-	answer   *engine.Message // the one among them that tells the peer that it is in
-	bytes    int             // of memory
+	back      *back         // likewise, by an adapter's history
+	unwritten bool          // the peer may be told when the session has been written
+	missed    *missedEvents // of a socket that has come back: they are first; nil when there are no more
+	messages  []*engine.Message
+	answer    *engine.Message // the one among them that tells the peer that it is in
+	bytes     int             // of memory
 }
 
-func (h *held) empty() bool { return h.missed == nil && len(h.messages) == 0 }
+func (h *held) empty() bool { return h.missed == nil && h.back == nil && len(h.messages) == 0 }
 
 // hold keeps msg until it is its turn. Loop-owned.
 func (s *Socket) hold(msg *engine.Message) {
@@ -197,7 +209,7 @@ func (s *Socket) hold(msg *engine.Message) {
 // socket is about to go. Loop-owned.
 func (s *Socket) pump(all bool) {
 	h := s.held
-	if h == nil || !s.life.state().answered() && !all {
+	if h == nil || !s.life.state().answered() && !all || h.unwritten && !all {
 		return
 	}
 	for s.held == h && !h.empty() && (all || !s.engineSession().Full()) {
@@ -205,6 +217,21 @@ func (s *Socket) pump(all bool) {
 			msg := h.missed.next()
 			if msg == nil {
 				h.missed = nil
+				continue
+			}
+			s.hand(msg)
+			msg.Release()
+			continue
+		}
+		if h.back != nil {
+			msg := (*engine.Message)(nil)
+			if !h.back.empty() {
+				if msg = h.back.take(); msg == nil && !all {
+					break // it is being read
+				}
+			}
+			if msg == nil {
+				h.back = nil
 				continue
 			}
 			s.hand(msg)
@@ -236,6 +263,9 @@ func (s *Socket) pump(all bool) {
 func (s *Socket) dropHeld() {
 	if saved := s.who().saved; saved != nil {
 		saved.missed.drop()
+	}
+	if b := s.who().back; b != nil {
+		b.drop()
 	}
 	if h := s.held; h != nil {
 		s.held = nil
@@ -372,6 +402,7 @@ type emission struct {
 	timeout    time.Duration
 	ctx        context.Context // of one call
 	noWait     bool            // for the loop: a lock is held, and it has been waited for
+	inOrder    bool            // it is behind what was emitted before
 }
 
 func (em *emission) context() context.Context {

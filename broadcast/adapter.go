@@ -46,7 +46,8 @@ var ErrClosed = errors.New("broadcast: closed")
 // Every adapter keeps it; package adaptertest tests it.
 //
 // Local first. A server's own members are served by the server itself, before the bus is
-// told: they get everything, in order, also when the bus is slow or down.
+// told: they get everything, in order, also when the bus is slow or down. But what may be
+// missed, where the adapter has a History, comes to them as to the others.
 //
 // Never blocking. No method of Remote but those with a context waits for the bus: what is
 // to be sent is queued, within bounds, and an event loop may call them. What does not fit

@@ -323,10 +323,12 @@ func (c *Client) connected(answer sidAnswer) {
 		c.receive(e)
 	}
 	c.early, c.earlyBytes = nil, 0
-	for _, msg := range c.buffer {
-		c.m.session.enqueue(msg)
+	if c.m.session.flow == flowing { // else it is for the next one
+		for _, msg := range c.buffer {
+			c.m.session.enqueue(msg)
+		}
+		c.buffer, c.buffered = nil, 0
 	}
-	c.buffer, c.buffered = nil, 0
 	tell(c, c.onConnect, func(f func()) { f() })
 	c.release(nil, false)
 }

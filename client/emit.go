@@ -147,14 +147,15 @@ func (c *Client) send(ctx context.Context, msg *message, how sending) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		open := c.life == connected && m.session.flow == flowing // else it may be over, though its reader does not know yet
 		switch {
 		case c.life == closed:
 			return ErrClosed
-		case c.life == idle, how.generation != 0 && (how.generation != c.generation || c.life != connected):
+		case c.life == idle, how.generation != 0 && (how.generation != c.generation || !open):
 			return ErrDisconnected
 		case how.call != nil && len(c.calls) >= m.cfg.MaxCalls:
 			return ErrTooManyCalls
-		case c.life != connected:
+		case !open:
 			switch {
 			case how.volatile:
 				return nil

@@ -36,3 +36,13 @@ func Standing(c *Client) string {
 	}
 	return ""
 }
+
+// Stopping has c's connection be over before its reader knows: end tells that.
+func Stopping(c *Client) (end func()) {
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	s := c.m.session
+	s.flow = stopping
+	s.watchdog.Stop()
+	return func() { s.t.close() }
+}

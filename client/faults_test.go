@@ -195,6 +195,27 @@ func TestCallEndsWithItsConnection(t *testing.T) {
 	}
 }
 
+// What is emitted when the connection is over, but its reader does not know yet, is for the
+// next one: a Call that was registered there and not sent waited for ever.
+func TestCallBetweenConnections(t *testing.T) {
+	addr, srv := serve(t, sockeye.Config{})
+	srv.On("sum", func(a, b int) int { return a + b })
+	eachMode(t, func(t *testing.T, cfg client.Config) {
+		c := dial(t, "http://"+addr, cfg)
+		end := client.Stopping(c)
+		got := make(chan error, 1)
+		go func() {
+			_, err := c.Call(within(t), "sum", 1, 2)
+			got <- err
+		}()
+		eventually(t, func() bool { return client.Calls(c) == 1 })
+		end()
+		if err := next(t, got); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A refusal at a later connection is not the end: Connect asks again, and what was
 // emitted before goes out then.
 func TestConnectAfterARefusal(t *testing.T) {

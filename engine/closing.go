@@ -27,7 +27,7 @@ const (
 	CauseTooLarge     Cause = "message too large"   // above MaxPayload
 	CauseViolation    Cause = "protocol violation"  // of Engine.IO, WebSocket, or the layer above
 	CauseProxyTimeout Cause = "proxy timeout"       // cut at the age at which others were
-	CauseServerLate   Cause = "server late"         // a loop was held up, so that pings came late or pongs were read late
+	CauseServerLate   Cause = "server late"         // a loop was held up, so that pings came late or pongs were read late; or a cluster's bus was slow
 	CauseServer       Cause = "closed by server"    // the application
 	CauseReplaced     Cause = "replaced"            // by a newer socket; for the layer above
 	CauseRefused      Cause = "refused by server"   // the connect; for the layer above

@@ -187,7 +187,7 @@ func (f Faulty) Partition(t *testing.T) {
 type traffic struct {
 	*world
 	in   [2]inbox
-	stop chan struct{}
+	stop func() // once or more
 	all  sync.WaitGroup
 
 	emitted, refused [2]atomic.Int64
@@ -204,7 +204,8 @@ type inbox struct {
 func (f Faulty) traffic(t *testing.T, addrs ...string) *traffic {
 	t.Helper()
 	next := 0
-	tr := &traffic{stop: make(chan struct{}), world: newWorld(t, Bus{
+	stop := make(chan struct{})
+	tr := &traffic{stop: sync.OnceFunc(func() { close(stop) }), world: newWorld(t, Bus{
 		NoAnswers: f.NoAnswers,
 		Adapter: func(t testing.TB) broadcast.Adapter {
 			next++
@@ -231,11 +232,15 @@ func (f Faulty) traffic(t *testing.T, addrs ...string) *traffic {
 	for i := range tr.servers {
 		tr.until("both reach each other at first", func() bool { return tr.last(1-i, i) >= 0 || !tr.emit(i) })
 	}
+	t.Cleanup(func() { // also when the test has failed
+		tr.stop()
+		tr.all.Wait()
+	})
 	for i := range tr.servers {
 		tr.all.Go(func() {
 			for {
 				select {
-				case <-tr.stop:
+				case <-stop:
 					return
 				case <-time.After(5 * time.Millisecond):
 					tr.emit(i)
@@ -307,7 +312,7 @@ const soon = 5 * time.Second
 func (tr *traffic) end() (lost [2]int64) {
 	tr.t.Helper()
 	tr.flows()
-	close(tr.stop)
+	tr.stop()
 	tr.all.Wait()
 	for i := range tr.servers { // one behind which nothing is on its way
 		last := int64(-1)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sockeye-io/sockeye/broadcast"
@@ -22,6 +23,8 @@ type Hub struct {
 	buses []*hubBus
 	down  bool
 	bytes map[string]int // handed to each adapter, by its uid
+
+	kept hubHistory
 }
 
 // Adapter makes an adapter on the hub, for one more server.
@@ -69,6 +72,8 @@ type hubBus struct {
 	everything map[string]bool            // namespaces that get what is sent to any room
 	in         [][]byte
 	closed     bool
+
+	taken atomic.Int64 // of what the hub keeps
 }
 
 var errDown = errors.New("the hub is down")
@@ -93,7 +98,9 @@ func (b *hubBus) read() {
 		data := b.in[0]
 		b.in = b.in[1:]
 		b.mu.Unlock()
-		if m, err := cluster.Decode(data); err != nil {
+		if data == nil {
+			b.takeKept()
+		} else if m, err := cluster.Decode(data); err != nil {
 			b.a.Ignore("hub", err)
 		} else {
 			b.a.Receive(m, len(data))

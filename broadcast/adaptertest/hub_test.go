@@ -22,3 +22,13 @@ func TestHub(t *testing.T) {
 		run(t, &adaptertest.Hub{Uncounted: true}, cluster.Options{HeartbeatInterval: 100 * time.Millisecond, HeartbeatTimeout: time.Second, NamespaceHeartbeats: true})
 	})
 }
+
+// TestHubRecovery: sockets come back on other servers, by a hub that keeps events.
+func TestHubRecovery(t *testing.T) {
+	var hub *adaptertest.Hub
+	adaptertest.RunRecovery(t, adaptertest.Bus{
+		World:   func(testing.TB, int) { hub = new(adaptertest.Hub) },
+		Adapter: func(t testing.TB) broadcast.Adapter { return hub.KeepingAdapter(t, cluster.Options{}) },
+		Trim:    func(_ testing.TB, left int) { hub.Trim(left) },
+	})
+}

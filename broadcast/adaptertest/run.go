@@ -45,6 +45,11 @@ type Bus struct {
 	// OrderByRoom: only what is sent to the same rooms keeps its order.
 	OrderByRoom bool
 
+	// Link, if not nil, is the way of the i-th adapter of a world to its bus: for RunRecovery.
+	Link func(i int) *Proxy
+	// Trim, if not nil, has the bus forget all but the last events that it keeps: likewise.
+	Trim func(t testing.TB, left int)
+
 	// Settings for the servers, or nil.
 	Config func(cfg *sockeye.Config)
 }
@@ -62,6 +67,8 @@ type world struct {
 	bus     Bus
 	servers []*sockeye.Server
 	urls    []string
+
+	recovers bool // events have offsets
 }
 
 // peer is a client, and what has come to it.
@@ -77,6 +84,11 @@ type peer struct {
 
 func newWorld(t *testing.T, bus Bus, n int) *world {
 	w := &world{t: t, bus: bus}
+	return w.start(n)
+}
+
+func (w *world) start(n int) *world {
+	t, bus := w.t, w.bus
 	if bus.World != nil {
 		bus.World(t, n)
 	}
@@ -211,6 +223,9 @@ func (p *peer) take(e *client.Event) {
 	values, err := e.Args.Values()
 	if err != nil {
 		p.w.t.Error(err)
+	}
+	if p.w.recovers && !e.HasAck() && len(values) > 0 {
+		values = values[:len(values)-1] // the offset
 	}
 	text := e.Name + Text(values)
 	p.mu.Lock()

@@ -134,6 +134,7 @@ const maxTail = 512
 // Join joins a namespace.
 func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 	n := &node{a: a, local: local, name: local.Name(), peers: map[string]struct{}{}, requests: map[string]*request{}}
+	_, n.keeps = a.bus.(Keeper)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -160,20 +161,29 @@ func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 }
 
 // Receive takes a message that has come by the bus, of size bytes; it keeps nothing of it.
-// It may wait while loops are far behind. A message of this server's own is ignored.
+// It may wait while loops are far behind. A message of this server's own is ignored,
+// unless it has a Number.
 func (a *Adapter) Receive(m *Message, size int) {
 	own := m.UID == a.uid
 	a.hears(own)
-	if own {
+	if own && m.Number == 0 {
 		return
 	}
-	a.received.Add(1)
-	a.receivedBytes.Add(uint64(size))
+	if !own {
+		a.received.Add(1)
+		a.receivedBytes.Add(uint64(size))
+	}
 	a.mu.RLock()
 	n := a.nodes[m.Namespace]
 	a.mu.RUnlock()
 	if n == nil {
 		return // it has just been left
+	}
+	if own {
+		if r := n.recorder(m); r != nil {
+			r.Recorded(m.kept())
+		}
+		return
 	}
 	n.receive(m)
 }

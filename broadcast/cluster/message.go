@@ -48,6 +48,8 @@ type Message struct {
 
 	// Offset is where the message is kept on the bus; "" for those that are not.
 	Offset string
+	// Number is a broadcast's among those of its server that are kept; 0 for none.
+	Number uint64
 }
 
 // Frame is an encoded message on its way.

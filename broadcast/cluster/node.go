@@ -18,6 +18,7 @@ type node struct {
 	local   broadcast.Local
 	gateway broadcast.Gateway // local, if it is one
 	name    string
+	keeps   bool // the bus is a Keeper
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -191,7 +192,9 @@ func (n *node) receive(m *Message) {
 		n.forget(m.UID)
 		n.mu.Unlock()
 	case Broadcast:
-		if m.RequestID != "" {
+		if r := n.recorder(m); r != nil {
+			r.Recorded(m.kept())
+		} else if m.RequestID != "" {
 			n.askHere(m)
 		} else if err := n.local.Broadcast(m.Payload, m.Target); err != nil {
 			n.refuse(err)

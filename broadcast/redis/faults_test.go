@@ -127,7 +127,7 @@ func TestMain(m *testing.M) {
 }
 
 // child is a server in another process; it returns its URL and its name on the bus.
-func child(t *testing.T, addr, kind string) (process *os.Process, url, uid string) {
+func child(t testing.TB, addr, kind string) (process *os.Process, url, uid string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "SOCKEYE_CHILD_REDIS="+addr, "SOCKEYE_CHILD_KIND="+kind)
@@ -376,4 +376,19 @@ func TestKilledBridge(t *testing.T) {
 			t.Fatalf("%d comes after %d", got[i+1], got[i])
 		}
 	}
+}
+
+// TestRecoveryKills: clients are cut, and servers killed, and nothing is lost or doubled.
+func TestRecoveryKills(t *testing.T) {
+	srv := redistest.Start(t)
+	adaptertest.RunKills(t, func(t testing.TB) broadcast.Adapter {
+		a, err := makers["streams"](srv.Client(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}, func(t testing.TB, name string) (string, func()) {
+		process, url, _ := child(t, srv.Addr, "roaming "+name)
+		return url, func() { _ = process.Kill() }
+	}, adaptertest.Cuts(60))
 }

@@ -42,6 +42,9 @@ type StreamsOptions struct {
 	// OnlyPlaintext has events with binary written as JSON, in which it is
 	// {"type":"Buffer","data":[…]}: it does not arrive as binary.
 	OnlyPlaintext bool
+	// SessionKeyPrefix begins the keys of sessions, which servers with Config.Recovery
+	// write. Default "sockeye:session:".
+	SessionKeyPrefix string
 }
 
 // NewStreams joins servers by Redis streams, as @socket.io/redis-streams-adapter 0.3 does.
@@ -54,9 +57,12 @@ type StreamsOptions struct {
 // MaxLen be more than that is, or the oldest is trimmed before all have read it.
 //
 // Every server gets everything: a stream knows no rooms.
+//
+// With Config.Recovery sockets come back on any server: what they have missed is read from
+// the stream, as long as MaxLen keeps it. Redis 4 or later is needed for that.
 func NewStreams(client redis.UniversalClient, o StreamsOptions) (*Adapter, error) {
 	o.setDefaults()
-	b := &streamsBus{o: o}
+	b := &streamsBus{o: o, client: client, positions: map[string]string{}}
 	b.queues = o.QueueWhileDown
 	if err := b.init(client, o.ChannelPrefix, &o.Options); err != nil {
 		return nil, err
@@ -75,6 +81,7 @@ func (o *StreamsOptions) setDefaults() {
 	o.ReadCount = cmp.Or(o.ReadCount, 100)
 	o.BlockTime = cmp.Or(o.BlockTime, 5*time.Second)
 	o.ChannelPrefix = cmp.Or(o.ChannelPrefix, "socket.io")
+	o.SessionKeyPrefix = cmp.Or(o.SessionKeyPrefix, "sockeye:session:")
 }
 
 // streamsBus speaks the format of @socket.io/redis-streams-adapter.
@@ -84,12 +91,19 @@ func (o *StreamsOptions) setDefaults() {
 //	prefix#nsp#uid#   answers to one server, in MessagePack
 type streamsBus struct {
 	base
-	o StreamsOptions
+	o      StreamsOptions
+	client redis.UniversalClient
+
+	looked map[string]chan struct{} // by stream: closed when it is known where it is read from
 
 	ctx  context.Context //nolint:containedctx // of the readers
 	stop context.CancelFunc
 
 	taking sync.RWMutex // held for reading by who takes entries
+
+	// Guarded by positionsMu.
+	positionsMu sync.Mutex
+	positions   map[string]string // what has been taken, by stream
 }
 
 // Kinds of frames.
@@ -128,6 +142,10 @@ func (b *streamsBus) Open(a *cluster.Adapter) error {
 	b.a = a
 	b.sub = newSubscriber(b.nodes, b.o.UseShardedPubSub, b.log, b.receive)
 	b.ctx, b.stop = context.WithCancel(context.Background())
+	b.looked = map[string]chan struct{}{}
+	for _, key := range b.o.streams() {
+		b.looked[key] = make(chan struct{})
+	}
 	if b.nodes.cluster == nil {
 		go b.read(b.o.streams())
 		return nil
@@ -211,22 +229,30 @@ func encodeStreams(o *StreamsOptions, prefix string, m *cluster.Message) (f clus
 	return f, err
 }
 
-// appendEntry writes an entry's fields as they are in a frame: uid, namespace, type, each
-// with a length, and data.
+// appendEntry writes an entry's fields as they are in a frame: uid, namespace, type and
+// number, each with a length, and data.
 func appendEntry(dst []byte, m *cluster.Message, data []byte) []byte {
-	for _, s := range []string{m.UID, m.Namespace, strconv.Itoa(int(m.Type))} {
+	number := ""
+	if m.Number != 0 {
+		number = strconv.FormatUint(m.Number, 10)
+	}
+	for _, s := range []string{m.UID, m.Namespace, strconv.Itoa(int(m.Type)), number} {
 		dst = append(strconv.AppendInt(dst, int64(len(s)), 10), ' ')
 		dst = append(dst, s...)
 	}
 	return append(dst, data...)
 }
 
-// entry returns an entry's fields.
+const fieldNumber = "n"
+
+// entry returns an entry's fields. The reference knows no number.
 func entry(b []byte) (list []any) {
-	for _, name := range []string{"uid", "nsp", "type"} {
+	for _, name := range []string{"uid", "nsp", "type", fieldNumber} {
 		n, rest, _ := bytes.Cut(b, []byte{' '})
 		size, _ := strconv.Atoi(string(n))
-		list = append(list, name, rest[:size])
+		if name != fieldNumber || size > 0 {
+			list = append(list, name, rest[:size])
+		}
 		b = rest[size:]
 	}
 	return append(list, "data", b)
@@ -269,7 +295,26 @@ func inPlaintext(data []byte, attachments [][]byte) ([]byte, error) {
 }
 
 func (b *streamsBus) Send(ctx context.Context, frames []cluster.Frame) (sent, lost int, err error) {
+	b.readFirst(ctx, frames)
 	return b.publishByNode(ctx, frames, b.o.route)
+}
+
+// firstLook bounds how long what is to be kept waits until its stream is being read.
+const firstLook = time.Second
+
+// readFirst waits until streams are read, so that this server reads what it writes there.
+func (b *streamsBus) readFirst(ctx context.Context, frames []cluster.Frame) {
+	ctx, cancel := context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	for i := range frames {
+		if f := &frames[i]; f.Kind == kindEntry {
+			select {
+			case <-b.looked[f.Channel]:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 }
 
 // route returns what a frame's slot depends on, "" for the home, and its command.
@@ -307,6 +352,9 @@ func (b *streamsBus) read(keys []string) {
 		if !looked {
 			if err = b.answers(keys[0]); err == nil {
 				last, err = b.look(keys, last)
+			}
+			if err == nil {
+				b.reached(keys, last)
 			}
 		}
 		if err == nil {
@@ -354,9 +402,10 @@ func (b *streamsBus) look(keys, last []string) ([]string, error) {
 		if err != nil {
 			return last, err
 		}
-		now[i] = "0-0"
 		if len(entries) > 0 {
 			now[i] = entries[0].ID
+		} else if now[i], err = b.mark(key); err != nil {
+			return last, err
 		}
 		if last != nil && !idLess(now[i], last[i]) {
 			now[i] = last[i]
@@ -406,6 +455,7 @@ func (b *streamsBus) readSome(keys, last []string) error {
 				}
 				b.take(key, e)
 				last[i] = e.ID
+				b.reached(keys[i:i+1], last[i:i+1])
 			}
 		}
 	}
@@ -414,11 +464,17 @@ func (b *streamsBus) readSome(keys, last []string) error {
 
 // take takes an entry.
 func (b *streamsBus) take(key string, e redis.XMessage) {
+	if e.Values["nsp"] == "" {
+		return // a mark
+	}
 	m, size, err := decodeEntry(e)
 	switch {
 	case err != nil:
 		b.a.Ignore(key, err)
 	case b.space(m.Namespace) != nil:
+		if key != b.o.stream(m.Namespace) {
+			m.Offset = "" // it has no place among the others: see stream
+		}
 		b.a.Receive(m, size)
 	}
 }
@@ -436,6 +492,11 @@ func decodeEntry(e redis.XMessage) (m *cluster.Message, size int, err error) {
 		return nil, 0, errFormat
 	}
 	m.Type = cluster.Type(kind)
+	if number := text(fieldNumber); number != "" {
+		if m.Number, err = strconv.ParseUint(number, 10, 63); err != nil {
+			return nil, 0, errFormat
+		}
+	}
 	data := []byte(text("data"))
 	binary := len(data) == 0 || data[0] != '{'
 	if binary {

@@ -103,6 +103,14 @@ func makeNodeOn(c goredis.UniversalClient, kind string) (*node, error) {
 
 // serveChild makes the server of a child.
 func serveChild(addr, kind string) (string, error) {
+	if name, ok := strings.CutPrefix(kind, "roaming "); ok {
+		a, err := makers["streams"](goredis.NewClient(&goredis.Options{Addr: addr}))
+		if err != nil {
+			return "", err
+		}
+		url, err := adaptertest.ServeRoaming(a, name)
+		return url + " none", err
+	}
 	n, err := makeNode(addr, kind)
 	if err != nil {
 		return "", err

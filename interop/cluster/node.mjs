@@ -10,8 +10,9 @@ import { createInterface } from "node:readline";
 import { Server } from "socket.io";
 
 const [, , adapter, bus, optionsText] = process.argv;
-const options = JSON.parse(optionsText || "{}") ?? {};
-const io = new Server();
+// recovery is for how many ms sockets may be away; the other options are the adapter's.
+const { recovery, ...options } = JSON.parse(optionsText || "{}") ?? {};
+const io = new Server(recovery ? { connectionStateRecovery: { maxDisconnectionDuration: recovery } } : {});
 
 const adapters = {
   async classic() {

@@ -70,6 +70,7 @@ type Server interface {
 type Process struct {
 	name, url string
 	in        io.WriteCloser
+	process   *os.Process
 
 	// Guarded by mu.
 	mu    sync.Mutex
@@ -104,6 +105,7 @@ func Start(t testing.TB, name string, command ...string) *Process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	p.process = cmd.Process
 	ready := make(chan string, 1)
 	done := make(chan struct{})
 	go func() {
@@ -129,6 +131,9 @@ func Start(t testing.TB, name string, command ...string) *Process {
 	}
 	return p
 }
+
+// Kill is kill -9.
+func (p *Process) Kill() { _ = p.process.Kill() }
 
 func (p *Process) read(out io.Reader, ready chan string) {
 	lines := bufio.NewScanner(out)

@@ -1,0 +1,589 @@
+package sockeye
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye/broadcast"
+	"github.com/sockeye-io/sockeye/engine"
+	"github.com/sockeye-io/sockeye/internal/fifo"
+	"github.com/sockeye-io/sockeye/proto/sio"
+)
+
+// Connection state recovery by an adapter's bus, which keeps events and sessions, in place
+// of a server's own memory: recovery_session.go has what is written of sockets, and
+// recovery_restore.go how they come back. docs/decisions/0017 says what happens when.
+//
+//	Emit -> append -> the bus -> recorded, on every server -> this server's own sockets
+//	             \-> pending: to be delivered here, late, if it does not come back
+
+// shared is a namespace's part of it.
+type shared struct {
+	// Immutable after newShared.
+	ns  *Namespace
+	cfg *Recovery
+	bus broadcast.History
+
+	// Guarded by mu. As with history.mu, it is held while an event is handed to the loops.
+	mu       sync.Mutex
+	position string            // of the last event that has been handed to the loops; "" before
+	number   uint64            // of the last event that this server has appended
+	done     uint64            // of the last of them that has been handed to the loops
+	early    uint64            // of the last that was handed to them before it had come back; 0: it has
+	pending  fifo.Queue[later] // what has not been handed to the loops yet
+	waiting  int               // bytes of memory of pending
+	timer    *time.Timer       // for the first of pending; nil if there is none
+	recent   []recentJoin      // joins that are later than some of pending
+	owners   map[string]*Socket
+	byPID    map[string]*Socket
+	dirty    map[*Socket]struct{} // to be written
+	over     []endedSession       // likewise
+	writing  bool
+	renewal  *time.Timer
+	closed   bool
+	restores fifo.Queue[func()]
+	workers  int
+	stats    RecoveryStats
+	tokens   uint64
+
+	// Any goroutine (atomic).
+	replayed atomic.Int64 // bytes of memory of what has been read for sockets that are back
+}
+
+// later is an event of this server's that is on its way by the bus, or, without a number,
+// what keeps its order behind such events.
+type later struct {
+	number uint64
+	at     time.Time
+	bytes  int    // of memory
+	run    func() // mu is held
+}
+
+// sealed is an event that is encoded, but for its offset.
+type sealed struct {
+	msg *engine.Message   // nil with Config.Parser: that has the offset for an argument
+	p   broadcast.Payload // for that
+}
+
+// encode encodes an event. mu is not held.
+func (h *shared) encode(p broadcast.Payload) (e sealed, err error) {
+	if h.ns.srv.cfg.Parser != nil {
+		return sealed{p: p.Clone()}, nil
+	}
+	e.msg, err = h.ns.encodePayload(p, noAck, "")
+	return e, err
+}
+
+// message is the event with its offset; e is no longer used. mu is held.
+func (h *shared) message(e sealed) (*engine.Message, error) {
+	if e.msg == nil {
+		return h.ns.encodePayload(e.p, noAck, h.offset())
+	}
+	return encodeOffset(e.msg, h.offset()), nil
+}
+
+func (e sealed) memory() int {
+	if e.msg != nil {
+		return e.msg.Memory() + laterBytes
+	}
+	n := len(e.p.JSON) + laterBytes
+	for _, a := range e.p.Attachments {
+		n += len(a)
+	}
+	return n
+}
+
+// recentJoin is a socket that has joined a room, or the namespace, when number was the last
+// that had been appended.
+type recentJoin struct {
+	s      *Socket
+	number uint64
+}
+
+const (
+	patience   = time.Second // how long this server's own sockets wait for the bus
+	maxWaiting = 16 << 20    // what waits for it at most: then they get the oldest
+	laterBytes = 256         // what a later takes besides its message
+)
+
+func newShared(ns *Namespace, cfg *Recovery, bus broadcast.History) *shared {
+	h := &shared{
+		ns: ns, cfg: cfg, bus: bus,
+		owners: map[string]*Socket{}, byPID: map[string]*Socket{}, dirty: map[*Socket]struct{}{},
+	}
+	return h
+}
+
+// recorder is the Local of a namespace with recovery.
+type recorder struct{ *local }
+
+var _ broadcast.Recorder = recorder{}
+
+func (r recorder) Recorded(e broadcast.Kept) {
+	if h := r.ns().shared.Load(); h != nil {
+		h.recorded(e)
+		return
+	}
+	_ = r.Broadcast(e.Payload, e.Target)
+}
+
+// sharedPointer is for the adapter's goroutines, which may be earlier than Join's caller.
+type sharedPointer = atomic.Pointer[shared]
+
+// broadcast emits to sockets of all servers.
+func (h *shared) broadcast(op Operator, event string, args []any) error {
+	ns := h.ns
+	if sio.IsReserved([]byte(event)) {
+		return fmt.Errorf("%w: %q", ErrReservedEvent, event)
+	}
+	p, err := ns.srv.payload(event, args)
+	if err != nil {
+		return err
+	}
+	if err := ns.rooms.WaitForSpace(op.o); err != nil {
+		return ns.closedErr(err)
+	}
+	op.o.NoWait = true
+	e, err := h.encode(p)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if op.o.Volatile || op.o.Local {
+		h.inOrder(e.memory(), func() { h.deliver(op, e, 0) })
+		if op.o.Local {
+			return nil
+		}
+		return ns.closedErr(ns.remote.Broadcast(p, op.target()))
+	}
+	return ns.closedErr(h.append(op, p, e))
+}
+
+// broadcastHere serves this server's own sockets with what has no place among the events.
+func (h *shared) broadcastHere(op Operator, p broadcast.Payload) error {
+	if err := h.ns.rooms.WaitForSpace(op.o); err != nil {
+		return err
+	}
+	e, err := h.encode(p)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.inOrder(e.memory(), func() { h.deliver(op, e, 0) })
+	return nil
+}
+
+// append appends an event, which is p, and e here. mu is held.
+func (h *shared) append(op Operator, p broadcast.Payload, e sealed) error {
+	number := h.number + 1
+	if err := h.bus.Append(p, op.target(), number); err != nil {
+		h.inOrder(e.memory(), func() { h.deliver(op, e, 0) })
+		return err
+	}
+	h.number = number
+	h.push(later{number: number, bytes: e.memory(), run: func() { h.deliver(op, e, number) }})
+	return nil
+}
+
+// inOrder calls f, which holds some memory, when everything that was emitted before has been
+// handed to the loops. mu is held, and when f is called.
+func (h *shared) inOrder(bytes int, f func()) {
+	if h.pending.Len() == 0 {
+		f()
+		return
+	}
+	h.push(later{bytes: bytes, run: f})
+}
+
+// defers has f called, as inOrder does, if it cannot be called now.
+func (h *shared) defers(bytes int, f func()) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.pending.Len() == 0 {
+		return false
+	}
+	h.push(later{bytes: bytes, run: f})
+	return true
+}
+
+// defersPost has a message posted, as inOrder does, if it cannot be posted now.
+func (h *shared) defersPost(s *Socket, msg *engine.Message, em emission) bool {
+	em.inOrder, em.noWait = true, true
+	return h.defers(msg.Memory()+laterBytes, func() { s.post(msg, em) })
+}
+
+func (h *shared) push(l later) {
+	l.at = time.Now()
+	h.pending.Push(l)
+	h.hold(l.bytes)
+	for h.waiting > maxWaiting {
+		h.popEarly()
+	}
+	if h.timer == nil && h.pending.Len() > 0 {
+		h.timer = time.AfterFunc(patience, h.late)
+	}
+}
+
+// hold follows a change of what waits. mu is held.
+func (h *shared) hold(bytes int) {
+	h.waiting += bytes
+	h.ns.srv.group.Memory().Add(bytes)
+}
+
+// pop hands on the first of pending. mu is held.
+func (h *shared) pop() {
+	l := h.pending.Pop()
+	h.hold(-l.bytes)
+	l.run()
+}
+
+// popEarly does it though it has not come back. mu is held.
+func (h *shared) popEarly() {
+	if n := h.pending.Front().number; n != 0 {
+		h.done, h.early = n, n
+	}
+	h.pop()
+}
+
+// late hands on what has not come back in time.
+func (h *shared) late() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.timer = nil
+	now := time.Now()
+	for h.pending.Len() > 0 {
+		l := h.pending.Front()
+		if wait := patience - now.Sub(l.at); wait > 0 && !h.closed {
+			h.timer = time.AfterFunc(wait, h.late)
+			return
+		}
+		h.popEarly()
+	}
+	h.recent = nil
+}
+
+// recorded hands on an event that has come by the bus.
+func (h *shared) recorded(e broadcast.Kept) {
+	_ = h.ns.rooms.WaitForSpace(broadcast.Options{}) // closed: nobody is here
+	own := e.Origin == h.bus.Origin()
+	var other sealed
+	var err error
+	if !own {
+		other, err = h.encode(e.Payload)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case own && (e.Number > h.number || e.Number == 0), err != nil: // somebody else's: forged
+		h.position = e.Offset
+		return
+	case !own:
+		h.position = e.Offset
+		op := (*local)(h.ns).operator(e.Target)
+		op.o.NoWait = true
+		h.deliver(op, other, 0)
+		return
+	}
+	if e.Number >= h.early {
+		h.early = 0
+	}
+	if e.Number <= h.done { // it was late
+		h.position = e.Offset
+		return
+	}
+	for h.pending.Len() > 0 {
+		l := *h.pending.Front()
+		if l.number > e.Number {
+			break
+		}
+		if l.number == e.Number {
+			h.position = e.Offset
+		}
+		if l.number != 0 {
+			h.done = l.number // those before have been lost on their way
+		}
+		h.pop()
+		if l.number == e.Number {
+			break
+		}
+	}
+	for h.pending.Len() > 0 && h.pending.Front().number == 0 {
+		h.pop()
+	}
+	if h.pending.Len() == 0 && h.timer != nil {
+		h.timer.Stop()
+		h.timer = nil
+	}
+	for len(h.recent) > 0 && h.recent[0].number <= h.done {
+		h.recent[0] = recentJoin{}
+		h.recent = h.recent[1:]
+	}
+}
+
+// at is up to where this server's sockets have got everything. mu is held.
+func (h *shared) at() string {
+	pos := h.bus.Position()
+	if h.position == "" {
+		return pos
+	}
+	if order, ok := h.bus.Compare(pos, h.position); ok && order > 0 {
+		return pos
+	}
+	return h.position
+}
+
+// offset is what goes with an event: at, and, while events have been handed out that have
+// not come back, how many. mu is held.
+func (h *shared) offset() string {
+	if h.early == 0 {
+		return h.at()
+	}
+	return h.at() + "." + h.bus.Origin() + "." + strconv.FormatUint(h.done, 10)
+}
+
+// clientOffset is an offset as a client gives it back.
+type clientOffset struct {
+	at     string
+	origin string // has handed out its events up to number; "" for none
+	number uint64
+}
+
+func (h *shared) parseOffset(text string) (o clientOffset, ok bool) {
+	if len(text) > 128 {
+		return o, false
+	}
+	at, rest, early := strings.Cut(text, ".")
+	o.at = at
+	if _, ok := h.bus.Compare(at, at); !ok {
+		return o, false
+	}
+	if early {
+		origin, number, _ := strings.Cut(rest, ".")
+		n, err := strconv.ParseUint(number, 10, 63)
+		if err != nil || origin == "" {
+			return o, false
+		}
+		o.origin, o.number = origin, n
+	}
+	return o, true
+}
+
+// deliver hands an event to the loops: number is that of an own one. mu is held.
+func (h *shared) deliver(op Operator, e sealed, number uint64) {
+	msg, err := h.message(e)
+	if err != nil {
+		return
+	}
+	if number != 0 && len(h.recent) > 0 {
+		op.o.Except = h.exceptRecent(op.o, number)
+	}
+	op.o.NoWait, op.o.Context = true, nil
+	_ = op.send(h.ns, msg) // closed: nobody is here
+}
+
+// exceptRecent excepts who has joined after an event was emitted. mu is held.
+func (h *shared) exceptRecent(o broadcast.Options, number uint64) []string {
+	except := o.Except[:len(o.Except):len(o.Except)]
+	for _, r := range h.recent {
+		who := r.s.who()
+		if r.number >= number && !who.places.allow(h.bus, o.Rooms, nil, r.s.ID(), broadcast.Kept{Origin: h.bus.Origin(), Number: number}) {
+			except = append(except, r.s.ID())
+		}
+	}
+	return except
+}
+
+// places say since when a socket is where it is. Guarded by shared.mu.
+type places struct {
+	Since place            `json:"since"`
+	Rooms map[string]place `json:"rooms,omitempty"`
+}
+
+func (p *places) clone() places { return places{Since: p.Since, Rooms: maps.Clone(p.Rooms)} }
+
+// place is a place among the events: behind an offset and, of those of one server that were
+// on their way then, behind a number.
+type place struct {
+	Offset string `json:"at"`
+	Origin string `json:"by,omitempty"`
+	Number uint64 `json:"n,omitempty"`
+}
+
+// before tells whether an event is behind p. One that has no offset yet is.
+func (p place) before(bus broadcast.History, e broadcast.Kept) bool {
+	if e.Number != 0 && e.Origin == p.Origin && e.Number <= p.Number {
+		return false
+	}
+	if e.Offset == "" {
+		return true
+	}
+	order, ok := bus.Compare(p.Offset, e.Offset)
+	return ok && order < 0
+}
+
+// allow tells whether a socket had a right to an event.
+func (p *places) allow(bus broadcast.History, rooms, except []string, id string, e broadcast.Kept) bool {
+	in := func(name string) bool {
+		if name == id {
+			return p.Since.before(bus, e)
+		}
+		at, ok := p.Rooms[name]
+		return ok && at.before(bus, e)
+	}
+	for _, name := range except {
+		if in(name) {
+			return false
+		}
+	}
+	if len(rooms) == 0 {
+		return p.Since.before(bus, e)
+	}
+	for _, name := range rooms {
+		if in(name) {
+			return p.Since.before(bus, e)
+		}
+	}
+	return false
+}
+
+// here is the place of what happens now. mu is held.
+func (h *shared) here() place {
+	return place{Offset: h.at(), Origin: h.bus.Origin(), Number: h.number}
+}
+
+// entered notes that a socket has joined something. mu is held.
+func (h *shared) entered(s *Socket) {
+	if h.number > h.done {
+		h.recent = append(h.recent, recentJoin{s, h.number})
+	}
+	h.touch(s)
+}
+
+// joins notes since when a socket is in rooms.
+func (h *shared) joins(s *Socket, rooms []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	who := s.who()
+	if who.places.Rooms == nil {
+		who.places.Rooms = map[string]place{}
+	}
+	news := false
+	for _, room := range rooms {
+		if _, in := who.places.Rooms[room]; !in && room != s.ID() {
+			who.places.Rooms[room] = h.here()
+			news = true
+		}
+	}
+	if news {
+		h.entered(s)
+	}
+}
+
+func (h *shared) leaves(s *Socket, room string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, in := s.who().places.Rooms[room]; in {
+		delete(s.who().places.Rooms, room)
+		h.touch(s)
+	}
+}
+
+// enter puts a socket into the namespace's index, as history.enter does. mu is held.
+func (h *shared) enter(s *Socket) {
+	s.ns.rooms.Add(&s.member)
+	if !s.recovers() {
+		return
+	}
+	who := s.who()
+	h.byPID[who.pid] = s
+	b := who.back
+	if b == nil {
+		who.places.Since = h.here()
+		h.entered(s)
+		return
+	}
+	rooms := make([]string, 0, len(who.places.Rooms))
+	for room := range who.places.Rooms {
+		rooms = append(rooms, room)
+	}
+	s.ns.rooms.JoinNow(&s.member, rooms...)
+	if b.reachTo(h.at()); h.early != 0 {
+		// It has not got what was handed out early, and its offsets would say so.
+		s.engineSession().CloseFor(ForcedClose, CauseServerLate, "the bus has become slow while the peer was coming back")
+	}
+}
+
+// emit is Socket.emit: by the bus, but for what is volatile, or a middleware's.
+func (h *shared) emit(s *Socket, event string, args []any, em emission) error {
+	ns := h.ns
+	if sio.IsReserved([]byte(event)) {
+		return fmt.Errorf("%w: %q", ErrReservedEvent, event)
+	}
+	p, err := ns.srv.payload(event, args)
+	if err != nil {
+		return err
+	}
+	if err := s.engineSession().Loop().WaitForSpace(em.context()); err != nil {
+		return err
+	}
+	e, err := h.encode(p)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	early := s.life.state() == asking
+	if !early && !em.volatile && s.recovers() {
+		s.count(tallyEventsOut)
+		_ = h.append(Operator{ns: ns, o: broadcast.Options{Rooms: []string{s.ID()}}, noCompress: em.noCompress}, p, e) // or it gets it at once
+		return nil
+	}
+	send := func() {
+		msg, err := h.message(e)
+		if err != nil {
+			return
+		}
+		em.noWait, em.inOrder = true, true
+		s.post(msg, em)
+	}
+	s.count(tallyEventsOut)
+	if early {
+		send()
+	} else {
+		h.inOrder(e.memory(), send)
+	}
+	return nil
+}
+
+// emitAway emits to a socket that may be back, or come back, on any server.
+func (h *shared) emitAway(s *Socket, event string, args []any, em emission) error {
+	how := s.DisconnectDetail()
+	if how == nil || !recoverable(how.Reason) || !s.recovers() {
+		return ErrDisconnected
+	}
+	h.ns.tellOutgoing(s, event, args, false)
+	return h.broadcast(Operator{ns: h.ns, o: broadcast.Options{Rooms: []string{s.ID()}}, noCompress: em.noCompress}, event, args)
+}
+
+// encodeOffset puts an offset behind an event's arguments in JSON.
+func encodeOffset(msg *engine.Message, offset string) *engine.Message {
+	msg.B = append(msg.B[:len(msg.B)-len("]")], `,"`...)
+	msg.B = append(append(msg.B, offset...), `"]`...)
+	return msg.Seal()
+}
+
+// storedSession is what is written of a socket.
+type storedSession struct {
+	Namespace string `json:"nsp"`
+	ID        string `json:"sid"`
+	places
+	Data json.RawMessage `json:"data,omitempty"`
+}
