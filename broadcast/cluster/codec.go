@@ -314,7 +314,7 @@ func decodeData(m *Message, b []byte, attachments [][]byte) error {
 }
 
 // maxCount bounds the sockets that a server may say it has asked: sums of it do not overflow.
-const maxCount = 1 << 31
+const maxCount = 1 << 30
 
 // Check tells what is wrong with a message that has been read.
 func Check(m *Message) error {
