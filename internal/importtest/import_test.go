@@ -45,7 +45,7 @@ var allowed = map[string][]string{
 	"/broadcast":             {"/engine", "/internal/goroutine", "/internal/idtable", "/proto/sio", "/netpoll"},
 	"/broadcast/bridge":      {"/broadcast", "/broadcast/cluster", "/internal/ratelog"},
 	"/broadcast/cluster":     {"/broadcast", "/internal/arguments", "/internal/fifo", "/internal/msgpack", "/internal/ratelog", "/proto/sio"},
-	"/broadcast/adaptertest": {"", "/broadcast", "/broadcast/cluster", "/client"},
+	"/broadcast/adaptertest": {"", "/broadcast", "/broadcast/cluster", "/client", "/proto/sio"},
 	"/docs":                  {},
 	"/contract":              {""},
 	"/client":                {"/internal/arguments", "/internal/fifo", "/proto/eio", "/proto/sio", "github.com/gobwas/ws"},
