@@ -108,14 +108,6 @@ const (
 	serverEventBytes    = 512 // of an event besides what it says
 )
 
-func waitingBytes(p *broadcast.Payload) int {
-	n := serverEventBytes + len(p.JSON)
-	for _, a := range p.Attachments {
-		n += len(a)
-	}
-	return n
-}
-
 func newServerEvents(ns *Namespace) *serverEvents {
 	return &serverEvents{ns: ns, maxBytes: maxServerEventBytes}
 }
@@ -134,7 +126,7 @@ func (q *serverEvents) push(p broadcast.Payload, answer func(p broadcast.Payload
 		srv.log.Warn("server event", "sockeye: an event of another server cannot be read, and is ignored", "namespace", q.ns.name, "error", err)
 		return
 	}
-	e := &ServerEvent{Name: string(name), answer: answer, answered: new(atomic.Bool), srv: srv, bytes: waitingBytes(&p)}
+	e := &ServerEvent{Name: string(name), answer: answer, answered: new(atomic.Bool), srv: srv, bytes: serverEventBytes + p.Size()}
 	internal := strings.HasPrefix(e.Name, internalPrefix)
 	if !internal && q.full(e.bytes) {
 		srv.stats.serverEventsLost.Add(1)

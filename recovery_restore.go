@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sockeye-io/sockeye/broadcast"
@@ -292,10 +294,7 @@ func (b *back) reachTo(upto string) { b.upto = upto }
 // read reads on: messages for the socket, and whether what the offset's server has handed
 // out early is among what was read.
 func (b *back) read(ctx context.Context) (list []*engine.Message, seen bool, err error) {
-	rooms := []string{b.id}
-	for room := range b.places.Rooms {
-		rooms = append(rooms, room)
-	}
+	rooms := slices.AppendSeq([]string{b.id}, maps.Keys(b.places.Rooms))
 	events, next, err := b.h.bus.Read(ctx, b.next, b.upto, rooms, replayBytes)
 	if err != nil {
 		return nil, false, err

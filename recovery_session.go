@@ -48,8 +48,8 @@ func (h *shared) touch(s *Socket) {
 }
 
 func (h *shared) write() {
-	if !h.writing && !h.closed {
-		h.writing = true
+	if h.written == nil && !h.closed {
+		h.written = make(chan struct{})
 		go h.writeAll()
 	}
 	if h.renewal == nil && !h.closed {
@@ -106,7 +106,7 @@ func (h *shared) writeAll() {
 	for {
 		h.mu.Lock()
 		if len(h.dirty)+len(h.over) == 0 || h.closed && len(h.dirty) > 0 && len(h.over) == 0 {
-			h.writing = false
+			h.writesNoMore()
 			h.mu.Unlock()
 			return
 		}
@@ -188,13 +188,20 @@ func (h *shared) writeAll() {
 			h.ns.srv.log.Warn("sessions", "sockeye: sessions cannot be written", "namespace", h.ns.name, "sessions", len(list), "error", err)
 			if closed {
 				h.mu.Lock()
-				h.over, h.writing = nil, false
+				h.over = nil
+				h.writesNoMore()
 				h.mu.Unlock()
 				return
 			}
 			time.Sleep(writeBackoff)
 		}
 	}
+}
+
+// writesNoMore tells close. mu is held.
+func (h *shared) writesNoMore() {
+	close(h.written)
+	h.written = nil
 }
 
 // admitted has the session written before the peer is told that it is in. Loop-owned.
@@ -261,17 +268,12 @@ func (h *shared) close(ctx context.Context) {
 	for h.pending.Len() > 0 { // who gets it elsewhere gets it by the bus
 		h.popEarly()
 	}
+	written := h.written
 	h.mu.Unlock()
-	for ctx.Err() == nil {
-		h.mu.Lock()
-		writing := h.writing
-		h.mu.Unlock()
-		if !writing {
-			return
-		}
+	if written != nil {
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Millisecond):
+		case <-written:
 		}
 	}
 }

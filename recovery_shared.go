@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,7 +45,7 @@ type shared struct {
 	byPID    map[string]*Socket
 	dirty    map[*Socket]struct{} // to be written
 	over     []endedSession       // likewise
-	writing  bool
+	written  chan struct{}        // closed when nothing is to be written; nil while nobody writes
 	renewal  *time.Timer
 	closed   bool
 	restores fifo.Queue[func()]
@@ -71,6 +72,14 @@ type sealed struct {
 	p   broadcast.Payload // for that
 }
 
+// payload is an event as the bus takes it. mu is not held.
+func (h *shared) payload(event string, args []any) (broadcast.Payload, error) {
+	if sio.IsReserved([]byte(event)) {
+		return broadcast.Payload{}, fmt.Errorf("%w: %q", ErrReservedEvent, event)
+	}
+	return h.ns.srv.payload(event, args)
+}
+
 // encode encodes an event. mu is not held.
 func (h *shared) encode(p broadcast.Payload) (e sealed, err error) {
 	if h.ns.srv.cfg.Parser != nil {
@@ -92,11 +101,7 @@ func (e sealed) memory() int {
 	if e.msg != nil {
 		return e.msg.Memory() + laterBytes
 	}
-	n := len(e.p.JSON) + laterBytes
-	for _, a := range e.p.Attachments {
-		n += len(a)
-	}
-	return n
+	return e.p.Size() + laterBytes
 }
 
 // recentJoin is a socket that has joined a room, or the namespace, when number was the last
@@ -113,11 +118,10 @@ const (
 )
 
 func newShared(ns *Namespace, cfg *Recovery, bus broadcast.History) *shared {
-	h := &shared{
+	return &shared{
 		ns: ns, cfg: cfg, bus: bus,
 		owners: map[string]*Socket{}, byPID: map[string]*Socket{}, dirty: map[*Socket]struct{}{},
 	}
-	return h
 }
 
 // recorder is the Local of a namespace with recovery.
@@ -139,10 +143,7 @@ type sharedPointer = atomic.Pointer[shared]
 // broadcast emits to sockets of all servers.
 func (h *shared) broadcast(op Operator, event string, args []any) error {
 	ns := h.ns
-	if sio.IsReserved([]byte(event)) {
-		return fmt.Errorf("%w: %q", ErrReservedEvent, event)
-	}
-	p, err := ns.srv.payload(event, args)
+	p, err := h.payload(event, args)
 	if err != nil {
 		return err
 	}
@@ -510,11 +511,7 @@ func (h *shared) enter(s *Socket) {
 		h.entered(s)
 		return
 	}
-	rooms := make([]string, 0, len(who.places.Rooms))
-	for room := range who.places.Rooms {
-		rooms = append(rooms, room)
-	}
-	s.ns.rooms.JoinNow(&s.member, rooms...)
+	s.ns.rooms.JoinNow(&s.member, slices.Collect(maps.Keys(who.places.Rooms))...)
 	if b.reachTo(h.at()); h.early != 0 {
 		// It has not got what was handed out early, and its offsets would say so.
 		s.engineSession().CloseFor(ForcedClose, CauseServerLate, "the bus has become slow while the peer was coming back")
@@ -524,10 +521,7 @@ func (h *shared) enter(s *Socket) {
 // emit is Socket.emit: by the bus, but for what is volatile, or a middleware's.
 func (h *shared) emit(s *Socket, event string, args []any, em emission) error {
 	ns := h.ns
-	if sio.IsReserved([]byte(event)) {
-		return fmt.Errorf("%w: %q", ErrReservedEvent, event)
-	}
-	p, err := ns.srv.payload(event, args)
+	p, err := h.payload(event, args)
 	if err != nil {
 		return err
 	}

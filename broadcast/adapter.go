@@ -99,6 +99,15 @@ type Payload struct {
 	Attachments [][]byte
 }
 
+// Size is how many bytes it has.
+func (p Payload) Size() int {
+	n := len(p.JSON)
+	for _, a := range p.Attachments {
+		n += len(a)
+	}
+	return n
+}
+
 // Clone is a copy that may be kept.
 func (p Payload) Clone() Payload {
 	c := Payload{JSON: bytes.Clone(p.JSON)}

@@ -17,20 +17,3 @@ func argument(packet, start []byte) ([]byte, bool) {
 	}
 	return packet[len(start):], true
 }
-
-// leadingNumber takes a number and the '-' behind it off the text.
-func leadingNumber(text []byte) (v int64, rest []byte, ok bool) {
-	i := bytes.IndexByte(text, '-')
-	if i < 1 {
-		return 0, nil, false
-	}
-	return number(text[:i]), text[i+1:], true
-}
-
-// number reads decimal digits.
-func number(digits []byte) (v int64) {
-	for _, c := range digits {
-		v = v*10 + int64(c-'0')
-	}
-	return v
-}

@@ -1,17 +1,21 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/sockeye-io/sockeye/internal/load"
+)
 
 func TestMatching(t *testing.T) {
 	text, ok := argument([]byte(`42["bcast","17-1700000000-xxx"]`), bcastStart)
 	if !ok {
 		t.Fatal("no match")
 	}
-	seq, text, ok := leadingNumber(text)
+	seq, text, ok := load.LeadingNumber(text)
 	if seq != 17 || !ok {
 		t.Fatalf("sequence number %d, ok %v", seq, ok)
 	}
-	at, text, ok := leadingNumber(text)
+	at, text, ok := load.LeadingNumber(text)
 	if at != 1700000000 || string(text) != `xxx"]` || !ok {
 		t.Fatalf("time %d, ok %v, rest %q", at, ok, text)
 	}
@@ -21,7 +25,7 @@ func TestMatching(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "-", "12"} {
-		if _, _, ok := leadingNumber([]byte(bad)); ok {
+		if _, _, ok := load.LeadingNumber([]byte(bad)); ok {
 			t.Errorf("%q begins with a number and '-'", bad)
 		}
 	}

@@ -48,7 +48,7 @@ func (l *measurement) bcast(r result) {
 		if !ok {
 			return
 		}
-		seq, text, ok := leadingNumber(text)
+		seq, text, ok := load.LeadingNumber(text)
 		if !ok {
 			return
 		}
@@ -102,7 +102,7 @@ func (l *measurement) listen() {
 		if !ok {
 			return
 		}
-		seq, text, ok := leadingNumber(text)
+		seq, text, ok := load.LeadingNumber(text)
 		if !ok {
 			return
 		}
@@ -110,7 +110,7 @@ func (l *measurement) listen() {
 			return
 		}
 		delete(got, seq)
-		if at, _, ok := leadingNumber(text); ok {
+		if at, _, ok := load.LeadingNumber(text); ok {
 			fmt.Printf("{\"seq\":%d,\"last_ms\":%.2f}\n", seq, float64(time.Now().UnixNano()-at)/1e6)
 		}
 	}
@@ -211,7 +211,7 @@ func (l *measurement) deliver(text []byte, sample int64) {
 		return
 	}
 	if l.delivered++; l.delivered%sample == 0 {
-		if at, _, ok := leadingNumber(text); ok {
+		if at, _, ok := load.LeadingNumber(text); ok {
 			l.latency.Add(time.Now().UnixNano() - at)
 		}
 	}

@@ -144,11 +144,7 @@ func (b *keepingBus) ReadKept(_ context.Context, namespace, after, upto string, 
 		return nil, after, broadcast.ErrTrimmed
 	}
 	for i, m := range k.events[from:to] {
-		size := len(m.Payload.JSON)
-		for _, a := range m.Payload.Attachments {
-			size += len(a)
-		}
-		if maxBytes -= size; maxBytes < 0 && i > 0 {
+		if maxBytes -= m.Payload.Size(); maxBytes < 0 && i > 0 {
 			return list, strconv.Itoa(from + i), nil
 		}
 		if m.Namespace == namespace {

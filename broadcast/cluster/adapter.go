@@ -134,7 +134,7 @@ const maxTail = 512
 // Join joins a namespace.
 func (a *Adapter) Join(local broadcast.Local) (broadcast.Remote, error) {
 	n := &node{a: a, local: local, name: local.Name(), peers: map[string]struct{}{}, requests: map[string]*request{}}
-	_, n.keeps = a.bus.(Keeper)
+	n.keeper, _ = a.bus.(Keeper)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {

@@ -26,10 +26,10 @@ type history struct {
 
 // History is nil if the bus keeps nothing.
 func (n *node) History() broadcast.History {
-	if k, ok := n.a.bus.(Keeper); ok {
-		return history{k, n}
+	if n.keeper == nil {
+		return nil
 	}
-	return nil
+	return history{n.keeper, n}
 }
 
 func (h history) Append(p broadcast.Payload, t broadcast.Target, number uint64) error {
@@ -54,12 +54,9 @@ func (m *Message) kept() broadcast.Kept {
 
 // recorder is who gets a message as one that is kept; nil if it is none.
 func (n *node) recorder(m *Message) broadcast.Recorder {
-	if m.Type != Broadcast || m.RequestID != "" || m.Offset == "" || m.Target.Volatile {
+	if n.keeper == nil || m.Type != Broadcast || m.RequestID != "" || m.Offset == "" || m.Target.Volatile {
 		return nil
 	}
 	r, _ := n.local.(broadcast.Recorder)
-	if r == nil || !n.keeps {
-		return nil
-	}
 	return r
 }

@@ -18,7 +18,7 @@ type node struct {
 	local   broadcast.Local
 	gateway broadcast.Gateway // local, if it is one
 	name    string
-	keeps   bool // the bus is a Keeper
+	keeper  Keeper // the bus, if it is one
 
 	// Guarded by mu.
 	mu       sync.Mutex

@@ -2,10 +2,12 @@ package redis
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/cluster"
 )
@@ -196,5 +198,18 @@ func TestSlot(t *testing.T) {
 	}
 	if slotOf("{}a") == slotOf("{}b") {
 		t.Error("nothing between braces counts")
+	}
+}
+
+// TestEntryID: isEntryID is this expression.
+func TestEntryID(t *testing.T) {
+	is := regexp.MustCompile(`^[0-9]{1,20}-[0-9]{1,20}\z`)
+	for _, text := range []string{
+		"", "-", "1", "1-", "-1", "1-2", "1-2-3", "0-0", "a-1", "1-b", " 1-2", "1-2 ", "1-2\n", "+1-2", "1--2", "١-1",
+		"12345678901234567890-12345678901234567890", "123456789012345678901-1", "1-123456789012345678901",
+	} {
+		if got := isEntryID(text); got != is.MatchString(text) {
+			t.Errorf("%q: %v", text, got)
+		}
 	}
 }

@@ -3,10 +3,11 @@ package redis
 import (
 	"context"
 	"errors"
-	"regexp"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/cluster"
 )
@@ -41,11 +42,9 @@ func (b *streamsBus) Position(namespace string) string {
 	return b.positions[b.o.stream(namespace)]
 }
 
-var entryID = regexp.MustCompile(`^[0-9]{1,20}-[0-9]{1,20}$`)
-
 // Compare compares the IDs of entries.
 func (b *streamsBus) Compare(x, y string) (order int, ok bool) {
-	if !entryID.MatchString(x) || !entryID.MatchString(y) {
+	if !isEntryID(x) || !isEntryID(y) {
 		return 0, false
 	}
 	switch {
@@ -57,8 +56,18 @@ func (b *streamsBus) Compare(x, y string) (order int, ok bool) {
 	return 0, true
 }
 
+// isEntryID tells whether a text is two numbers of at most 20 digits, with a '-' between.
+func isEntryID(text string) bool {
+	isNumber := func(digits string) bool {
+		return 0 < len(digits) && len(digits) <= 20 && strings.Trim(digits, "0123456789") == ""
+	}
+	ms, number, ok := strings.Cut(text, "-")
+	return ok && isNumber(ms) && isNumber(number)
+}
+
 // readKept reads entries of a namespace, behind one, until there are enough bytes of them.
-// It returns the first entry's ID, how far it has looked, and the entries. Redis before 6.2 has no exclusive ranges: the first may be the one before.
+// It returns the first entry's ID, how far it has looked, and the entries.
+// Redis before 6.2 has no exclusive ranges: the first may be the one before.
 const readKept = `local first = redis.call("XRANGE", KEYS[1], "-", "+", "COUNT", 1)
 if not first[1] then return {"", "", {}} end
 local found, bytes, last = {}, 0, ""

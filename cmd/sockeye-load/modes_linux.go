@@ -257,8 +257,8 @@ func (b *broadcast) message(c *load.Conn, p *load.Packet) {
 		}
 		return // the server's own, or another tool's
 	}
-	seq, rest, ok := leadingNumber(p.Data[i+len(b.mark):])
-	at, _, ok2 := leadingNumber(rest)
+	seq, rest, ok := load.LeadingNumber(p.Data[i+len(b.mark):])
+	at, _, ok2 := load.LeadingNumber(rest)
 	if !ok || !ok2 {
 		return
 	}
@@ -425,13 +425,3 @@ func (c *churn) check(int64) {
 }
 
 func (c *churn) waiting() bool { return c.crowd.UnderWay > 0 }
-
-// leadingNumber takes a number and the '-' behind it off the text.
-func leadingNumber(text []byte) (v int64, rest []byte, ok bool) {
-	i := bytes.IndexByte(text, '-')
-	if i < 1 || i > 19 {
-		return 0, nil, false
-	}
-	v, err := strconv.ParseInt(string(text[:i]), 10, 64)
-	return v, text[i+1:], err == nil
-}

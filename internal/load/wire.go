@@ -217,6 +217,16 @@ func decimal(digits []byte) (v int, ok bool) {
 	return v, true
 }
 
+// LeadingNumber takes a number and the '-' behind it off a text.
+func LeadingNumber(text []byte) (v int64, rest []byte, ok bool) {
+	digits, rest, ok := bytes.Cut(text, []byte{'-'})
+	if !ok {
+		return 0, nil, false
+	}
+	n, ok := decimal(digits)
+	return int64(n), rest, ok
+}
+
 // Types of Socket.IO packets.
 const (
 	typeConnect      = '0'
