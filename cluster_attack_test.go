@@ -96,22 +96,10 @@ func TestWatched(t *testing.T) {
 	}
 }
 
-// voiceless is an adapter whose format has no events between servers.
-type voiceless struct{ *cluster.Adapter }
-
-func (v voiceless) Join(l broadcast.Local) (broadcast.Remote, error) {
-	r, err := v.Adapter.Join(l)
-	return voicelessRemote{r}, err
-}
-
-type voicelessRemote struct{ broadcast.Remote }
-
-func (voicelessRemote) ServerEvent(broadcast.Payload) error { return broadcast.ErrUnsupported }
-
 // TestPresenceErr: what a Presence does not see, it tells; so does Config.Forward.
 func TestPresenceErr(t *testing.T) {
-	var log syncBuffer
-	_, srv := serve(t, sockeye.Config{Adapter: voiceless{new(adaptertest.Hub).Adapter(t, cluster.Options{})}, Forward: &sockeye.Forward{}, Logger: log.logger()}, nil)
+	var log wiretest.Output
+	_, srv := serve(t, sockeye.Config{Adapter: adaptertest.Voiceless{Adapter: new(adaptertest.Hub).Adapter(t, cluster.Options{})}, Forward: &sockeye.Forward{}, Logger: slog.New(slog.NewTextHandler(&log, nil))}, nil)
 	p := srv.Presence("red", nil)
 	defer p.Close()
 	if err := p.Err(); !errors.Is(err, sockeye.ErrUnsupported) {
@@ -201,26 +189,6 @@ func TestClaimTwice(t *testing.T) {
 		t.Error("nobody is left")
 	}
 }
-
-// syncBuffer is a log that is read while it is written.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf strings.Builder
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-func (b *syncBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 
 // TestServerEventsQueue: what waits for slow handlers is bounded in number and in bytes; what is
 // beyond is counted as lost, what cannot be read as ignored, and claims do not wait for handlers.

@@ -1012,7 +1012,7 @@ func TestMountGone(t *testing.T) {
 // its http.Server's own.
 func TestMountPanic(t *testing.T) {
 	srv := mount(t, sockeye.Config{})
-	var told lockedBuilder
+	var told wiretest.Output
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", srv.Handler())
 	mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { panic("on purpose") })
@@ -1028,23 +1028,6 @@ func TestMountPanic(t *testing.T) {
 	}
 	_ = k.conn.Close()
 	eventually(t, func() bool { return strings.Contains(told.String(), "on purpose") && srv.Stats().Net.Open == 0 })
-}
-
-type lockedBuilder struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (b *lockedBuilder) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuilder) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // TestServe: listeners of every kind.

@@ -44,24 +44,9 @@ var elsewhere = map[string]string{
 // blocks are those of all texts, the examples' included.
 func blocks(t *testing.T) (all []texts.Block) {
 	t.Helper()
-	var files []string
-	for _, pattern := range []string{"*.md", "decisions/*.md", "../*.md", "../examples/*/README.md"} {
-		some, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, some...)
-	}
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		some, err := texts.Blocks(file, string(b))
-		if err != nil {
-			t.Error(err)
-		}
-		all = append(all, some...)
+	all, err := texts.All("*.md", "decisions/*.md", "../*.md", "../examples/*/README.md")
+	if err != nil {
+		t.Fatal(err)
 	}
 	return all
 }

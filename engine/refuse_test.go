@@ -1,16 +1,15 @@
 package engine
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 	"github.com/sockeye-io/sockeye/netpoll"
 	"github.com/sockeye-io/sockeye/netpoll/netpolltest"
 )
@@ -106,30 +105,10 @@ func TestPanicsOfUserFunctions(t *testing.T) {
 	}
 }
 
-// lockedBuffer is for a log.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) take() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := b.b.String()
-	b.b.Reset()
-	return s
-}
-
 // TestTold: every refusal and every cut has one line at Debug that tells why, is in
 // Stats, and says nothing when Debug is off.
 func TestTold(t *testing.T) {
-	var log lockedBuffer
+	var log wiretest.Output
 	s := &script{peers: map[string]*scriptPeer{}}
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.cfg.Logger = logger
@@ -162,7 +141,7 @@ func TestTold(t *testing.T) {
 		{"get A EIO=4&transport=polling|ws W EIO=4&transport=websocket&sid=SID|tick 10s", "within UpgradeTimeout", func(s Stats) uint64 { return s.FailedUpgrades }},
 	} {
 		before := c.count(s.engine.Stats())
-		log.take()
+		log.Take()
 		for i, name := range []string{"A", "B", "C", "W"} {
 			delete(s.peers, name)
 			_ = i
@@ -172,7 +151,7 @@ func TestTold(t *testing.T) {
 				t.Fatal(command, err)
 			}
 		}
-		got := log.take()
+		got := log.Take()
 		n := 0
 		for line := range strings.Lines(got) {
 			if strings.Contains(line, "level=DEBUG msg=\"engine: ") {
@@ -194,7 +173,7 @@ func TestTold(t *testing.T) {
 
 // TestToldSeldom: a flood of refusals writes a few lines.
 func TestToldSeldom(t *testing.T) {
-	var log lockedBuffer
+	var log wiretest.Output
 	e := mustNew(Config{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, new(echoHandler))
 	n := netpolltest.New(netpoll.Config{}, Mux{e}, 1)
 	p := n.Dial(0)
@@ -202,7 +181,7 @@ func TestToldSeldom(t *testing.T) {
 		p.Write([]byte("GET /engine.io/?EIO=4&transport=no HTTP/1.1\r\nHost: h\r\n\r\n"))
 	}
 	n.Run()
-	if lines := strings.Count(log.take(), "\n"); e.Stats().Refused != 1000 || lines < 1 || lines > 20 {
+	if lines := strings.Count(log.Take(), "\n"); e.Stats().Refused != 1000 || lines < 1 || lines > 20 {
 		t.Errorf("%d lines for %d refusals", lines, e.Stats().Refused)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // TestLoadTool: cmd/sockeye-load, against Node's server and Flask's.
@@ -89,7 +91,7 @@ type loadResult struct {
 // startPeer starts a server that prints its port, and ends with its input.
 func startPeer(t *testing.T, command []string) (addr string) {
 	t.Helper()
-	var errs output
+	var errs wiretest.Output
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stderr = &errs
 	in, err := cmd.StdinPipe()

@@ -2,17 +2,17 @@ package interop_test
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // process is a server under test.
@@ -25,33 +25,13 @@ type process struct {
 	// Immutable after done.
 	err    error
 	stats  serverStats
-	output output
+	output wiretest.Output
 }
 
 // serverStats is the part of the server's last line that every test checks.
 type serverStats struct {
 	HandlerPanics int
 	Net           struct{ CallbackPanics int }
-}
-
-// output is what a process writes to standard error.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-// Write appends to the output.
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(b)
-}
-
-// String is the output so far.
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }
 
 // start starts a server and waits until it listens. It is killed at the end of

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/tlspeer"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // The TLS of the event loops, with the TLS of others: OpenSSL's, alone and in curl,
@@ -81,7 +82,7 @@ func (x *tlsServer) check(t *testing.T, by tlsChoice) {
 type tlsServer struct {
 	srv  *sockeye.Server
 	addr string
-	log  output
+	log  wiretest.Output
 
 	mu     sync.Mutex
 	shakes []tls.ConnectionState // guarded by mu

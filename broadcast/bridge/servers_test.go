@@ -1,7 +1,6 @@
 package bridge_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -110,27 +109,12 @@ func TestClaimBehind(t *testing.T) {
 	adaptertest.Eventually(t, "it replaces the one behind", func() bool { return onB.Socket(idB) == nil })
 }
 
-// voiceless is an adapter whose format has no events between servers.
-type voiceless struct{ *cluster.Adapter }
-
-func (v voiceless) Join(local broadcast.Local) (broadcast.Remote, error) {
-	r, err := v.Adapter.Join(local)
-	return voicelessRemote{r}, err
-}
-
-type voicelessRemote struct{ broadcast.Remote }
-
-func (voicelessRemote) ServerEvent(broadcast.Payload) error { return broadcast.ErrUnsupported }
-func (voicelessRemote) CallServers(context.Context, broadcast.Payload) ([]broadcast.Payload, error) {
-	return nil, broadcast.ErrUnsupported
-}
-
 // TestVoiceless: where one side has no events between servers, claims, presence and calls of
 // servers are about the other one, and say so.
 func TestVoiceless(t *testing.T) {
 	var a, b adaptertest.Hub
 	o := cluster.Options{Logger: quiet}
-	br := newBridge(t, a.Adapter(t, o), voiceless{b.Adapter(t, o)})
+	br := newBridge(t, a.Adapter(t, o), adaptertest.Voiceless{Adapter: b.Adapter(t, o)})
 	onA, both := start(t, a.Adapter(t, o)), start(t, br)
 	adaptertest.Eventually(t, "it is at work", br.AtWork)
 	onA.reaches(t, both)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/tlspeer"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 func startServer(t *testing.T, cfg sockeye.Config) (srv *sockeye.Server, addr string) {
@@ -59,7 +60,7 @@ type result struct {
 func runLoad(t *testing.T, stop <-chan struct{}, args ...string) result {
 	t.Helper()
 	dir := t.TempDir()
-	var out, errs safeBuffer
+	var out, errs wiretest.Output
 	r := result{}
 	r.code = run(append(args, "-json", filepath.Join(dir, "r.json"), "-html", filepath.Join(dir, "r.html")), &out, &errs, stop)
 	r.text, r.errs = out.String(), errs.String()
@@ -77,23 +78,6 @@ func runLoad(t *testing.T, stop <-chan struct{}, args ...string) result {
 		}
 	}
 	return r
-}
-
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // good holds that a run had no error, and all connections.
@@ -392,25 +376,7 @@ func TestUnanswered(t *testing.T) {
 // which only looks whether somebody is there.
 func hostile(t *testing.T, do func(c net.Conn, r *bufio.Reader)) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(30 * time.Second))
-				do(c, bufio.NewReader(c))
-			}()
-		}
-	}()
-	return ln.Addr().String()
+	return wiretest.Serve(t, 30*time.Second, do).String()
 }
 
 func TestServerSaysNothing(t *testing.T) {

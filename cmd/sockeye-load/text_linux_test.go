@@ -7,6 +7,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/texts"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // TestCommandsOfLoadText: each command of docs/load.md does what it says, with few
@@ -50,7 +51,7 @@ func TestCommandsOfLoadText(t *testing.T) {
 			if strings.Contains(args, "-fail-p99") {
 				words = append(words, "-fail-p99", "10s", "-fail-errors", "100%")
 			}
-			var out, errs safeBuffer
+			var out, errs wiretest.Output
 			if code := run(append(words, "http://"+addr.String()), &out, &errs, nil); code != 0 || !strings.Contains(out.String(), "10") {
 				t.Errorf("%s: code %d\n%s%s", command, code, out.String(), errs.String())
 			}

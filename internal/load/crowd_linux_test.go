@@ -15,6 +15,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/tlspeer"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // limit bounds each test.
@@ -177,30 +178,6 @@ func TestComeAgain(t *testing.T) {
 			t.Errorf("polling %v: %v", polling, c.faults)
 		}
 	}
-}
-
-// hostile is a server that does to each connection what a function says.
-func hostile(t *testing.T, do func(c net.Conn, r *bufio.Reader)) netip.AddrPort {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(limit))
-				do(c, bufio.NewReader(c))
-			}()
-		}
-	}()
-	return ln.Addr().(*net.TCPAddr).AddrPort()
 }
 
 // head reads the head of a request, and what follows it if it has a length.
@@ -375,7 +352,7 @@ func TestHostileServers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h.cfg.Servers = []netip.AddrPort{hostile(t, h.do)}
+			h.cfg.Servers = []netip.AddrPort{wiretest.Serve(t, limit, h.do)}
 			h.cfg.Polling = h.polling
 			if h.cfg.Timeout = limit; h.kind == KindTimeout {
 				h.cfg.Timeout = 300 * time.Millisecond
@@ -412,7 +389,7 @@ func pollingServer(post string) func(c net.Conn, r *bufio.Reader) {
 func TestServerClosesEachPoll(t *testing.T) {
 	joined := make(chan struct{})
 	polls := make(chan struct{}, 100)
-	server := hostile(t, func(c net.Conn, r *bufio.Reader) {
+	server := wiretest.Serve(t, limit, func(c net.Conn, r *bufio.Reader) {
 		request := head(r)
 		text := "ok"
 		switch {
@@ -467,7 +444,7 @@ func TestForeignSource(t *testing.T) {
 
 // TestServerDoesNotRead: what waits is known, and held to account.
 func TestServerDoesNotRead(t *testing.T) {
-	server := hostile(t, func(c net.Conn, r *bufio.Reader) {
+	server := wiretest.Serve(t, limit, func(c net.Conn, r *bufio.Reader) {
 		join(c, r, openPacket)
 		time.Sleep(limit)
 	})

@@ -4,6 +4,8 @@ package texts
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 )
@@ -38,6 +40,28 @@ var (
 	comment = regexp.MustCompile(`^<!-- (\w+): (\S+) -->$`)
 	listed  = regexp.MustCompile(`^( *[-*]|\d+\.) |^ +\S`)
 )
+
+// All are the blocks of the texts that patterns match.
+func All(patterns ...string) (blocks []Block, err error) {
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return nil, err
+			}
+			some, err := Blocks(file, string(b))
+			if err != nil {
+				return nil, err
+			}
+			blocks = append(blocks, some...)
+		}
+	}
+	return blocks, nil
+}
 
 // Blocks are the blocks of a text. Code by indentation is an error: it has no language, so
 // that nobody can tell how to try it.

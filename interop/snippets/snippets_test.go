@@ -17,25 +17,13 @@ import (
 // of are the blocks in a language, of all texts.
 func of(t *testing.T, language string) (blocks []texts.Block) {
 	t.Helper()
-	for _, pattern := range []string{"docs/*.md", "docs/decisions/*.md", "*.md", "examples/*/README.md"} {
-		files, err := filepath.Glob("../../" + pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range files {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			some, err := texts.Blocks(file, string(b))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, block := range some {
-				if block.Language == language {
-					blocks = append(blocks, block)
-				}
-			}
+	all, err := texts.All("../../docs/*.md", "../../docs/decisions/*.md", "../../*.md", "../../examples/*/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range all {
+		if block.Language == language {
+			blocks = append(blocks, block)
 		}
 	}
 	if len(blocks) == 0 {
