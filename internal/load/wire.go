@@ -203,28 +203,17 @@ func nextChunks(d []byte, most int) (body, rest []byte, ok bool, fault *Fault) {
 	}
 }
 
-// decimal reads a number of at most 18 digits.
+// decimal reads a number that fits into an int.
 func decimal(digits []byte) (v int, ok bool) {
-	if len(digits) == 0 || len(digits) > 18 {
-		return 0, false
-	}
-	for _, c := range digits {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		v = v*10 + int(c-'0')
-	}
-	return v, true
+	n, err := strconv.ParseUint(string(digits), 10, strconv.IntSize-1)
+	return int(n), err == nil
 }
 
-// LeadingNumber takes a number and the '-' behind it off a text.
+// LeadingNumber takes a number, such as a time in nanoseconds, and the '-' behind it off a text.
 func LeadingNumber(text []byte) (v int64, rest []byte, ok bool) {
-	digits, rest, ok := bytes.Cut(text, []byte{'-'})
-	if !ok {
-		return 0, nil, false
-	}
-	n, ok := decimal(digits)
-	return int64(n), rest, ok
+	digits, rest, found := bytes.Cut(text, []byte{'-'})
+	n, err := strconv.ParseUint(string(digits), 10, 63)
+	return int64(n), rest, found && err == nil
 }
 
 // Types of Socket.IO packets.

@@ -2,6 +2,8 @@ package load
 
 import (
 	"bytes"
+	"math"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -208,4 +210,24 @@ func FuzzServer(f *testing.F) {
 		NewEventName("a").Is(b)
 		said(b)
 	})
+}
+
+func TestLeadingNumbers(t *testing.T) {
+	const ns = 1795761794600419643 // a time
+	if n, rest, ok := LeadingNumber([]byte("1795761794600419643-x-")); n != ns || string(rest) != "x-" || !ok {
+		t.Errorf("%d, %q, %v", n, rest, ok)
+	}
+	for _, bad := range []string{"", "-", "12", "+1-", "9223372036854775808-"} {
+		if n, _, ok := LeadingNumber([]byte(bad)); ok {
+			t.Errorf("%q begins with %d", bad, n)
+		}
+	}
+}
+
+func TestNumbersFit(t *testing.T) {
+	for text, want := range map[string]int{"0": 0, "007": 7, strconv.Itoa(math.MaxInt): math.MaxInt, strconv.FormatUint(math.MaxInt+1, 10): -1, "": -1, "-1": -1, "+1": -1, "1a": -1} {
+		if n, ok := decimal([]byte(text)); ok != (want >= 0) || ok && n != want {
+			t.Errorf("%q: %d, %v", text, n, ok)
+		}
+	}
 }
