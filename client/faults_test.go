@@ -465,8 +465,10 @@ func marker(t *testing.T, c *client.Client) {
 // A handler that blocks, a queue that is full: the server's pings are answered all
 // the same, and the end of the namespace is seen.
 func TestBlockedHandler(t *testing.T) {
-	addr, srv := serve(t, sockeye.Config{PingInterval: 50 * time.Millisecond, PingTimeout: 150 * time.Millisecond})
+	const pings, patience = 50 * time.Millisecond, 2 * time.Second
+	addr, srv := serve(t, sockeye.Config{PingInterval: pings, PingTimeout: patience})
 	eachMode(t, func(t *testing.T, cfg client.Config) {
+		t.Parallel()
 		cfg.MaxQueued, cfg.MaxQueuedBytes = 5, 64<<10
 		c := dial(t, "http://"+addr, cfg)
 		reasons := make(chan string, 10)
@@ -487,7 +489,7 @@ func TestBlockedHandler(t *testing.T) {
 			}
 		}
 		next(t, blocked)
-		time.Sleep(time.Second) // many pings
+		time.Sleep(2 * patience) // many pings
 		if !c.Connected() || srv.Socket(c.ID()) == nil {
 			t.Fatal("a handler that blocks has ended the connection")
 		}

@@ -158,7 +158,7 @@ func (c *config) measure(ctx context.Context, x *cell, res *nodesResults) (r rou
 	if err := json.Unmarshal([]byte(line), &said); err != nil {
 		return r, err
 	}
-	if said.Error != "" || said.Rate == 0 {
+	if said.Error != "" || said.Rate == 0 || said.P50 == 0 {
 		return r, fmt.Errorf("nothing arrived: %s", line)
 	}
 	res.Redis = first.version

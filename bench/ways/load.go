@@ -295,8 +295,13 @@ func (l *load) broadcast(ctx context.Context, from *conn, window, payload int, d
 			measuring, done = nil, time.After(dur)
 			cpu, got = l.cpu(), l.got.Load()
 		case <-done:
+			n := l.got.Load() - got
+			if n == 0 { // the machine had no time for it
+				done = time.After(dur)
+				continue
+			}
 			done = nil
-			cpu = (l.cpu() - cpu) * 1e6 / float64(l.got.Load()-got)
+			cpu = (l.cpu() - cpu) * 1e6 / float64(n)
 		case <-stalled.C:
 			why := errors.New("no connection has ended")
 			if err := l.ended.Load(); err != nil {
@@ -318,7 +323,7 @@ func (l *load) accept(dur time.Duration) (float64, error) {
 	cpu, end := l.cpu(), time.Now().Add(dur)
 	for range together {
 		wg.Go(func() {
-			for time.Now().Before(end) {
+			for more := true; more; more = time.Now().Before(end) {
 				if err := l.once(); err != nil {
 					failed.Store(&err)
 					return

@@ -379,7 +379,7 @@ func missing(t *testing.T, bus Bus) {
 		p.mu.Unlock()
 	}
 	_ = silent
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	began := time.Now()
 	answers, err := w.servers[0].All().Call(ctx, "q")
@@ -458,7 +458,7 @@ func serverCalls(t *testing.T, bus Bus) {
 	if err != nil || !slices.Equal(sums, []int{31, 32}) {
 		t.Errorf("%v, %v", sums, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	answers, err = w.servers[0].CallServers(ctx, "mute")
 	missing := new(sockeye.MissingError)
