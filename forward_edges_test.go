@@ -700,3 +700,37 @@ func TestForwardConfig(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestForwardHeadLimits: a head that is as large as may be, in bytes and in fields, passes as it
+// would at its own server, and one that is larger does not.
+func TestForwardHeadLimits(t *testing.T) {
+	for _, limit := range []int{4 << 10, 16 << 10, 128 << 10} {
+		const fields = 20
+		owner, wrong, _ := pair(t, func(_ int, cfg *sockeye.Config) {
+			cfg.MaxHeadBytes, cfg.MaxHeaderFields, cfg.HeadTimeout = limit, fields, time.Second
+		}, nil)
+		for _, c := range []struct {
+			bytes, fields int
+			want          string
+		}{{limit, fields, "HTTP/1.1 200 "}, {limit + 1, fields, "HTTP/1.1 431 "}, {limit, fields + 1, "HTTP/1.1 431 "}} {
+			for _, to := range []node{owner, wrong} {
+				// A POST without content is answered at once, and ends its session. What is
+				// passed on has a length besides.
+				p := wiretest.OpenPoll(t, owner.addr)
+				head := "POST /socket.io/?EIO=4&transport=polling&sid=" + p.SID + " HTTP/1.1\r\nHost:x\r\n"
+				for i := range c.fields - 2 {
+					head += fmt.Sprintf("X-%d:\r\n", i)
+				}
+				head += "X-Last:" + strings.Repeat("x", c.bytes-len(head)-len("X-Last:\r\n\r\n")) + "\r\n\r\n"
+				conn := wiretest.Dial(t, to.addr)
+				_, _ = io.WriteString(conn, head)
+				b := make([]byte, 13)
+				n, _ := io.ReadFull(conn, b)
+				if got := string(b[:n]); got != c.want {
+					t.Errorf("of %d bytes, at the wrong server %v, with %d bytes and %d fields: %q, want %q", limit, to == wrong, c.bytes, c.fields, got, c.want)
+				}
+				_ = conn.Close()
+			}
+		}
+	}
+}

@@ -27,6 +27,9 @@ const (
 	maxSecret = 64
 	maxOrigin = 80
 
+	// linkBytes is how much longer than it came a head may be that is passed on.
+	linkBytes = 64
+
 	originTLS      = 1
 	originTLSFront = 2
 )
