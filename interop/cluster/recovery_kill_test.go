@@ -165,4 +165,3 @@ func (r *roamer) brief() (s clientState) {
 	}
 	return s
 }
-
