@@ -130,3 +130,48 @@ func TestClaimsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestClaimsAndEnds: of two that claim a key at once, on two servers, one of which is shut down
+// meanwhile, one is left at most, and whoever claims the key afterwards holds it alone.
+func TestClaimsAndEnds(t *testing.T) {
+	for round := range 12 {
+		sockets := make(chan *sockeye.Socket, 3)
+		servers, addrs := clustered(t, new(adaptertest.Hub), 3, sockeye.Config{}, func(_ int, srv *sockeye.Server) {
+			srv.OnConnection(func(s *sockeye.Socket) { sockets <- s })
+		})
+		var list []*sockeye.Socket
+		for _, addr := range addrs {
+			wiretest.Connect(t, addr)
+			list = append(list, within(t, sockets))
+		}
+		claim := func(s *sockeye.Socket) error {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			return s.Claim(ctx, "key")
+		}
+		var crowd sync.WaitGroup
+		errs := make([]error, 2)
+		for i, s := range list[:2] {
+			crowd.Go(func() { errs[i] = claim(s) })
+		}
+		crowd.Go(func() {
+			time.Sleep(time.Duration(round) * 100 * time.Microsecond) // any moment
+			_ = servers[1].Close()
+		})
+		began := time.Now()
+		crowd.Wait()
+		if d := time.Since(began); d > 5*time.Second {
+			t.Errorf("a server that has gone was waited for: %v", d)
+		}
+		if list[1].Connected() {
+			t.Error("its server is closed")
+		}
+		if err := claim(list[2]); err != nil {
+			t.Errorf("round %d: %v, after %v", round, err, errs)
+		}
+		adaptertest.Eventually(t, "it holds the key alone", func() bool { return !list[0].Connected() })
+		if !list[2].Connected() {
+			t.Error("nobody is left")
+		}
+	}
+}

@@ -169,7 +169,7 @@ func (ns *Namespace) encodePayload(p broadcast.Payload, ackID int64, offset stri
 	msg := assemble(packet, p.JSON, p.Attachments)
 	switch {
 	case offset != "":
-		msg = encodeOffset(msg, offset)
+		encodeOffset(msg, offset)
 	case ns.history != nil && ackID == noAck:
 		msg = withOffset(msg)
 	}

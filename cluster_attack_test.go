@@ -343,3 +343,36 @@ func TestPresenceInfoExits(t *testing.T) {
 	}
 	adaptertest.Eventually(t, "the others are seen", p.is(want))
 }
+
+// panicking is what SetData should not keep.
+type panicking struct{}
+
+func (panicking) MarshalJSON() ([]byte, error) { panic("no") }
+
+// TestFetchPanics: data that panic when they are encoded cost themselves, and not the server
+// that another one asks.
+func TestFetchPanics(t *testing.T) {
+	sockets := make(chan *sockeye.Socket, 2)
+	servers, addrs := clustered(t, new(adaptertest.Hub), 2, sockeye.Config{Logger: slog.New(slog.DiscardHandler)}, func(_ int, srv *sockeye.Server) {
+		srv.OnConnection(func(s *sockeye.Socket) { sockets <- s })
+	})
+	wiretest.Connect(t, addrs[0])
+	bad := within(t, sockets)
+	bad.SetData(panicking{})
+	wiretest.Connect(t, addrs[0])
+	within(t, sockets).SetData("good")
+	for i, srv := range servers {
+		list, err := srv.FetchSockets(t.Context())
+		if err != nil || len(list) != 2 {
+			t.Fatalf("server %d: %v, %v", i, list, err)
+		}
+		for _, s := range list {
+			if want := map[bool]string{true: "{}", false: `"good"`}[s.ID == bad.ID()]; string(s.Data) != want {
+				t.Errorf("server %d: %s", i, s.Data)
+			}
+		}
+	}
+	if n := servers[0].Stats().HandlerPanics; n == 0 {
+		t.Error("it is not counted")
+	}
+}

@@ -149,9 +149,20 @@ func (h *history) setOffset(msg *engine.Message, n uint64) {
 	}
 	at := len(msg.B) - len(noOffset+`"]`) // in JSON
 	if at < 0 || string(msg.B[at:at+len(noOffset)]) != noOffset {
-		at = bytes.LastIndex(msg.B, []byte(noOffset))
+		h.ns.srv.replaceOffset(msg, noOffset, string(text[:]))
+		return
 	}
 	copy(msg.B[at:], text[:])
+}
+
+// replaceOffset puts an offset into what a Parser has encoded, in place of a text as long.
+func (srv *Server) replaceOffset(msg *engine.Message, place, offset string) {
+	at := bytes.LastIndex(msg.B, []byte(place))
+	if at < 0 {
+		srv.log.Error("Parser", "sockeye: Config.Parser writes texts in another form: sockets do not come back with what they have missed")
+		return
+	}
+	copy(msg.B[at:], offset)
 }
 
 // parseOffset reads an offset of this history.

@@ -11,8 +11,8 @@ import (
 // have as well: each packet is one message. Its methods are called from any
 // goroutine; those that read must not recurse over, nor allocate by, a number
 // of the peer's, and return errors for what they cannot read, which end the
-// session. With Recovery by an Adapter a namespace's lock is held while Append is
-// called: it must not emit.
+// session. With Recovery a text must stand in what Append makes as it is: offsets
+// are put in afterwards, in place of one as long.
 type Parser interface {
 	// Binary tells whether messages are binary; the others are refused.
 	Binary() bool

@@ -245,10 +245,14 @@ func (h *shared) hear(args Args) {
 	if args.Decode(&id, &was) != nil {
 		return
 	}
+	here := h.ns.Socket(id)
 	h.mu.Lock()
 	s := h.owners[was]
-	if s != nil {
+	switch {
+	case s != nil:
 		s.who().taken = true
+	case here != nil: // who took it from here may have been killed before it told: the record says whose it is
+		h.touch(here)
 	}
 	h.mu.Unlock()
 	if s != nil {

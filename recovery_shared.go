@@ -66,12 +66,6 @@ type later struct {
 	run    func() // mu is held
 }
 
-// sealed is an event that is encoded, but for its offset.
-type sealed struct {
-	msg *engine.Message   // nil with Config.Parser: that has the offset for an argument
-	p   broadcast.Payload // for that
-}
-
 // payload is an event as the bus takes it. mu is not held.
 func (h *shared) payload(event string, args []any) (broadcast.Payload, error) {
 	if sio.IsReserved([]byte(event)) {
@@ -80,29 +74,31 @@ func (h *shared) payload(event string, args []any) (broadcast.Payload, error) {
 	return h.ns.srv.payload(event, args)
 }
 
-// encode encodes an event. mu is not held.
-func (h *shared) encode(p broadcast.Payload) (e sealed, err error) {
+// encode encodes an event but for its offset. mu is not held.
+func (h *shared) encode(p broadcast.Payload) (*engine.Message, error) {
 	if h.ns.srv.cfg.Parser != nil {
-		return sealed{p: p.Clone()}, nil
+		return h.ns.encodePayload(p, noAck, offsetPlace)
 	}
-	e.msg, err = h.ns.encodePayload(p, noAck, "")
-	return e, err
+	return h.ns.encodePayload(p, noAck, "")
 }
 
-// message is the event with its offset; e is no longer used. mu is held.
-func (h *shared) message(e sealed) (*engine.Message, error) {
-	if e.msg == nil {
-		return h.ns.encodePayload(e.p, noAck, h.offset())
+// offsetPlace stands for the offset in what a Config.Parser has encoded, and is longer.
+var offsetPlace = noOffset + strings.Repeat(".", 64-len(noOffset))
+
+// setOffset gives an encoded event its offset. mu is held.
+func (h *shared) setOffset(msg *engine.Message) {
+	offset := h.offset()
+	if h.ns.srv.cfg.Parser == nil {
+		encodeOffset(msg, offset)
+		return
 	}
-	return encodeOffset(e.msg, h.offset()), nil
+	if len(offset) > len(offsetPlace) {
+		offset = "" // one that nobody can come back with
+	}
+	h.ns.srv.replaceOffset(msg, offsetPlace, offset+strings.Repeat(" ", len(offsetPlace)-len(offset)))
 }
 
-func (e sealed) memory() int {
-	if e.msg != nil {
-		return e.msg.Memory() + laterBytes
-	}
-	return e.p.Size() + laterBytes
-}
+func laterMemory(msg *engine.Message) int { return msg.Memory() + laterBytes }
 
 // recentJoin is a socket that has joined a room, or the namespace, when number was the last
 // that had been appended.
@@ -151,20 +147,20 @@ func (h *shared) broadcast(op Operator, event string, args []any) error {
 		return ns.closedErr(err)
 	}
 	op.o.NoWait = true
-	e, err := h.encode(p)
+	msg, err := h.encode(p)
 	if err != nil {
 		return err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if op.o.Volatile || op.o.Local {
-		h.inOrder(e.memory(), func() { h.deliver(op, e, 0) })
+		h.inOrder(laterMemory(msg), func() { h.deliver(op, msg, 0) })
 		if op.o.Local {
 			return nil
 		}
 		return ns.closedErr(ns.remote.Broadcast(p, op.target()))
 	}
-	return ns.closedErr(h.append(op, p, e))
+	return ns.closedErr(h.append(op, p, msg))
 }
 
 // broadcastHere serves this server's own sockets with what has no place among the events.
@@ -172,25 +168,25 @@ func (h *shared) broadcastHere(op Operator, p broadcast.Payload) error {
 	if err := h.ns.rooms.WaitForSpace(op.o); err != nil {
 		return err
 	}
-	e, err := h.encode(p)
+	msg, err := h.encode(p)
 	if err != nil {
 		return err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.inOrder(e.memory(), func() { h.deliver(op, e, 0) })
+	h.inOrder(laterMemory(msg), func() { h.deliver(op, msg, 0) })
 	return nil
 }
 
-// append appends an event, which is p, and e here. mu is held.
-func (h *shared) append(op Operator, p broadcast.Payload, e sealed) error {
+// append appends an event, which is p, and msg here. mu is held.
+func (h *shared) append(op Operator, p broadcast.Payload, msg *engine.Message) error {
 	number := h.number + 1
 	if err := h.bus.Append(p, op.target(), number); err != nil {
-		h.inOrder(e.memory(), func() { h.deliver(op, e, 0) })
+		h.inOrder(laterMemory(msg), func() { h.deliver(op, msg, 0) })
 		return err
 	}
 	h.number = number
-	h.push(later{number: number, bytes: e.memory(), run: func() { h.deliver(op, e, number) }})
+	h.push(later{number: number, bytes: laterMemory(msg), run: func() { h.deliver(op, msg, number) }})
 	return nil
 }
 
@@ -275,7 +271,7 @@ func (h *shared) late() {
 func (h *shared) recorded(e broadcast.Kept) {
 	_ = h.ns.rooms.WaitForSpace(broadcast.Options{}) // closed: nobody is here
 	own := e.Origin == h.bus.Origin()
-	var other sealed
+	var other *engine.Message
 	var err error
 	if !own {
 		other, err = h.encode(e.Payload)
@@ -361,7 +357,7 @@ func (h *shared) parseOffset(text string) (o clientOffset, ok bool) {
 	if len(text) > 128 {
 		return o, false
 	}
-	at, rest, early := strings.Cut(text, ".")
+	at, rest, early := strings.Cut(strings.TrimRight(text, " "), ".")
 	o.at = at
 	if _, ok := h.bus.Compare(at, at); !ok {
 		return o, false
@@ -378,11 +374,8 @@ func (h *shared) parseOffset(text string) (o clientOffset, ok bool) {
 }
 
 // deliver hands an event to the loops: number is that of an own one. mu is held.
-func (h *shared) deliver(op Operator, e sealed, number uint64) {
-	msg, err := h.message(e)
-	if err != nil {
-		return
-	}
+func (h *shared) deliver(op Operator, msg *engine.Message, number uint64) {
+	h.setOffset(msg)
 	if number != 0 && len(h.recent) > 0 {
 		op.o.Except = h.exceptRecent(op.o, number)
 	}
@@ -528,7 +521,7 @@ func (h *shared) emit(s *Socket, event string, args []any, em emission) error {
 	if err := s.engineSession().Loop().WaitForSpace(em.context()); err != nil {
 		return err
 	}
-	e, err := h.encode(p)
+	msg, err := h.encode(p)
 	if err != nil {
 		return err
 	}
@@ -537,14 +530,11 @@ func (h *shared) emit(s *Socket, event string, args []any, em emission) error {
 	early := s.life.state() == asking
 	if !early && !em.volatile && s.recovers() {
 		s.count(tallyEventsOut)
-		_ = h.append(Operator{ns: ns, o: broadcast.Options{Rooms: []string{s.ID()}}, noCompress: em.noCompress}, p, e) // or it gets it at once
+		_ = h.append(Operator{ns: ns, o: broadcast.Options{Rooms: []string{s.ID()}}, noCompress: em.noCompress}, p, msg) // or it gets it at once
 		return nil
 	}
 	send := func() {
-		msg, err := h.message(e)
-		if err != nil {
-			return
-		}
+		h.setOffset(msg)
 		em.noWait, em.inOrder = true, true
 		s.post(msg, em)
 	}
@@ -552,7 +542,7 @@ func (h *shared) emit(s *Socket, event string, args []any, em emission) error {
 	if early {
 		send()
 	} else {
-		h.inOrder(e.memory(), send)
+		h.inOrder(laterMemory(msg), send)
 	}
 	return nil
 }
@@ -568,10 +558,10 @@ func (h *shared) emitAway(s *Socket, event string, args []any, em emission) erro
 }
 
 // encodeOffset puts an offset behind an event's arguments in JSON.
-func encodeOffset(msg *engine.Message, offset string) *engine.Message {
+func encodeOffset(msg *engine.Message, offset string) {
 	msg.B = append(msg.B[:len(msg.B)-len("]")], `,"`...)
 	msg.B = append(append(msg.B, offset...), `"]`...)
-	return msg.Seal()
+	msg.Seal()
 }
 
 // storedSession is what is written of a socket.

@@ -40,6 +40,13 @@ func (e *Engine) warnElsewhere(q query, hint string) {
 	}
 }
 
+// HandleHurry is for netpoll: a poll is answered, and its peer polls again by another server.
+func (m Mux) HandleHurry(c *netpoll.Conn) {
+	if h, ok := c.Context.(*httpConn); ok && h.session != nil && h.session.conn == c {
+		h.session.answerPollWithNoop()
+	}
+}
+
 // unreachable is what peers are told of a server that does not answer.
 const unreachable = "the server of this session cannot be reached"
 

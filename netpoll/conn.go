@@ -224,7 +224,7 @@ func (c *Conn) maxUnread() int {
 	if c.phase == phaseDeciding || c.phase == phaseWriting || c.phase == phaseRelaying {
 		return maxPipelined
 	}
-	return max(maxUnread, c.loop.cfg.MaxHeadBytes)
+	return max(maxUnread, c.loop.cfg.MaxHeadBytes+1+maxOrigin+linkBytes) // enough to see that a head is too large
 }
 
 // closeGoingAway is the close code of a server that goes down (RFC 6455 section 7.4.1).

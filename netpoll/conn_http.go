@@ -26,6 +26,10 @@ func (c *Conn) consumeRequest(b []byte) int {
 	}
 	l := c.loop
 	lim := l.headLimits()
+	if c.layers&layerLink != 0 { // the other server has judged it, and has added what http1 adds
+		lim.HeadBytes += linkBytes
+		lim.Fields++
+	}
 	if c.phase == phaseHead && x.searched > 1 && len(b) < min(lim.LineBytes, lim.HeadBytes) && bytes.IndexByte(b[x.searched:], '\n') < 0 {
 		x.searched = len(b) // no line has ended: what the look before said still holds
 		return 0

@@ -166,8 +166,11 @@ func (c *Conn) drain() {
 			x.endStream()
 		}
 	case phaseLinked:
-		if _, idle := c.Context.(*linkPool); idle {
+		switch x := c.Context.(type) {
+		case *linkPool:
 			c.abort(nil)
+		case *relay:
+			x.hurry()
 		}
 	}
 }

@@ -40,6 +40,10 @@ type ForwardHandler interface {
 	// HandleUnforwarded is told why a request could not be passed on, or was not
 	// answered. It answers, as HandleRequest does. r is borrowed until return.
 	HandleUnforwarded(c *Conn, r *http1.Request, err error)
+
+	// HandleHurry is told that the server which has passed the request on is being
+	// closed: what waits for something to tell is to be answered now.
+	HandleHurry(c *Conn)
 }
 
 // Peer is another server, which a Group passes requests on to. Its methods may be called

@@ -15,14 +15,20 @@ import (
 //	SOCKEYE/1 secret CRLF                      once
 //	FOR 192.0.2.1:4711 2 CRLF, a request       for each: who is connected there
 //	                                           1: by TLS; 2: by TLS, as a proxy in front tells
+//	HURRY CRLF                                 behind a request: that server is being closed. The
+//	                                           answer may be on its way already
 
 const (
 	helloWord  = "SOCKEYE/1 "
 	originWord = "FOR "
+	hurryLine  = "HURRY\r\n"
 
 	// maxSecret and maxOrigin bound the lines of a link.
 	maxSecret = 64
 	maxOrigin = 80
+
+	// linkBytes is how much longer than it came a head may be that is passed on.
+	linkBytes = 64
 
 	originTLS      = 1
 	originTLSFront = 2
@@ -112,6 +118,12 @@ func cutLine(b []byte, word string, limit int) (rest []byte, n int, err error) {
 
 // consumeLinked consumes a request that is passed on, or what is in front of the first.
 func (c *Conn) consumeLinked(b []byte) int {
+	switch c.phase {
+	case phaseDeciding, phaseWriting, phaseIdle:
+		if k := min(len(b), len(hurryLine)); string(b[:k]) == hurryLine[:k] && c.layers&layerHello == 0 {
+			return c.consumeHurry(k)
+		}
+	}
 	if c.phase != phaseHead && c.phase != phaseIdle {
 		return c.consumeRequest(b)
 	}
@@ -151,6 +163,17 @@ func (c *Conn) consumeLinked(b []byte) int {
 		return 0
 	}
 	return n + k
+}
+
+// consumeHurry consumes hurryLine, of which k bytes are here.
+func (c *Conn) consumeHurry(k int) int {
+	if k < len(hurryLine) {
+		return 0
+	}
+	if h, ok := c.loop.h.(ForwardHandler); ok && c.phase == phaseDeciding {
+		h.HandleHurry(c)
+	}
+	return k
 }
 
 // parseOrigin reads what stands behind FOR.

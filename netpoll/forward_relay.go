@@ -14,7 +14,8 @@ import (
 //	---------  ------------------  -----------  ---------------------------  --------------------
 //	waiting    deciding            -            a link is there              asked
 //	                                            none in time                 the handler answers
-//	asked      deciding            linked       the head of an answer        answering
+//	asked      deciding            linked       the group is closed          asked: the owner is told
+//	                                            the head of an answer        answering
 //	                                            101, if it was asked for     spliced
 //	                                            the link ends                the handler answers
 //	answering  relaying            linked       its content has passed       over: the client's next
@@ -71,6 +72,16 @@ func (x *relay) begin(up *Conn) {
 	up.enter(phaseLinked) // without a deadline: the client has one, or its heartbeat
 	up.loop.group.stats.forwarded.Add(1)
 	up.send(x.sent, x.sent.B)
+	if up.loop.draining {
+		x.hurry()
+	}
+}
+
+// hurry has the other server answer what waits there: the client asks again, elsewhere.
+func (x *relay) hurry() {
+	if x.state == relayAsked && !x.upgrade { // behind an upgrade there are frames
+		x.up.sendBytes([]byte(hurryLine))
+	}
 }
 
 // consumeRelayed consumes what it can of b, which has come on a link, or on a client that

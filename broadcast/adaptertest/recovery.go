@@ -36,6 +36,7 @@ func RunRecovery(t *testing.T, bus Bus) {
 		{"Large", large},
 		{"Batches", batches},
 		{"Early", early},
+		{"EarlyByParser", earlyByParser},
 		{"Stalls", stalls},
 		{"Waiting", waits},
 	} {

@@ -190,11 +190,16 @@ func waits(t *testing.T, bus Bus) {
 }
 
 // early: who has got what the bus has not taken yet does not get it again elsewhere.
-func early(t *testing.T, bus Bus) {
+func early(t *testing.T, bus Bus) { earlyBy(t, bus, nil) }
+
+// earlyByParser: nor with a Config.Parser.
+func earlyByParser(t *testing.T, bus Bus) { earlyBy(t, bus, textParser{}) }
+
+func earlyBy(t *testing.T, bus Bus, parser sockeye.Parser) {
 	if bus.Link == nil {
 		t.Skip("the way to the bus cannot be stalled")
 	}
-	w := recoveryWorld(t, bus, 2, nil)
+	w := recoveryWorld(t, bus, 2, func(cfg *sockeye.Config, _ int) { cfg.Parser = parser })
 	for range 3 {
 		r := w.roam(0, "red")
 		w.emit(w.servers[0].To("red"), "first")

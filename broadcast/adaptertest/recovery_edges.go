@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -243,10 +244,55 @@ func (r *roamer) holds(want ...string) {
 	}
 }
 
-// byParser: events of a Config.Parser have offsets, too.
+// byParser: events of a Config.Parser have offsets, too, and it may call whatever it likes.
 func byParser(t *testing.T, bus Bus) {
-	w := recoveryWorld(t, bus, 2, func(cfg *sockeye.Config, _ int) { cfg.Parser = textParser{} })
+	inner := new(innerParser)
+	w := recoveryWorld(t, bus, 2, func(cfg *sockeye.Config, _ int) { cfg.Parser = inner })
 	w.roam(0, "red").roams(3)
+	r := w.roam(0, "red")
+	s := w.servers[0].Socket(r.ID())
+	inner.emits.Store(&innerEmits{s, w.servers[1]})
+	for i, emit := range []func(event string, args ...any) error{
+		s.Emit, s.Volatile().Emit, w.servers[0].To("red").Emit, w.servers[1].To("red").Emit, w.servers[0].To("red").Local().Emit,
+	} {
+		done := make(chan error, 1)
+		go func() { done <- emit("outer", i) }()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(limit):
+			t.Fatalf("emit %d hangs", i)
+		}
+		outer, in := fmt.Sprintf("outer[%d]", i), fmt.Sprintf("inner[%d]", i)
+		if !r.waits(limit, func(got []string) bool { return slices.Contains(got, outer) && slices.Contains(got, in) }) {
+			t.Errorf("%s or %s has not come", outer, in)
+		}
+	}
+}
+
+// innerParser emits, to a socket and by another server, while it encodes.
+type innerParser struct {
+	textParser
+	emits atomic.Pointer[innerEmits]
+}
+
+type innerEmits struct {
+	s     *sockeye.Socket
+	other *sockeye.Server
+}
+
+func (p *innerParser) Append(dst []byte, packet sockeye.Packet, data any) ([]byte, error) {
+	if list, _ := data.([]any); len(list) > 1 && list[0] == "outer" {
+		if e := p.emits.Load(); e != nil {
+			n, _ := json.Marshal(list[1])
+			_ = e.s.Join("blue")
+			_ = e.s.Emit("inner", json.RawMessage(n))
+			_ = e.other.To("nobody").Emit("aside")
+		}
+	}
+	return p.textParser.Append(dst, packet, data)
 }
 
 // textParser is Socket.IO's own form without binary.

@@ -21,10 +21,19 @@ type wire struct {
 	got     []string // events, without their offsets
 	offsets []string // of each
 	over    bool     // the server has ended it
+	torn    bool     // its server may have been killed
 }
 
 // wire connects one to a server; with auth it sends CONNECT.
 func (w *world) wire(server int, auth string) *wire {
+	w.t.Helper()
+	p := w.opens(server)
+	p.connect(auth)
+	return p
+}
+
+// opens opens a session.
+func (w *world) opens(server int) *wire {
 	w.t.Helper()
 	p := &wire{t: w.t, url: w.urls[server] + "/socket.io/?EIO=4&transport=polling"}
 	var open struct {
@@ -35,11 +44,16 @@ func (w *world) wire(server int, auth string) *wire {
 		w.t.Fatalf("the handshake is %q", body)
 	}
 	p.url += "&sid=" + open.SID
+	return p
+}
+
+// connect sends CONNECT, and waits for the answer.
+func (p *wire) connect(auth string) {
+	p.t.Helper()
 	p.do(http.MethodPost, "40"+auth)
 	for p.id == "" && !p.over {
 		p.poll()
 	}
-	return p
 }
 
 func (p *wire) do(method, body string) string {
@@ -51,13 +65,20 @@ func (p *wire) do(method, body string) string {
 		p.t.Fatal(err)
 	}
 	res, err := http.DefaultClient.Do(req)
-	if err != nil {
+	if err == nil {
+		defer func() { _ = res.Body.Close() }()
+	} else if !p.torn {
 		p.t.Fatal(err)
 	}
-	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(res.Body)
+	var answer []byte
+	if err == nil {
+		if answer, err = io.ReadAll(res.Body); err != nil && !p.torn {
+			p.t.Fatal(err)
+		}
+	}
 	if err != nil {
-		p.t.Fatal(err)
+		p.over = true
+		return ""
 	}
 	if res.StatusCode != http.StatusOK {
 		p.over = true

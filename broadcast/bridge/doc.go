@@ -52,6 +52,9 @@
 //
 // # Loops
 //
+// Two adapters of the same cluster are not joined: a bridge that hears itself does not work, and
+// logs an error.
+//
 // What has been passed on is marked so, in each format, and never passed on again, by whatever
 // bridge. So a message crosses one bridge at most: three clusters in a row are not one. Events
 // for servers have no place for a mark; only while two bridges are at work they may go around.

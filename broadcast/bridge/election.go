@@ -38,6 +38,7 @@ const maxPeers = 1000
 //	waits    for a lease: none at work heard of, none lower that waits         at work
 //	at work  one at work with a lower name is heard of                         waits
 //	at work  it has not told the others for a lease: its process was stopped   waits
+//	any      it hears itself: both sides are the same cluster                  waits, for a lease at least
 //
 // A bridge that can reach neither side hears of nobody, and stays as it is. So does one that
 // was stopped while it knew of no other.
@@ -59,6 +60,7 @@ type election struct {
 	remotes [2]broadcast.Remote
 	peers   map[string]peer
 	since   time.Time // from when on it has listened
+	echo    time.Time // when it has heard itself
 	atWork  bool
 }
 
@@ -132,7 +134,8 @@ func (e *election) decide(now time.Time) {
 	if !e.atWork && e.br.sides[0].Stats().Down && e.br.sides[1].Stats().Down {
 		e.since = now
 	}
-	free, lower, other := true, false, ""
+	same := now.Sub(e.echo) < lease
+	free, lower, other := !same, false, ""
 	for id, p := range e.peers {
 		switch {
 		case now.Sub(p.at) >= lease:
@@ -149,7 +152,7 @@ func (e *election) decide(now time.Time) {
 	e.others.Store(len(e.peers) > 0)
 	was := e.atWork
 	switch {
-	case was && (lower || late):
+	case was && (lower || late || same):
 		e.atWork = false
 	case !was && free && now.Sub(e.since) >= lease:
 		e.atWork = true
@@ -162,6 +165,7 @@ func (e *election) decide(now time.Time) {
 	e.br.work(is)
 	names := e.br.o.Names
 	switch {
+	case same: // hear has told
 	case late:
 		e.br.o.Logger.Error("bridge: this server was held up for longer than Lease, so another one may have joined the two clusters meanwhile; this one stops", "sides", names, "name", e.id)
 	case is:
@@ -176,10 +180,16 @@ func (e *election) hear(p broadcast.Payload) {
 	var name string
 	var b beat
 	list := []any{&name, &b}
-	if json.Unmarshal(p.JSON, &list) != nil || name != beatEvent || b.ID == "" || b.ID == e.id {
+	if json.Unmarshal(p.JSON, &list) != nil || name != beatEvent || b.ID == "" {
 		return
 	}
 	e.mu.Lock()
+	if b.ID == e.id {
+		e.echo = time.Now()
+		e.mu.Unlock()
+		e.br.log.Error("same", "bridge: both sides are the same cluster, so there is nothing to join", "sides", e.br.o.Names)
+		return
+	}
 	_, known := e.peers[b.ID]
 	switch {
 	case b.Gone:

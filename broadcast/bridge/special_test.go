@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/sockeye-io/sockeye/broadcast/bridge"
 	"github.com/sockeye-io/sockeye/broadcast/cluster"
 	"github.com/sockeye-io/sockeye/client"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
 // server is a server with one client.
@@ -352,6 +354,28 @@ func (m mutedRemote) Call(ctx context.Context, p broadcast.Payload, t broadcast.
 		return &broadcast.MissingError{Asked: 1, Err: ctx.Err()}
 	}
 	return err
+}
+
+// TestSameTwice: two adapters of one cluster are not joined: all would come twice, and events for
+// servers go around for ever.
+func TestSameTwice(t *testing.T) {
+	var a adaptertest.Hub
+	out := new(wiretest.Output)
+	o := cluster.Options{Logger: quiet}
+	br, err := bridge.New(a.Adapter(t, o), a.Adapter(t, o), bridge.Options{Lease: lease, Logger: slog.New(slog.NewTextHandler(out, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	onA, both := start(t, a.Adapter(t, o)), start(t, br)
+	adaptertest.Eventually(t, "it is told", func() bool { return strings.Contains(out.String(), "the same cluster") })
+	onA.reaches(t, both)
+	both.reaches(t, onA)
+	once(t, "one", onA, both)
+	for end := time.Now().Add(2 * lease); time.Now().Before(end); time.Sleep(lease / 10) {
+		if br.AtWork() {
+			t.Fatal("it is at work")
+		}
+	}
 }
 
 // TestMarked: what another bridge has passed on is not passed on.

@@ -87,19 +87,19 @@ func (n *node) Servers(ctx context.Context) (int, error) {
 // Call asks the other servers' sockets.
 func (n *node) Call(ctx context.Context, p broadcast.Payload, t broadcast.Target, answered func(broadcast.Payload)) error {
 	m := &Message{Type: Broadcast, Payload: p, Target: t}
-	return n.ask(ctx, m, &request{answered: answered, counts: true})
+	return n.ask(ctx, m, &request{answer: BroadcastClientCount, answered: answered})
 }
 
 // Sockets asks the other servers.
 func (n *node) Sockets(ctx context.Context, t broadcast.Target) ([]broadcast.SocketInfo, error) {
-	r := &request{}
+	r := &request{answer: FetchSocketsResponse}
 	err := n.ask(ctx, &Message{Type: FetchSockets, Target: t}, r)
 	return r.sockets, err
 }
 
 // CallServers asks the other servers.
 func (n *node) CallServers(ctx context.Context, p broadcast.Payload) ([]broadcast.Payload, error) {
-	r := &request{}
+	r := &request{answer: ServerSideEmitResponse}
 	err := n.ask(ctx, &Message{Type: ServerSideEmit, Payload: p}, r)
 	return r.payloads, err
 }

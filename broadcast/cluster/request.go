@@ -11,8 +11,9 @@ import (
 // request is a question to the other servers.
 type request struct {
 	// Immutable after init.
-	answered func(p broadcast.Payload) // nil: payloads are kept
-	counts   bool                      // each server tells how many of its sockets are asked
+	answer   Type                      // a server's
+	answered func(p broadcast.Payload) // sockets answer, too, and each server tells how many are asked
+	named    bool                      // those known by name are asked: they are not counted
 	done     chan struct{}             // closed when nobody has to be waited for any more
 
 	// Guarded by mu.
@@ -40,7 +41,7 @@ func (r *request) init(others int, counted bool, names []string) {
 	for _, uid := range names {
 		r.waits[uid] = true
 	}
-	if r.want = others; !counted {
+	if r.want, r.named = others, !counted; r.named {
 		r.want = len(names)
 	}
 }
@@ -59,18 +60,21 @@ func (r *request) take(m *Message) {
 	if r.over {
 		return
 	}
-	switch m.Type {
-	case BroadcastAck:
-		if r.answered == nil {
-			return // nobody has asked for it
-		}
-		if r.lost[m.UID] > 0 { // it has not gone
+	switch {
+	case m.Type == BroadcastAck && r.answered != nil:
+		switch {
+		case r.lost[m.UID] > 0: // it has not gone
 			r.lost[m.UID]--
-		} else {
+		case r.heard[m.UID] && r.owes[m.UID] <= 0:
+			return // more than it has said
+		default:
 			r.owe(m.UID, -1)
 		}
 		r.answered(m.Payload)
-	default:
+	case m.Type == r.answer:
+		if r.named && !r.waits[m.UID] && !r.heard[m.UID] && !r.gone[m.UID] {
+			r.want++ // it has just joined: those that are waited for are waited for all the same
+		}
 		if m.UID != "" {
 			if r.heard[m.UID] {
 				return // twice
@@ -84,11 +88,15 @@ func (r *request) take(m *Message) {
 		} else {
 			r.unnamed++
 		}
-		r.owe(m.UID, m.Count)
+		if r.answered != nil {
+			r.owe(m.UID, m.Count)
+		}
 		r.sockets = append(r.sockets, m.Sockets...)
 		if m.Type == ServerSideEmitResponse {
 			r.payloads = append(r.payloads, m.Payload.Clone())
 		}
+	default:
+		return // nobody has asked for it
 	}
 	r.check()
 }
@@ -126,7 +134,7 @@ var errGone = errors.New("a server has gone")
 
 // check ends the request if all have answered. mu is held.
 func (r *request) check() {
-	if len(r.heard)+r.unnamed >= r.want && (!r.counts || r.left == 0) {
+	if len(r.heard)+r.unnamed >= r.want && r.left == 0 {
 		r.finish(nil)
 	}
 }
@@ -150,11 +158,9 @@ func (r *request) result() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := &broadcast.MissingError{Asked: r.want, Answered: len(r.heard) + r.unnamed, Err: r.why}
-	if r.counts {
-		e.Sockets = r.left
-		for _, n := range r.lost {
-			e.Sockets += n
-		}
+	e.Sockets = r.left
+	for _, n := range r.lost {
+		e.Sockets += n
 	}
 	switch {
 	case r.why != nil:

@@ -10,6 +10,7 @@ import (
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/cluster"
 	"github.com/sockeye-io/sockeye/internal/arguments"
+	"github.com/sockeye-io/sockeye/proto/sio"
 )
 
 // Emitter sends to the servers' sockets from a process that has no server, as a write-only
@@ -31,6 +32,9 @@ func NewEmitter(client redis.UniversalClient, o Options) Emitter {
 
 // Of addresses the sockets of another namespace.
 func (e Emitter) Of(namespace string) Emitter {
+	if namespace == "" || namespace[0] != '/' {
+		namespace = "/" + namespace
+	}
 	e.namespace = namespace
 	return e
 }
@@ -49,6 +53,9 @@ func (e Emitter) Except(ids ...string) Emitter {
 
 // Emit sends an event. Arguments are what encoding/json takes, and []byte for binary.
 func (e Emitter) Emit(ctx context.Context, event string, args ...any) error {
+	if sio.IsReserved([]byte(event)) {
+		return fmt.Errorf("%w: %q", cluster.ErrReservedEvent, event)
+	}
 	enc := arguments.Encoder{Codec: arguments.JSON{}}
 	m := &cluster.Message{Type: cluster.Broadcast, Target: e.target}
 	m.Payload.JSON = enc.AppendEvent(nil, event, args)

@@ -13,7 +13,7 @@ socket.onAny((...args) => {
 });
 
 const ops = {
-  state: () => ({ id: socket.id ?? "", connected: socket.connected, recovered: socket.recovered, got }),
+  state: ({ from = 0 }) => ({ id: socket.id ?? "", connected: socket.connected, recovered: socket.recovered, got: got.slice(from) }),
   ask: ({ event, args }) => socket.timeout(10000).emitWithAck(event, ...args),
 };
 
