@@ -23,7 +23,7 @@ import (
 // its emitter; and nothing is left when all have gone. SOCKEYE_CUTS=full has 500
 // clients and 10,000 cuts.
 func TestRecoveryCuts(t *testing.T) {
-	clients, cuts, patience := 50, 500, 500*time.Millisecond
+	clients, cuts, patience := 50, 500, time.Second
 	switch {
 	case os.Getenv("SOCKEYE_CUTS") == "full":
 		clients, cuts, patience = 500, 10_000, 5*time.Second
