@@ -93,7 +93,7 @@ func TestBurst(t *testing.T) {
 	for range 20 {
 		all = append(all, dial(t, url, client.Config{}))
 	}
-	shown := func() int { return s.count("socket_connected", func([]any) bool { return true }) }
+	shown := func() int { return s.count("socket_connected", func(args []any) bool { return args[0].(map[string]any)["nsp"] == "/" }) }
 	await(t, "four are not shown", func() bool { return shown() >= 4 })
 	if err := admin.srv.Emit("settled"); err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestBurst(t *testing.T) {
 	if n := shown(); n != 4 {
 		t.Errorf("%d are shown beside the admin", n)
 	}
-	rooms := s.count("room_joined", func([]any) bool { return true })
+	rooms := s.count("room_joined", func(args []any) bool { return args[0] == "/" })
 	if rooms != 4 {
 		t.Errorf("%d rooms are shown", rooms)
 	}
