@@ -82,7 +82,7 @@ func last(c *sockeyetest.Client, name string) (text string) {
 // TestGame: two play, one watches, and the loser wants another one. What is emitted is
 // compared with what is declared.
 func TestGame(t *testing.T) {
-	srv, h := newTestHall(t)
+	srv, _ := newTestHall(t)
 	lobby := srv.Connect(t, sockeyetest.Options{})
 	if got := last(lobby, "games"); got != "[[]]" {
 		t.Errorf("the lobby has %s", got)
@@ -129,23 +129,7 @@ func TestGame(t *testing.T) {
 	}
 	call(cid, "[map[error:there is no game to repeat]]", "again")
 	ann.Answer(func(e sockeyetest.Event) []any { return []any{fmt.Sprint(e.Name, e.Args) == "again?[Bob]"} })
-	// A client in memory does one thing at a time: Bob asks by the handler itself.
-	asked := make(chan bool, 1)
-	go func() {
-		yes, err := h.again(t.Context(), bob.Socket())
-		asked <- yes && err == nil
-	}()
-	for waits := true; waits; {
-		select {
-		case yes := <-asked:
-			if waits = false; !yes {
-				t.Error("Ann has said no")
-			}
-		default:
-			srv.Settle()
-			ann.Received()
-		}
-	}
+	call(bob, "[true]", "again")
 	call(bob, "[]", "move", 8) // who was second begins
 	ann.Disconnect()
 	if got := last(bob, "state"); !strings.Contains(got, `"phase":"waiting"`) {
