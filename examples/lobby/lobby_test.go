@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/contract"
@@ -168,5 +169,43 @@ func TestRefused(t *testing.T) {
 	}
 	if _, err := srv.Dial(t, sockeyetest.Options{Namespace: name}); err == nil || !strings.Contains(err.Error(), "your name is empty") {
 		t.Error(err)
+	}
+}
+
+// TestLastOneLeaves: who comes when the last one goes is not left in a game that the lobby
+// does not have.
+func TestLastOneLeaves(t *testing.T) {
+	srv, h := newTestHall(t)
+	name := srv.Connect(t, sockeyetest.Options{}).Call("create", "Friday")[0].(string)
+	ann := srv.Connect(t, sockeyetest.Options{Namespace: name, Auth: map[string]string{"name": "Ann"}})
+	remove := h.playing.Use(func(*sockeye.Socket) error { // after enter: the game was there
+		ann.Socket().Disconnect()
+		for len(h.list()) > 0 {
+			time.Sleep(time.Millisecond)
+		}
+		return nil
+	})
+	bob, err := srv.Dial(t, sockeyetest.Options{Namespace: name, Auth: map[string]string{"name": "Bob"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove()
+	if bob.Connected() {
+		t.Error("Bob is in a game that is not there")
+	}
+}
+
+// TestNoGames: names that peers make up leave nothing behind.
+func TestNoGames(t *testing.T) {
+	srv, h := newTestHall(t)
+	for i := range 50 {
+		if _, err := srv.Dial(t, sockeyetest.Options{Namespace: fmt.Sprintf("/game-%d", i), Auth: map[string]string{"name": "Eve"}}); err == nil {
+			t.Fatal("it is let in")
+		}
+	}
+	name := srv.Connect(t, sockeyetest.Options{}).Call("create", "Friday")[0].(string)
+	srv.Connect(t, sockeyetest.Options{Namespace: name, Auth: map[string]string{"name": "Ann"}}).Disconnect()
+	if n, games := len(srv.Namespaces()), len(h.list()); n != 1 || games != 0 {
+		t.Errorf("%d namespaces and %d games are left", n, games)
 	}
 }
