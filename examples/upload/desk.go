@@ -91,7 +91,7 @@ func (d *desk) find(id string, size int64) (*upload, error) {
 	case u != nil || !goodID.MatchString(id):
 		return nil, refuse("this is no ID of an upload")
 	case size <= 0 || size > maxSize:
-		return nil, refuse("files may have from 1 byte to %d MB", maxSize>>20)
+		return nil, refuse("files may have up to %d MB", maxSize>>20)
 	case d.open >= maxUploads || len(d.uploads) >= 10*maxUploads:
 		return nil, refuse("too many files are on their way; try again later")
 	case size > maxAll-d.all:

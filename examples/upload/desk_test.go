@@ -57,9 +57,9 @@ func TestRefused(t *testing.T) {
 	c := srv.Connect(t, sockeyetest.Options{})
 	id := func(i int) string { return fmt.Sprintf("%032x", i) }
 	for want, args := range map[string][]any{
-		"this is no ID of an upload":            {"../../etc/passwd", 1},
-		"files may have from 1 byte to 256 MB":  {id(1), maxSize + 1},
-		"files may have from 1 byte to 256 MB ": {id(1), 0},
+		"this is no ID of an upload":   {"../../etc/passwd", 1},
+		"files may have up to 256 MB":  {id(1), maxSize + 1},
+		"files may have up to 256 MB ": {id(1), 0},
 	} {
 		if got := fmt.Sprint(c.Call("begin", args...)); got != "[map[error:"+strings.TrimSpace(want)+"]]" {
 			t.Errorf("begin %v: %s", args, got)
