@@ -119,8 +119,8 @@ func parse(args []string, usage io.Writer) (*options, error) {
 	f.StringVar(&o.html, "html", "", "write the report to this `file`")
 	f.StringVar(&o.title, "title", "", "title of the report")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress")
-	f.DurationVar(&o.failP99, "fail-p99", 0, "end with code 1 if 1 % of the latencies are above this")
-	f.DurationVar(&o.failConnectP99, "fail-connect-p99", 0, "end with code 1 if 1 % of the connects took longer")
+	f.DurationVar(&o.failP99, "fail-p99", 0, "end with code 1 if 1 % of the latencies are above this, lost messages included")
+	f.DurationVar(&o.failConnectP99, "fail-connect-p99", 0, "end with code 1 if 1 % of the connects took longer, or have not joined")
 	f.StringVar(&o.failErrors, "fail-errors", "", "end with code 1 if there are more errors: a `number`, or with % a share of connects and messages")
 	f.Float64Var(&o.failReceived, "fail-received", 0, "end with code 1 if fewer messages a `second` have come")
 	// The URL may stand anywhere.
