@@ -325,6 +325,8 @@ func (o *options) check(transport string) error {
 		return errors.New("-connecting is 1 at least")
 	case o.timeout < time.Millisecond || o.warmup < 0:
 		return errors.New("-timeout is positive, -warmup is not negative")
+	case o.json != "" && o.json == o.html:
+		return fmt.Errorf("-json and -html cannot both go to %s", o.json)
 	case o.maxMessage < 1024 || o.maxMessage > 1<<30:
 		return errors.New("-max-message is from 1024 to 1073741824")
 	}
