@@ -298,3 +298,25 @@ type (
 	onlyWriter struct{ io.Writer }
 	onlyReader struct{ io.Reader }
 )
+
+// TestManyAreShown: each admin that comes may be shown other sockets than those before. When
+// they are too many together, all admins are shown the same ones anew.
+func TestManyAreShown(t *testing.T) {
+	t.Parallel()
+	srv, _, url := serve(t, Options{Mode: Development, MaxSockets: 3})
+	_, first := watchAs(t, url, nil)
+	first.await(t, "all_sockets", nil)
+	for i := range 10 { // their order is another one each time
+		nsp := fmt.Sprintf("/n%d", i)
+		srv.Of(nsp)
+		dial(t, url+nsp, client.Config{})
+		dial(t, url+nsp, client.Config{})
+	}
+	for range 10 {
+		_, s := watchAs(t, url, nil)
+		if n := len(s.await(t, "all_sockets", nil)[0].([]any)); n != 3 {
+			t.Errorf("%d are shown", n)
+		}
+	}
+	await(t, "the first one is not shown all anew", func() bool { return first.count("all_sockets", func([]any) bool { return true }) > 1 })
+}
