@@ -93,7 +93,9 @@ func TestBurst(t *testing.T) {
 	for range 20 {
 		all = append(all, dial(t, url, client.Config{}))
 	}
-	shown := func() int { return s.count("socket_connected", func(args []any) bool { return args[0].(map[string]any)["nsp"] == "/" }) }
+	shown := func() int {
+		return s.count("socket_connected", func(args []any) bool { return args[0].(map[string]any)["nsp"] == "/" })
+	}
 	await(t, "four are not shown", func() bool { return shown() >= 4 })
 	if err := admin.srv.Emit("settled"); err != nil {
 		t.Fatal(err)
