@@ -147,8 +147,8 @@ func withoutBinary(v any, depth int) any {
 }
 
 // describe is a socket as the page knows it.
-func (a *Admin) describe(s *sockeye.Socket) map[string]any {
-	return a.shown(s.ID(), s.Namespace().Name(), s.Transport(), s.Handshake(), a.object(s.Data()), s.Rooms())
+func (a *Admin) describe(s *sockeye.Socket, rooms []string) map[string]any {
+	return a.shown(s.ID(), s.Namespace().Name(), s.Transport(), s.Handshake(), a.object(s.Data()), rooms)
 }
 
 func (a *Admin) object(data any) any {
@@ -275,7 +275,7 @@ func (a *Admin) allSockets() (all []any, own, left int) {
 				if !fits() {
 					break
 				}
-				show(a.describe(s))
+				show(a.describe(s, s.Rooms()))
 				n--
 			}
 		}

@@ -3,6 +3,7 @@ package adminui
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -129,7 +130,7 @@ func (a *Admin) viewers() map[*sockeye.Socket]*viewer {
 
 // send tells the admins that read, of all servers.
 func (a *Admin) send(m message) error {
-	if !a.news(m) {
+	if !a.news(&m) {
 		return nil
 	}
 	lost := a.lost.Swap(0)
@@ -151,14 +152,7 @@ func (a *Admin) send(m message) error {
 			a.dropped.Add(lost + 1)
 		}
 	}
-	all := a.ns.Except(behindRoom)
-	if m.event == "socket_connected" { // first its own room, as Node's server does
-		socket := m.args[0].(map[string]any)
-		if err := all.Emit("room_joined", socket["nsp"], socket["id"], socket["id"], m.args[1]); err != nil {
-			return err
-		}
-	}
-	return all.Emit(m.event, m.args...)
+	return a.ns.Except(behindRoom).Emit(m.event, m.args...)
 }
 
 // catchUp shows all sockets to admins that have come, or that were behind and have read.
@@ -197,23 +191,33 @@ func (a *Admin) catchUp() error {
 // news tells whether the page is to know m, and does not yet: told of a room twice, it would
 // count the socket twice. A room that a socket has joined before it was shown is in what is
 // shown. Rooms of sockets that are not shown are not told.
-func (a *Admin) news(m message) bool {
+func (a *Admin) news(m *message) bool {
 	switch m.event {
-	case "socket_connected": // it is described now: with what was queued before, and not since
-		s := m.args[0].(*sockeye.Socket)
-		key := shownKey(s.Namespace().Name(), s.ID())
-		if a.rooms[key] == nil && len(a.rooms) >= a.opts.MaxSockets {
+	case "socket_connected":
+		s, joined := m.args[0].(*sockeye.Socket), m.args[1].([]string)
+		rooms := a.rooms[shownKey(s.Namespace().Name(), s.ID())]
+		if rooms == nil {
 			return false
 		}
-		socket := a.describe(s)
-		m.args[0], a.rooms[key] = socket, roomsOf(socket)
+		socket := a.describe(s, joined)
+		maps.Copy(rooms, roomsOf(socket))
+		m.args = []any{socket, m.args[2]}
 	case "socket_disconnected":
 		delete(a.rooms, shownKey(m.args[0], m.args[1]))
 	case "room_left":
 		delete(a.rooms[shownKey(m.args[0], m.args[2])], m.args[1].(string))
 	case "room_joined":
-		rooms, room := a.rooms[shownKey(m.args[0], m.args[2])], m.args[1].(string)
-		if rooms == nil {
+		key, room := shownKey(m.args[0], m.args[2]), m.args[1].(string)
+		rooms := a.rooms[key]
+		switch {
+		case rooms != nil:
+		case room == m.args[2]: // its own: a socket begins with it
+			if len(a.rooms) >= a.opts.MaxSockets {
+				return false
+			}
+			rooms = map[string]bool{}
+			a.rooms[key] = rooms
+		default:
 			return a.elsewhere.Load() // others may have been shown it
 		}
 		if rooms[room] {

@@ -62,7 +62,8 @@ func (a *Admin) roomTold(nsp string) func(sockeye.RoomEvent) {
 
 func (a *Admin) connected(s *sockeye.Socket) {
 	if a.watched.Load() {
-		a.tell("socket_connected", s, timestamp()) // the teller describes it, if it is shown
+		a.tell("room_joined", s.Namespace().Name(), s.ID(), s.ID(), timestamp())
+		a.tell("socket_connected", s, s.Rooms(), timestamp()) // the teller describes it, if it is shown
 	}
 }
 
