@@ -170,6 +170,27 @@ func TestEmitsAreCompared(t *testing.T) {
 	}
 }
 
+// TestEmitsOfParentsAreCompared once for each child, and once without children.
+func TestEmitsOfParentsAreCompared(t *testing.T) {
+	var told faults
+	srv := sockeyetest.NewServer(t, sockeye.Config{OnContractError: told.add})
+	parent := srv.OfPattern(regexp.MustCompile(`/game-.+`))
+	sockeye.Emits[int](parent, "n")
+	for _, want := range []int{1, 1, 2} {
+		_ = parent.Emit("n", 1)
+		if got := told.took(); got != "" {
+			t.Errorf("it is as declared: %s", got)
+		}
+		_ = parent.To("room").Emit("n", "text")
+		_, _ = parent.All().Local().Call(t.Context(), "other")
+		got := told.took()
+		if strings.Count(got, "it is a string") != want || strings.Count(got, "is emitted and not declared") != want || !strings.Contains(got, "/game-") {
+			t.Errorf("with %d children: %s", len(parent.Children()), got)
+		}
+		srv.Of(fmt.Sprintf("/game-%d", len(parent.Children())))
+	}
+}
+
 // TestAnswersAreCompared: those of peers, and those of handlers.
 func TestAnswersAreCompared(t *testing.T) {
 	var told faults

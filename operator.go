@@ -78,6 +78,17 @@ func (op Operator) namespaces() []*Namespace {
 	return []*Namespace{op.ns}
 }
 
+// addressed are the namespaces that an event goes to. If they are none, nobody else
+// compares it with what is declared.
+func (op Operator) addressed(event string, args []any, asks bool) []*Namespace {
+	all := op.namespaces()
+	if len(all) == 0 && op.parent.srv.checks() {
+		none := &Namespace{srv: op.parent.srv, handlers: &op.parent.handlers, name: op.parent.pattern}
+		none.checkSent(event, append([]any(nil), args...), asks)
+	}
+	return all
+}
+
 // Emit sends an event to the sockets addressed. It is encoded once. See
 // Socket.Emit for the arguments. Emit waits when the server is far behind with
 // earlier broadcasts. To the children of a ParentNamespace it is sent one after the
@@ -88,7 +99,7 @@ func (op Operator) Emit(event string, args ...any) error {
 		return op.ns.broadcast(op, event, args)
 	}
 	var errs []error
-	for _, ns := range op.parent.Children() {
+	for _, ns := range op.addressed(event, args, false) {
 		errs = append(errs, ns.broadcast(op, event, args)) // the others get it all the same
 	}
 	return errors.Join(errs...)

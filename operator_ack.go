@@ -94,7 +94,7 @@ func (op Operator) EmitWithAck(f func(answers []Answer, err error), event string
 // ask sends the event; answers come to list. What it returns must be waited for.
 func (op Operator) ask(ctx context.Context, list *[]Answer, event string, args []any) (*answers, error) {
 	a := newAnswers(func(id string, args Args) { *list = append(*list, Answer{id, args}) })
-	for _, ns := range op.namespaces() {
+	for _, ns := range op.addressed(event, args, true) {
 		ns.tellOutgoing(nil, event, args, true)
 		if err := a.askIn(ctx, op.in(ns), event, args); err != nil {
 			a.forget()

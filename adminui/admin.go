@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/internal/ratelog"
 )
 
 // Mode is how much admins see.
@@ -74,6 +75,7 @@ type Admin struct {
 	srv      *sockeye.Server
 	ns       *sockeye.Namespace
 	opts     Options
+	log      *ratelog.Log // of what peers bring about
 	attempts *attempts
 	queue    chan message
 	kick     chan struct{} // somebody has come
@@ -83,7 +85,7 @@ type Admin struct {
 	// Any goroutine (atomic).
 	watched   atomic.Bool   // somebody looks, here or at another server
 	elsewhere atomic.Bool   // there are other servers
-	sockets   atomic.Int64  // connected, in all namespaces: counted with each server_stats
+	queued    atomic.Int64  // the memory of what is in queue
 	lost      atomic.Uint64 // that did not fit into the queue, and have not been told
 	dropped   atomic.Uint64 // of the queue, and for admins that were behind
 
@@ -97,7 +99,7 @@ type Admin struct {
 
 	// The teller's.
 	last  sockeye.Stats
-	rooms map[string]map[string]bool // that admins know, of each socket that is shown
+	rooms map[string]map[string]bool // that admins know, of each socket of this server that is shown
 }
 
 // viewer is an admin that is connected to this server.
@@ -141,7 +143,7 @@ func Instrument(srv *sockeye.Server, opts Options) (*Admin, error) {
 		opts.Logger = slog.Default()
 	}
 	a := &Admin{
-		srv: srv, ns: srv.Of(opts.Namespace), opts: opts, attempts: newAttempts(),
+		srv: srv, ns: srv.Of(opts.Namespace), opts: opts, log: ratelog.New(opts.Logger), attempts: newAttempts(),
 		queue: make(chan message, maxQueued), kick: make(chan struct{}, 1), done: make(chan struct{}), begin: time.Now(),
 		admins: map[*sockeye.Socket]*viewer{}, parents: map[*sockeye.ParentNamespace]bool{}, known: map[*sockeye.Namespace]bool{},
 		last: srv.Stats(), rooms: map[string]map[string]bool{},
@@ -229,11 +231,16 @@ func (a *Admin) enter(s *sockeye.Socket) {
 	repeatSession(s)
 	_ = s.Emit("config", map[string]any{"supportedFeatures": a.features()})
 	a.mu.Lock()
-	if !a.closed && s.Connected() {
+	full := len(a.admins) >= a.opts.MaxAdmins // several were admitted at once
+	if !full && !a.closed && s.Connected() {
 		a.admins[s] = &viewer{behind: true, allowed: maxUnread}
 		a.watched.Store(true)
 	}
 	a.mu.Unlock()
+	if full {
+		s.Disconnect()
+		return
+	}
 	select {
 	case a.kick <- struct{}{}:
 	default:

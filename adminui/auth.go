@@ -123,11 +123,11 @@ func (a *Admin) admit(s *sockeye.Socket) error {
 	}
 	ctx, cancel := context.WithTimeout(s.Context(), 5*time.Second)
 	defer cancel()
-	log := a.opts.Logger.With("address", s.Handshake().Address)
+	address := s.Handshake().Address
 	if given.SessionID != "" && len(given.SessionID) <= 64 {
 		ok, err := a.opts.Store.Exists(ctx, given.SessionID)
 		if err != nil {
-			log.Warn("adminui: sessions cannot be looked up", "err", err)
+			a.log.Warn("look up", "adminui: sessions cannot be looked up", "err", err)
 		}
 		if ok {
 			return nil
@@ -136,22 +136,22 @@ func (a *Admin) admit(s *sockeye.Socket) error {
 	if given.Username == "" && given.Password == "" {
 		return errCredentials // a session that has ended: nothing was guessed
 	}
-	giveBack, ok := a.attempts.take(s.Handshake().Address, time.Now())
+	giveBack, ok := a.attempts.take(address, time.Now())
 	if !ok {
-		log.Warn("adminui: too many logins fail")
+		a.log.Warn("too many", "adminui: too many logins fail", "address", address)
 		return &sockeye.ConnectError{Message: "too many attempts, try again in a minute"}
 	}
 	right := a.opts.Auth.right(given.Username, given.Password)
 	giveBack(right)
 	if !right {
-		log.Warn("adminui: a login failed")
+		a.log.Warn("failed", "adminui: a login failed", "address", address)
 		return errCredentials
 	}
 	id := newSession()
 	if err := a.opts.Store.Save(ctx, id, sessionTime); err != nil {
-		log.Warn("adminui: the session cannot be kept", "err", err)
+		a.log.Warn("keep", "adminui: the session cannot be kept", "err", err)
 	}
-	log.Info("adminui: an admin has logged in", "id", s.ID())
+	a.opts.Logger.Info("adminui: an admin has logged in", "address", address, "id", s.ID())
 	s.SaveSession(map[string]any{sessionKey: id})
 	return s.Emit("session", id) // before the admin is told that it is in, as Node's server does
 }

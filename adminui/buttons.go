@@ -35,7 +35,7 @@ func (a *Admin) registerButtons() {
 
 // act does it in a namespace that there is: what admins send makes none.
 func (a *Admin) act(s *sockeye.Socket, button, nsp string, filter *string, what string, do func(op sockeye.Operator) error) error {
-	log := a.opts.Logger.With("admin", s.ID(), "button", button, "namespace", nsp, "what", what)
+	log := a.opts.Logger.With("admin", s.ID(), "button", button, "namespace", clip(nsp, maxNameBytes), "what", clip(what, maxNameBytes))
 	var op sockeye.Operator
 	found := false
 	for _, ns := range a.srv.Namespaces() {
@@ -49,7 +49,7 @@ func (a *Admin) act(s *sockeye.Socket, button, nsp string, filter *string, what 
 	}
 	if filter != nil && *filter != "" {
 		op = op.To(*filter)
-		log = log.With("filter", *filter)
+		log = log.With("filter", clip(*filter, maxNameBytes))
 	}
 	err := do(op)
 	log.Info("adminui: a button was pressed", "err", err)

@@ -12,5 +12,6 @@
 //	                                             ^ every 2 s: server_stats
 //
 // An admin that does not read is left out, told how much it has missed, and shown all sockets anew
-// when it reads again. docs/admin.md has the limits, and what differs from Node's server.
+// when it reads again. docs/limits.md has the limits, docs/admin.md what differs from Node's
+// server.
 package adminui

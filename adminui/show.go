@@ -147,8 +147,8 @@ func withoutBinary(v any, depth int) any {
 }
 
 // describe is a socket as the page knows it.
-func (a *Admin) describe(s *sockeye.Socket) map[string]any {
-	return a.shown(s.ID(), s.Namespace().Name(), s.Transport(), s.Handshake(), a.object(s.Data()), s.Rooms())
+func (a *Admin) describe(s *sockeye.Socket, rooms []string) map[string]any {
+	return a.shown(s.ID(), s.Namespace().Name(), s.Transport(), s.Handshake(), a.object(s.Data()), rooms)
 }
 
 func (a *Admin) object(data any) any {
@@ -254,24 +254,36 @@ func (a *Admin) cleanURL(s string) string {
 	return clip(s, a.opts.MaxEventBytes)
 }
 
-// allSockets are those of this server, and of others if there are, up to MaxSockets; left is
-// how many are not shown.
-func (a *Admin) allSockets() (all []any, left int) {
+// maxShownBytes bounds the memory of all sockets as they are shown: headers may be long.
+const maxShownBytes = 16 << 20
+
+// allSockets are those of this server, which are own, and of others if there are, up to
+// MaxSockets; left is how many are not shown.
+func (a *Admin) allSockets() (all []any, own, left int) {
 	all = []any{}
+	room := int64(maxShownBytes)
+	show := func(socket map[string]any) {
+		all = append(all, socket)
+		room -= memoryOf(socket)
+	}
+	fits := func() bool { return len(all) < a.opts.MaxSockets && room > 0 }
 	namespaces := a.srv.Namespaces()
 	for _, ns := range namespaces {
 		n := ns.Len()
-		if n > 0 && len(all) < a.opts.MaxSockets {
-			sockets := ns.Sockets()
-			for _, s := range sockets[:min(len(sockets), a.opts.MaxSockets-len(all))] {
-				all = append(all, a.describe(s))
+		if n > 0 && fits() {
+			for _, s := range ns.Sockets() {
+				if !fits() {
+					break
+				}
+				show(a.describe(s, s.Rooms()))
 				n--
 			}
 		}
 		left += max(n, 0)
 	}
-	if !a.elsewhere.Load() || len(all) >= a.opts.MaxSockets {
-		return all, left
+	own = len(all)
+	if !a.elsewhere.Load() || !fits() {
+		return all, own, left
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -280,12 +292,12 @@ func (a *Admin) allSockets() (all []any, left int) {
 		for _, s := range remote {
 			switch {
 			case ns.Socket(s.ID) != nil: // it is this server's
-			case len(all) < a.opts.MaxSockets:
-				all = append(all, a.describeRemote(s, ns.Name()))
+			case fits():
+				show(a.describeRemote(s, ns.Name()))
 			default:
 				left++
 			}
 		}
 	}
-	return all, left
+	return all, own, left
 }

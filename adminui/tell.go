@@ -1,11 +1,12 @@
 package adminui
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sockeye-io/sockeye"
@@ -15,20 +16,22 @@ import (
 type message struct {
 	event string
 	args  []any
+	bytes int64 // its memory, while it is queued
 }
 
 const (
-	maxQueued     = 4096      // messages that wait for the teller
-	maxUnread     = 512 << 10 // bytes that wait for an admin: with more it is behind
-	statsInterval = 2 * time.Second
-	catchUpEvery  = 50 * time.Millisecond
-	resyncEvery   = 5 * time.Second // how often an admin is shown all sockets, at most
-	maxNamespaces = 1000            // in server_stats
+	maxQueued      = 4096      // messages that wait for the teller
+	maxQueuedBytes = 16 << 20  // their memory, which is much more than their text
+	maxUnread      = 512 << 10 // bytes that wait for an admin: with more it is behind
+	statsInterval  = 2 * time.Second
+	catchUpEvery   = 50 * time.Millisecond
+	resyncEvery    = 5 * time.Second // how often an admin is shown all sockets, at most
+	maxNamespaces  = 1000            // in server_stats
 )
 
 // full tells whether tell would drop what it is given.
 func (a *Admin) full() bool {
-	if len(a.queue) < cap(a.queue) {
+	if len(a.queue) < cap(a.queue) && a.queued.Load() < maxQueuedBytes {
 		return false
 	}
 	a.lost.Add(1)
@@ -37,11 +40,51 @@ func (a *Admin) full() bool {
 
 // tell has the teller tell all admins. It never waits.
 func (a *Admin) tell(event string, args ...any) {
+	m := message{event, args, memoryOf(args)}
+	if a.queued.Add(m.bytes) > maxQueuedBytes {
+		a.queued.Add(-m.bytes)
+		a.lost.Add(1)
+		return
+	}
 	select {
-	case a.queue <- message{event, args}:
+	case a.queue <- m:
 	default:
+		a.queued.Add(-m.bytes)
 		a.lost.Add(1)
 	}
+}
+
+// take takes a message off the queue.
+func (a *Admin) take(m message) message {
+	a.queued.Add(-m.bytes)
+	return m
+}
+
+// memoryOf is about what a value takes that plain, or shown, has made.
+func memoryOf(v any) int64 {
+	n := int64(16)
+	switch v := v.(type) {
+	case string:
+		n += 16 + int64(len(v))
+	case []string:
+		n += 24
+		for _, s := range v {
+			n += 16 + int64(len(s))
+		}
+	case []any:
+		n += 24
+		for _, x := range v {
+			n += memoryOf(x)
+		}
+	case map[string]any:
+		n += 64
+		for k, x := range v {
+			n += 32 + int64(len(k)) + memoryOf(x)
+		}
+	default:
+		n += 8
+	}
+	return n
 }
 
 // run is the teller: the one goroutine that tells admins anything after config.
@@ -50,14 +93,14 @@ func (a *Admin) run() {
 	defer stats.Stop()
 	catchUp := time.NewTicker(catchUpEvery)
 	defer catchUp.Stop()
-	a.sendStats()
+	_ = a.sendStats() // nobody is there yet
 	for {
 		var err error
 		select {
 		case <-a.done:
 			return
 		case m := <-a.queue:
-			err = a.send(m)
+			err = a.send(a.take(m))
 		case <-stats.C:
 			err = a.sendStats()
 		case <-a.kick:
@@ -87,7 +130,7 @@ func (a *Admin) viewers() map[*sockeye.Socket]*viewer {
 
 // send tells the admins that read, of all servers.
 func (a *Admin) send(m message) error {
-	if !a.news(m) {
+	if !a.news(&m) {
 		return nil
 	}
 	lost := a.lost.Swap(0)
@@ -145,24 +188,42 @@ func (a *Admin) catchUp() error {
 	return nil
 }
 
-// news tells whether the page does not know m yet: told of a room twice, it would count the
-// socket twice. A room that a socket has joined before it was shown is in what is shown.
-func (a *Admin) news(m message) bool {
+// news tells whether the page is to know m, and does not yet: told of a room twice, it would
+// count the socket twice. A room that a socket has joined before it was shown is in what is
+// shown. Rooms of sockets that are not shown are not told.
+func (a *Admin) news(m *message) bool {
 	switch m.event {
 	case "socket_connected":
-		socket := m.args[0].(map[string]any)
-		a.rooms[shownKey(socket["nsp"], socket["id"])] = roomsOf(socket)
+		s, joined := m.args[0].(*sockeye.Socket), m.args[1].([]string)
+		rooms := a.rooms[shownKey(s.Namespace().Name(), s.ID())]
+		if rooms == nil {
+			return false
+		}
+		socket := a.describe(s, joined)
+		maps.Copy(rooms, roomsOf(socket))
+		m.args = []any{socket, m.args[2]}
 	case "socket_disconnected":
 		delete(a.rooms, shownKey(m.args[0], m.args[1]))
 	case "room_left":
 		delete(a.rooms[shownKey(m.args[0], m.args[2])], m.args[1].(string))
 	case "room_joined":
-		if rooms, room := a.rooms[shownKey(m.args[0], m.args[2])], m.args[1].(string); rooms != nil {
-			if rooms[room] {
+		key, room := shownKey(m.args[0], m.args[2]), m.args[1].(string)
+		rooms := a.rooms[key]
+		switch {
+		case rooms != nil:
+		case room == m.args[2]: // its own: a socket begins with it
+			if len(a.rooms) >= a.opts.MaxSockets {
 				return false
 			}
-			rooms[room] = true
+			rooms = map[string]bool{}
+			a.rooms[key] = rooms
+		default:
+			return a.elsewhere.Load() // others may have been shown it
 		}
+		if rooms[room] {
+			return false
+		}
+		rooms[room] = true
 	}
 	return true
 }
@@ -181,25 +242,29 @@ func roomsOf(socket map[string]any) map[string]bool {
 // admins have not been told of yet is told to them first.
 func (a *Admin) snapshot() (all []any, left int, err error) {
 	for range len(a.queue) {
-		if err := a.send(<-a.queue); err != nil {
+		if err := a.send(a.take(<-a.queue)); err != nil {
 			return nil, 0, err
 		}
 	}
-	anew := !a.elsewhere.Load()
-	for _, v := range a.viewers() {
+	anew := true
+	for s, v := range a.viewers() {
+		if len(a.rooms) > 2*a.opts.MaxSockets && !v.behind { // all have been shown others
+			v.behind = true
+			_ = s.Join(behindRoom)
+		}
 		anew = anew && v.behind
 	}
-	if anew { // nobody has anything
+	if anew && !a.elsewhere.Load() { // nobody has anything
 		clear(a.rooms)
 	}
-	all, left = a.allSockets()
-	for _, x := range all {
+	all, own, left := a.allSockets()
+	for _, x := range all[:own] {
 		socket := x.(map[string]any)
 		nsp, id := socket["nsp"], socket["id"]
 		known, rooms := a.rooms[shownKey(nsp, id)], roomsOf(socket)
 		for room := range rooms {
 			if known != nil && !known[room] {
-				if err := a.send(message{"room_joined", []any{nsp, room, id, timestamp()}}); err != nil {
+				if err := a.send(message{event: "room_joined", args: []any{nsp, room, id, timestamp()}}); err != nil {
 					return nil, 0, err
 				}
 			}
@@ -235,18 +300,12 @@ func (a *Admin) lookAround() {
 func (a *Admin) sendStats() error {
 	now, last := a.srv.Stats(), a.last
 	a.last = now
-	var sum int
 	namespaces := []map[string]any{}
 	all := a.srv.Namespaces()
-	slices.SortFunc(all, func(a, b *sockeye.Namespace) int { return cmp.Compare(order(a), order(b)) })
-	for _, ns := range all {
-		n := ns.Len()
-		sum += n
-		if len(namespaces) < maxNamespaces {
-			namespaces = append(namespaces, map[string]any{"name": ns.Name(), "socketsCount": n})
-		}
+	slices.SortFunc(all, compareNamespaces)
+	for _, ns := range all[:min(len(all), maxNamespaces)] {
+		namespaces = append(namespaces, map[string]any{"name": ns.Name(), "socketsCount": ns.Len()})
 	}
-	a.sockets.Store(int64(sum))
 	second := time.Now().Truncate(time.Second).UnixMilli()
 	aggregated := []map[string]any{}
 	add := func(kind, reason string, before, now uint64) {
@@ -266,17 +325,20 @@ func (a *Admin) sendStats() error {
 	add("bytesIn", "", last.Net.BytesIn, now.Net.BytesIn)
 	add("bytesOut", "", last.Net.BytesOut, now.Net.BytesOut)
 	host, _ := os.Hostname()
-	return a.send(message{"server_stats", []any{map[string]any{
+	return a.send(message{event: "server_stats", args: []any{map[string]any{
 		"serverId": a.opts.ServerID, "hostname": host, "pid": os.Getpid(), "uptime": time.Since(a.begin).Seconds(),
 		"clientsCount": now.Engine.Sessions, "pollingClientsCount": now.Engine.PollingSessions,
 		"aggregatedEvents": aggregated, "namespaces": namespaces,
 	}}})
 }
 
-// order has the namespaces that peers make last: there may be too many.
-func order(ns *sockeye.Namespace) string {
-	if ns.Dynamic() {
-		return "1" + ns.Name()
+// compareNamespaces has those that peers make last: there may be too many.
+func compareNamespaces(a, b *sockeye.Namespace) int {
+	if a.Dynamic() != b.Dynamic() {
+		if b.Dynamic() {
+			return -1
+		}
+		return 1
 	}
-	return "0" + ns.Name()
+	return strings.Compare(a.Name(), b.Name())
 }

@@ -61,9 +61,9 @@ func (a *Admin) roomTold(nsp string) func(sockeye.RoomEvent) {
 }
 
 func (a *Admin) connected(s *sockeye.Socket) {
-	if a.watched.Load() && a.sockets.Load() <= int64(a.opts.MaxSockets) && !a.full() {
+	if a.watched.Load() {
 		a.tell("room_joined", s.Namespace().Name(), s.ID(), s.ID(), timestamp())
-		a.tell("socket_connected", a.describe(s), timestamp())
+		a.tell("socket_connected", s, s.Rooms(), timestamp()) // the teller describes it, if it is shown
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 	"strings"
 )
 
+// rootKey is the key of "/", whose label is empty. No other namespace has it for a label.
+const rootKey = "Default"
+
 // AsyncAPI is the contract as a document of AsyncAPI 3.0: a channel for each namespace, a
 // message for each event, whose payload is the array of its arguments, and an operation
 // for who sends it, with the answer as its reply. Read makes a Contract of it again.
@@ -16,7 +19,7 @@ func (c *Contract) AsyncAPI() []byte {
 	channels, operations, schemas := members{}, members{}, members{}
 	fails := false
 	for _, e := range c.entries {
-		key := or(e.label, "Default")
+		key := or(e.label, rootKey)
 		channel := members{}
 		messages := keys{}
 		all := members{}

@@ -53,6 +53,7 @@ type node struct {
 type (
 	byName         map[string]node
 	forest         []forest
+	tree           map[string]tree
 	page[T any]    struct{ Items []T }
 	pair[K, V any] struct {
 		Key   K
@@ -102,12 +103,13 @@ func all(t testing.TB) (*sockeyetest.Server, contract.Options) {
 	sockeye.Emits[func(time.Time, json.Number, json.RawMessage, big.Int, *big.Int, netip.Addr, own)](srv, "own forms")
 	sockeye.Emits[func([]byte, [][]byte, map[string][]byte, file)](srv, "binary")
 	sockeye.Emits[func([]string, []*string, []phase, map[string]int, map[int]*base, [2]bool, [20]int, [][]int)](srv, "lists")
-	sockeye.Emits[func(node, *node, []node)](srv, "recursive")
+	sockeye.Emits[func(node, *node, []node, tree)](srv, "recursive")
 	sockeye.Emits[func(page[node], page[base], pair[string, map[string]page[int]])](srv, "generic")
 	sockeye.Emits[func(embeds, options, struct{ A int }, struct{})](srv, "structs")
 	sockeye.Emits[func(function, Socket, Socket)](srv, "names")
 	sockeye.Emits[func(a string, rest ...phase)](srv, "rest")
 	sockeye.Emits[func()](srv, "it's \"quoted\"\u2028")
+	sockeye.Emits[func()](srv, "*/\n${x}`\\")
 	sockeye.Emits[func(question string) int](srv, "ask")
 	sockeye.Emits[func(question string) (int, []byte)](srv, "ask2")
 	sockeye.Emits[func() error](srv, "there?")
@@ -373,6 +375,7 @@ func TestNames(t *testing.T) {
 	one(srv.Server)
 	two(srv.Server)
 	sockeye.Emits[func(AckError, GameSocket)](srv, "own")
+	srv.Of("/default").On("own", func(string) {}) // the key of "/" is Default
 	srv.OfPattern(regexp.MustCompile("/game-.*")).On("e", func() {})
 	srv.OfPattern(regexp.MustCompile("/game/.*")).On("e", func() {})
 	srv.OfPattern(regexp.MustCompile(".*")).On("e", func() {})

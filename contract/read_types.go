@@ -327,7 +327,7 @@ func (r *reader) finish(c *Contract) map[string]*shape {
 	for _, name := range reservedTypes {
 		taken[name] = true
 	}
-	labels := map[string]bool{}
+	labels := map[string]bool{rootKey: true}
 	for _, e := range c.entries {
 		base := e.base(r.labels[e])
 		e.label = base

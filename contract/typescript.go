@@ -209,7 +209,7 @@ func (w *tsWriter) text(s *shape, indent string) string {
 		}
 		return w.element(s.elem, indent) + "[]"
 	case table:
-		return "Record<string, " + w.text(s.elem, indent) + ">"
+		return "{ [key: string]: " + w.text(s.elem, indent) + " }" // of itself, too: Record could not
 	case object:
 		return w.fields(s, indent)
 	case named:

@@ -201,6 +201,30 @@ func (m *module) tidy() {
 	m.sh("go list -deps . >/dev/null")
 }
 
+// TestTidyComesLast: "go mod tidy" takes away what no program imports yet. It stands behind
+// a program.
+func TestTidyComesLast(t *testing.T) {
+	n := 0
+	for text, content := range allTexts(t) {
+		required, program := false, false
+		for line := range strings.Lines(content) {
+			switch {
+			case strings.HasPrefix(line, "go mod edit -require"):
+				required, program = true, false
+			case strings.HasPrefix(line, "```go"):
+				program = true
+			case strings.TrimSpace(line) == "go mod tidy":
+				if n++; !required || !program {
+					t.Errorf("%s: no program stands between go mod edit and go mod tidy", text)
+				}
+			}
+		}
+	}
+	if n < 6 {
+		t.Errorf("only %d are there", n)
+	}
+}
+
 // tryCurl: the text says what a server's answer looks like.
 func tryCurl(t *testing.T, command string) {
 	if _, err := exec.LookPath("curl"); err != nil {

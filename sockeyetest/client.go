@@ -177,8 +177,9 @@ func (c *Client) Call(event string, args ...any) []any {
 	return answer
 }
 
-// Answer has f answer the events for which the server asks for an
-// acknowledgement.
+// Answer has f answer the events for which the server asks for an acknowledgement,
+// also while another client's call waits for a handler that asks. f runs on the test's
+// goroutine, and must not use clients then.
 func (c *Client) Answer(f func(e Event) []any) { c.answer = f }
 
 // Received returns the events that came since the last call, in their order.
@@ -208,13 +209,18 @@ func (c *Client) Break() {
 
 func (c *Client) emit(p sio.Packet, values []any) {
 	c.t.Helper()
+	c.send(p, values)
+	c.srv.Settle()
+}
+
+func (c *Client) send(p sio.Packet, values []any) {
+	c.t.Helper()
 	enc := arguments.Encoder{Codec: arguments.JSON{}}
 	data := enc.AppendArray(nil, values)
 	if enc.Err != nil {
 		c.t.Fatalf("sockeyetest: %v", enc.Err)
 	}
 	c.sendPacket(p, data, enc.Attachments)
-	c.srv.Settle()
 }
 
 func (c *Client) sendPacket(p sio.Packet, data []byte, attachments [][]byte) {
@@ -310,7 +316,7 @@ func (c *Client) handlePacket(p sio.Packet, attachments [][]byte) {
 		e := Event{Name: name, Namespace: string(p.Namespace), Args: args[1:]}
 		c.received = append(c.received, e)
 		if p.HasID && c.answer != nil {
-			c.emit(sio.Packet{Type: sio.Ack, ID: p.ID, HasID: true}, append([]any{}, c.answer(e)...))
+			c.send(sio.Packet{Type: sio.Ack, ID: p.ID, HasID: true}, append([]any{}, c.answer(e)...))
 		}
 	}
 }

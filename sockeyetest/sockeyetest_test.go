@@ -1,6 +1,7 @@
 package sockeyetest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -170,5 +171,37 @@ func TestUndeclaredEmitFails(t *testing.T) {
 	sockeye.Emits[string](srv, "say")
 	if _ = srv.Emit("say", 1); len(f.said) != 1 {
 		t.Errorf("%q", f.said)
+	}
+}
+
+// TestAnswerWhileAnotherCalls: the handler of one client's call asks another client.
+func TestAnswerWhileAnotherCalls(t *testing.T) {
+	srv := sockeyetest.NewServer(t, sockeye.Config{})
+	srv.On("ask all", func(ctx context.Context, s *sockeye.Socket, question string) (int, error) {
+		answers, err := s.Broadcast().Call(ctx, question, []byte{1})
+		return len(answers), err
+	})
+	asks := srv.Connect(t, sockeyetest.Options{})
+	var asked []string
+	for range 2 {
+		c := srv.Connect(t, sockeyetest.Options{})
+		c.Answer(func(e sockeyetest.Event) []any {
+			asked = append(asked, fmt.Sprint(e.Name, e.Args))
+			return []any{"yes"}
+		})
+		defer func() {
+			if got := fmt.Sprint(c.Received()); got != "[{there? / [[1]]} {again? / [[1]]}]" {
+				t.Errorf("it has received %s", got)
+			}
+		}()
+	}
+	for i, question := range []string{"there?", "again?"} {
+		begin := time.Now()
+		if got := fmt.Sprint(asks.Call("ask all", question)); got != "[2]" || len(asked) != 2*i+2 {
+			t.Errorf("%s: %s, %v", question, got, asked)
+		}
+		if d := time.Since(begin); d > sockeyetest.Patience/2 {
+			t.Errorf("it took %v", d)
+		}
 	}
 }

@@ -100,9 +100,6 @@ func openOutputs(o *options, stdout io.Writer) (*outputs, error) {
 			out.close = append(out.close, file)
 		}
 	}
-	if o.json == "-" && o.html == "-" {
-		return nil, errors.New("-json and -html cannot both go to standard output")
-	}
 	return out, nil
 }
 

@@ -225,6 +225,13 @@ func (m *measurement) record(ns int64) {
 	m.recordN(ns, 1)
 }
 
+// recordLost counts messages that have not come: they took -timeout at least.
+func (m *measurement) recordLost(waited, n int64) {
+	if m.most > 0 { // or there is no server to judge
+		m.recordN(max(waited, int64(m.o.timeout)), n)
+	}
+}
+
 func (m *measurement) recordN(ns, n int64) {
 	m.recent.AddN(ns, n)
 	if m.measuring || m.o.mode == "idle" {

@@ -3,10 +3,13 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -369,6 +372,55 @@ func TestUnanswered(t *testing.T) {
 	r = runLoad(t, nil, "-mode", "broadcast", "-event", "silence", "-connections", "4", "-rate", "20", "-duration", "300ms", "-timeout", "500ms", addr)
 	if n := r.kindCount("undelivered", ""); n != 3*r.Sent || r.Sent == 0 || len(r.Warnings) == 0 {
 		t.Errorf("%v, sent %d, %q", r.Kinds, r.Sent, r.Warnings)
+	}
+}
+
+// TestLostCount: what the server loses is not a quick answer, nor left out.
+func TestLostCount(t *testing.T) {
+	t.Parallel()
+	srv, addr := startServer(t, sockeye.Config{})
+	srv.On("cut", func(s *sockeye.Socket, e *sockeye.Event) error { s.CloseSession(); return nil })
+	var n atomic.Int32
+	srv.On("nine of ten", func(s *sockeye.Socket, e *sockeye.Event) error {
+		if n.Add(1)%10 == 0 {
+			return nil
+		}
+		return e.Ack()
+	})
+	lossy := func(args ...string) result {
+		return runLoad(t, nil, append(args, "-mode", "echo", "-timeout", "300ms", "-fail-p99", "200ms", addr)...)
+	}
+	for _, event := range []string{"cut", "nine of ten"} {
+		r := lossy("-event", event, "-connections", "20", "-rate", "100", "-duration", "500ms")
+		if r.code != codeMissed || r.Latency.P99 < 295 || r.kindCount("unanswered", "") == 0 {
+			t.Errorf("%s: code %d, p99 %v ms, %v", event, r.code, r.Latency.P99, r.Kinds)
+		}
+	}
+	// Two connections that are there do not make up for those that have not come.
+	r := runLoad(t, nil, "-connections", "10", "-duration", "100ms", "-namespace", "/refused", "-auth", `{"n":{n}}`, "-fail-connect-p99", "10s", addr)
+	if r.code != codeMissed || !strings.Contains(r.text, "FAILED        -fail-connect-p99 10s: 5 of 10 have not joined") {
+		t.Errorf("code %d\n%s", r.code, r.text)
+	}
+}
+
+// TestNotSentCounts: what a server that does not read keeps from being sent has not arrived.
+func TestNotSentCounts(t *testing.T) {
+	t.Parallel()
+	addr := hostile(t, func(c net.Conn, r *bufio.Reader) {
+		ask, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		accept := sha1.Sum([]byte(ask.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		open := `0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
+		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n\x81%c%s",
+			base64.StdEncoding.EncodeToString(accept[:]), len(open), open)
+		fmt.Fprintf(c, "\x81\x0d40{\"sid\":\"a\"}")
+		time.Sleep(20 * time.Second)
+	})
+	r := runLoad(t, nil, "-mode", "echo", "-connections", "1", "-size", "1000000", "-rate", "100", "-duration", "300ms", "-timeout", "1s", addr)
+	if n := r.kindCount("not sent", "the server does not read"); n == 0 || r.Latency.Count < n || r.Latency.P50 < 990 {
+		t.Errorf("%d latencies, p50 %v ms, %v\n%s", r.Latency.Count, r.Latency.P50, r.Kinds, r.text)
 	}
 }
 

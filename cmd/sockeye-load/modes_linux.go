@@ -123,7 +123,7 @@ func (e *echo) unanswered(u *user, n int, why string, now int64) {
 		return
 	}
 	for _, q := range u.pending[:n] {
-		e.record(now - q.at)
+		e.recordLost(now-q.at, 1)
 	}
 	e.fault("unanswered", why, int64(n))
 	u.pending = slices.Delete(u.pending, 0, n)
@@ -135,10 +135,12 @@ func (e *echo) due(now int64) int64 {
 		return 0
 	}
 	return e.dueMessages(now, func(at int64) {
-		if c := e.nextReady(min(e.senders, max(e.open, 1))); c != nil {
-			e.ask(c, at)
-		} else {
+		c := e.nextReady(min(e.senders, max(e.open, 1)))
+		if c == nil {
 			e.fault("not sent", "no connection is there", 1)
+		}
+		if c == nil || !e.ask(c, at) {
+			e.recordLost(0, 1)
 		}
 	})
 }
@@ -298,7 +300,11 @@ func (b *broadcast) due(now int64) int64 {
 		b.fillWindow()
 		return 0
 	}
-	return b.dueMessages(now, func(at int64) { b.cast(at) })
+	return b.dueMessages(now, func(at int64) {
+		if !b.cast(at) {
+			b.recordLost(0, int64(max(1, b.expected(&cast{ready: b.crowd.Ready, departed: b.departed}))))
+		}
+	})
 }
 
 func (b *broadcast) check(now int64) {
@@ -313,7 +319,7 @@ func (b *broadcast) check(now int64) {
 			switch missing := b.expected(k) - k.got; {
 			case missing > 0:
 				b.fault("undelivered", fmt.Sprintf("a broadcast had not come to all in %v: deliveries that are missing", b.o.timeout), int64(missing))
-				b.recordN(present-k.at, int64(missing))
+				b.recordLost(present-k.at, int64(missing))
 			default: // those that it had not come to are gone
 				b.complete++
 			}

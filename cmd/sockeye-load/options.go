@@ -119,8 +119,8 @@ func parse(args []string, usage io.Writer) (*options, error) {
 	f.StringVar(&o.html, "html", "", "write the report to this `file`")
 	f.StringVar(&o.title, "title", "", "title of the report")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress")
-	f.DurationVar(&o.failP99, "fail-p99", 0, "end with code 1 if 1 % of the latencies are above this")
-	f.DurationVar(&o.failConnectP99, "fail-connect-p99", 0, "end with code 1 if 1 % of the connects took longer")
+	f.DurationVar(&o.failP99, "fail-p99", 0, "end with code 1 if 1 % of the latencies are above this, lost messages included")
+	f.DurationVar(&o.failConnectP99, "fail-connect-p99", 0, "end with code 1 if 1 % of the connects took longer, or have not joined")
 	f.StringVar(&o.failErrors, "fail-errors", "", "end with code 1 if there are more errors: a `number`, or with % a share of connects and messages")
 	f.Float64Var(&o.failReceived, "fail-received", 0, "end with code 1 if fewer messages a `second` have come")
 	// The URL may stand anywhere.
@@ -325,6 +325,8 @@ func (o *options) check(transport string) error {
 		return errors.New("-connecting is 1 at least")
 	case o.timeout < time.Millisecond || o.warmup < 0:
 		return errors.New("-timeout is positive, -warmup is not negative")
+	case o.json != "" && o.json == o.html:
+		return fmt.Errorf("-json and -html cannot both go to %s", o.json)
 	case o.maxMessage < 1024 || o.maxMessage > 1<<30:
 		return errors.New("-max-message is from 1024 to 1073741824")
 	}

@@ -43,6 +43,7 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		"-rate -1 a", "-rate NaN a", "-window 0 a", "-mode echo -senders 0 a", "-senders -2 a", "-receivers -1 a", "-connecting 0 a", "-timeout 0s a",
 		"-max-message 5 a", "-source x a", "-source 127.0.0.9-127.0.0.1 a", "-source 10.0.0.0-10.1.0.0 a", "-source 127.0.0.1-::1 a", "-insecure a", "-ca x a",
 		"-ca " + notPEM + " https://a", "-ca /nowhere https://a", "-fail-errors x a", "-fail-errors -1 a", "-fail-p99 1s a", "-fail-p99 -1s -mode echo a", "-nothing a",
+		"-json - -html - a", "-json x -html x a",
 	} {
 		list := strings.Split(args, " ")
 		if args == "" {

@@ -203,6 +203,10 @@ func (r *report) judge(o *options) {
 	}
 	quantile("fail-p99", o.failP99, r.Latency)
 	quantile("fail-connect-p99", o.failConnectP99, r.Connect)
+	if missing := r.Attempts - r.Joined; o.failConnectP99 > 0 && !r.Interrupted && 100*missing > r.Attempts {
+		t := &r.Thresholds[len(r.Thresholds)-1]
+		t.Value, t.Passed = fmt.Sprintf("%s of %s have not joined", grouped(missing), grouped(r.Attempts)), false
+	}
 	if o.failErrors != "" {
 		limit, share, _ := parseShare(o.failErrors)
 		t := threshold{"fail-errors", o.failErrors, grouped(r.Errors), float64(r.Errors) <= limit}

@@ -24,9 +24,7 @@ import (
 
 func main() {
 	if err := run(os.Args[1:], os.Stdout); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, err)
-		}
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
@@ -40,16 +38,23 @@ func run(args []string, out io.Writer) error {
 	asyncapi := flags.String("asyncapi", "", "write the AsyncAPI document to a `file`")
 	check := flags.String("check", "", "fail if peers break that were built by the AsyncAPI document of a `file`")
 	write := flags.Bool("write", false, "write the files that the test gives to contract.Test")
-	if err := flags.Parse(args[1:]); err != nil {
-		return err
+	var packages []string
+	for args = args[1:]; len(args) > 0; { // flags may stand behind the package
+		if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+			return nil // it is printed
+		} else if err != nil {
+			return err
+		}
+		if args = flags.Args(); len(args) > 0 {
+			packages, args = append(packages, args[0]), args[1:]
+		}
+	}
+	if len(packages) > 1 {
+		return errors.New("one package at a time")
 	}
 	pkg := "."
-	switch flags.NArg() {
-	case 0:
-	case 1:
-		pkg = flags.Arg(0)
-	default:
-		return errors.New("one package at a time")
+	if len(packages) == 1 {
+		pkg = packages[0]
 	}
 	// Before anything is written: it may be the file that is checked.
 	var committed *contract.Contract

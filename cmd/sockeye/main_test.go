@@ -38,6 +38,13 @@ func TestCommand(t *testing.T) {
 	if out, err := sockeye("-asyncapi", file, "-ts", filepath.Join(dir, "c.d.ts"), lobby); err != "" || strings.Count(out, "written: ") != 2 || read(file) != read(lobby+"/contract.json") || read(filepath.Join(dir, "c.d.ts")) != read(lobby+"/page/contract.d.ts") {
 		t.Errorf("%q, %s", out, err)
 	}
+	// Flags may stand behind the package.
+	if out, err := sockeye(lobby, "-asyncapi", file); err != "" || out != "up to date: "+file+"\n" {
+		t.Errorf("%q, %s", out, err)
+	}
+	if _, err := sockeye("-h"); err != "" {
+		t.Error(err)
+	}
 	// Peers that were built when an event was taken that is not any more.
 	document := read(file)
 	old := strings.ReplaceAll(document, `"name": "create"`, `"name": "make"`)

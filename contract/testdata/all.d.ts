@@ -16,7 +16,7 @@ export interface Base {
   shadow: number;
 }
 
-export type ByName = Record<string, Node>;
+export type ByName = { [key: string]: Node };
 
 export interface Embeds {
   id: string;
@@ -73,7 +73,7 @@ export interface PageNode {
 
 export interface PairStringMapStringPageInt {
   Key: string;
-  Value: Record<string, PageInt>;
+  Value: { [key: string]: PageInt };
 }
 
 export type Phase = "\"quoted\"" | "over" | "playing" | "waiting";
@@ -82,18 +82,21 @@ export interface Socket_ {
   Fd: number;
 }
 
+export type Tree = { [key: string]: Tree };
+
 /** What the server sends in the namespace /. */
 export interface ServerToClientEvents {
+  "*/\n${x}`\\": () => void;
   ask: (arg1: string, ack: (answer: number) => void) => void;
   ask2: (arg1: string, ack: (answer1: number, answer2: Binary) => void) => void;
-  binary: (arg1: ArrayBuffer, arg2: ArrayBuffer[], arg3: Record<string, ArrayBuffer>, file: File) => void;
+  binary: (arg1: ArrayBuffer, arg2: ArrayBuffer[], arg3: { [key: string]: ArrayBuffer }, file: File) => void;
   generic: (arg1: PageNode, arg2: PageBase, arg3: PairStringMapStringPageInt) => void;
   "it's \"quoted\"\u2028": () => void;
-  lists: (arg1: string[], arg2: (string | null)[], arg3: Phase[], arg4: Record<string, number>, arg5: Record<string, Base | null>, arg6: [boolean, boolean], arg7: number[], arg8: number[][]) => void;
+  lists: (arg1: string[], arg2: (string | null)[], arg3: Phase[], arg4: { [key: string]: number }, arg5: { [key: string]: Base | null }, arg6: [boolean, boolean], arg7: number[], arg8: number[][]) => void;
   names: (function_: Function, socket2: Socket_, socket3: Socket_) => void;
   numbers: (arg1: number, arg2: number, arg3: number, arg4: boolean, duration: number, arg6: number | null, arg7: unknown) => void;
   "own forms": (time: string, number: number, rawMessage: unknown, int4: number, int5: number | null, addr: string, own: string) => void;
-  recursive: (node1: Node, node2: Node | null, arg3: Node[]) => void;
+  recursive: (node1: Node, node2: Node | null, arg3: Node[], tree: Tree) => void;
   rest: (arg1: string, ...rest: Phase[]) => void;
   structs: (embeds: Embeds, options: Options, arg3: {
     A: number;

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/cookiejar"
@@ -58,6 +59,11 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s: %v", why, err)
 		}
 	}
+	// What a page is told of its life is not too long.
+	now := time.Unix(time.Now().Unix(), 999e6)
+	if _, until, err := g.check(sign("Ann", now)); err != nil || until.Before(now.Add(g.life)) {
+		t.Errorf("it is good until %v, %v", until.Sub(now), err)
+	}
 	c := connect(t, srv, sign("Ann", time.Now()))
 	if got := fmt.Sprint(c.Call("who am I")); got != "[Ann]" {
 		t.Errorf("it is %s", got)
@@ -77,7 +83,8 @@ func TestTokens(t *testing.T) {
 // TestExpiry: a connection ends with its token, unless it has been renewed.
 func TestExpiry(t *testing.T) {
 	srv := sockeyetest.NewServer(t, sockeye.Config{})
-	newGuard(secret, time.Minute).register(srv.Server)
+	g := newGuard(secret, time.Minute)
+	g.register(srv.Server)
 	sign := func(life time.Duration) string {
 		text, err := newGuard(secret, life).sign("Ann", time.Now())
 		if err != nil {
@@ -95,7 +102,13 @@ func TestExpiry(t *testing.T) {
 	v.mu.Lock()
 	v.until = time.Now()
 	v.mu.Unlock()
-	v.expire(c.Socket())
+	s := c.Socket()
+	v.expire(s)
+	// A renewal that was on its way is refused: the connection ends all the same.
+	var refusal *sockeye.AckError
+	if err := g.renew(s, sign(time.Hour)); !errors.As(err, &refusal) || refusal.Message != errExpired.Error() {
+		t.Errorf("too late: %v", err)
+	}
 	if got := fmt.Sprint(c.Received()); got != "[{expired / []}]" || c.Connected() {
 		t.Errorf("%s, connected: %v", got, c.Connected())
 	}

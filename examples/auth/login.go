@@ -125,9 +125,10 @@ func (g *guard) answer(w http.ResponseWriter, name string) {
 	_ = json.NewEncoder(w).Encode(token{text, name, g.life.Milliseconds()}) // who asks has gone
 }
 
+// sign makes a JWT that is good for life at least: its times are whole seconds.
 func (g *guard) sign(name string, now time.Time) (string, error) {
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
-		Subject: name, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(g.life)),
+		Subject: name, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(g.life + time.Second - 1)),
 	}).SignedString(g.secret)
 }
 

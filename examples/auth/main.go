@@ -36,6 +36,9 @@ func main() {
 	client := flag.String("client", "node_modules/socket.io-client/dist", "`folder` with socket.io.esm.min.js")
 	life := flag.Duration("life", 30*time.Second, "how long a JWT is good for")
 	flag.Parse()
+	if *life <= 0 {
+		log.Fatal("-life has to be positive")
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 

@@ -55,7 +55,10 @@ func stay(s *sockeye.Socket) {
 func (v *visit) expire(s *sockeye.Socket) {
 	v.mu.Lock()
 	left := time.Until(v.until)
-	if left > 0 && !v.over {
+	switch {
+	case left <= 0:
+		v.over = true // who renews now is too late
+	case !v.over:
 		v.end.Reset(left)
 	}
 	v.mu.Unlock()
@@ -87,6 +90,9 @@ func (g *guard) renew(s *sockeye.Socket, text string) error {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.over {
+		return &sockeye.AckError{Message: errExpired.Error()}
+	}
 	v.until = until // the timer looks at it
 	return nil
 }

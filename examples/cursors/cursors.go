@@ -7,7 +7,12 @@ import (
 	"github.com/sockeye-io/sockeye"
 )
 
-const maxName = 24 // characters
+const (
+	maxName = 24 // characters
+
+	// Each message goes to everybody: who sends more than pages do is disconnected.
+	maxPerSecond = 100
+)
 
 // cursor is a pointer on the pages of others. Its place is a share of the board's size.
 type cursor struct {

@@ -44,8 +44,9 @@ func main() {
 		log.Fatal(err)
 	}
 	srv, err := sockeye.New(sockeye.Config{
-		Client:   os.DirFS(*client),
-		Fallback: http.FileServerFS(files),
+		Client:               os.DirFS(*client),
+		Fallback:             http.FileServerFS(files),
+		MaxMessagesPerSecond: maxPerSecond,
 	})
 	if err != nil {
 		log.Fatal(err)

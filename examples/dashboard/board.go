@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/metrics"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,17 +62,22 @@ func newBoard(srv *sockeye.Server) *board {
 // room has those who look at a figure.
 func room(id string) string { return "figure " + id }
 
-// look answers what a figure has been; its next values follow. The room is joined first, so
-// that none is missed between.
-func (b *board) look(s *sockeye.Socket, id string) ([]float64, error) {
-	for _, f := range figures {
-		if f.ID == id {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			return append([]float64{}, b.values[id]...), s.Join(room(id))
-		}
+// look answers what a figure has been; its next values follow. It answers under the lock: a
+// value that came before the answer would be lost to the page.
+func (b *board) look(s *sockeye.Socket, e *sockeye.Event) error {
+	var id string
+	if err := e.Decode(&id); err != nil {
+		return err
 	}
-	return nil, &sockeye.AckError{Message: fmt.Sprintf("there is no figure %q", id)}
+	if !slices.ContainsFunc(figures, func(f figure) bool { return f.ID == id }) {
+		return &sockeye.AckError{Message: fmt.Sprintf("there is no figure %q", id)}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := s.Join(room(id)); err != nil {
+		return err
+	}
+	return e.Ack(append([]float64{}, b.values[id]...))
 }
 
 // run measures until ctx is done.

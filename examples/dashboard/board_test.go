@@ -3,8 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/sockeyetest"
@@ -61,5 +65,78 @@ func TestTake(t *testing.T) {
 	srv := sockeyetest.NewServer(t, sockeye.Config{})
 	if s := take(srv.Server); s.at.IsZero() || s.heap < 1e4 || s.goroutines < 1 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestLookLosesNothing: while values come, each look is answered by all that were before, and
+// followed by all that are after.
+func TestLookLosesNothing(t *testing.T) {
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBoard(srv)
+	addr, err := srv.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = srv.Close() }()
+	conn, _, _, err := ws.Dial(t.Context(), "ws://"+addr.String()+"/socket.io/?EIO=4&transport=websocket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	say := func(text string) {
+		if err := wsutil.WriteClientText(conn, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("40")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 1.0; ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Microsecond):
+				b.add("heap", n)
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	last := 0.0 // that the page has
+	for looks := 0; looks < 300; {
+		text, err := wsutil.ReadServerText(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var values [][]float64
+		var event []any
+		switch text := string(text); {
+		case text[0] == '0':
+		case strings.HasPrefix(text, `40`):
+			say(`420["look","heap"]`)
+		case strings.HasPrefix(text, `430`):
+			if err := json.Unmarshal([]byte(text[3:]), &values); err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			if list := values[0]; len(list) > 0 {
+				if list[len(list)-1] < last {
+					t.Fatalf("the answer ends with %v, after %v", list[len(list)-1], last)
+				}
+				last = list[len(list)-1]
+			}
+			looks++
+			say(`42["look away","heap"]`)
+			say(`420["look","heap"]`)
+		default:
+			if err := json.Unmarshal([]byte(text[2:]), &event); err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			if event[0] == "value" {
+				last = event[2].(float64)
+			}
+		}
 	}
 }

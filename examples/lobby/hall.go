@@ -151,7 +151,14 @@ func (h *hall) enter(s *sockeye.Socket) error {
 }
 
 func (h *hall) entered(s *sockeye.Socket) {
-	of(s).g.change(s.Namespace(), func(g *game) error { g.here++; return nil })
+	g := of(s).g
+	_ = g.change(s.Namespace(), func(g *game) error { g.here++; return nil })
+	h.mu.Lock()
+	there := h.games[g.name] == g
+	h.mu.Unlock()
+	if !there { // the last one has left it since enter
+		s.Disconnect()
+	}
 }
 
 func (h *hall) left(s *sockeye.Socket, _ sockeye.Reason) {

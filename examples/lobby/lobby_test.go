@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/contract"
@@ -82,7 +83,7 @@ func last(c *sockeyetest.Client, name string) (text string) {
 // TestGame: two play, one watches, and the loser wants another one. What is emitted is
 // compared with what is declared.
 func TestGame(t *testing.T) {
-	srv, h := newTestHall(t)
+	srv, _ := newTestHall(t)
 	lobby := srv.Connect(t, sockeyetest.Options{})
 	if got := last(lobby, "games"); got != "[[]]" {
 		t.Errorf("the lobby has %s", got)
@@ -129,23 +130,7 @@ func TestGame(t *testing.T) {
 	}
 	call(cid, "[map[error:there is no game to repeat]]", "again")
 	ann.Answer(func(e sockeyetest.Event) []any { return []any{fmt.Sprint(e.Name, e.Args) == "again?[Bob]"} })
-	// A client in memory does one thing at a time: Bob asks by the handler itself.
-	asked := make(chan bool, 1)
-	go func() {
-		yes, err := h.again(t.Context(), bob.Socket())
-		asked <- yes && err == nil
-	}()
-	for waits := true; waits; {
-		select {
-		case yes := <-asked:
-			if waits = false; !yes {
-				t.Error("Ann has said no")
-			}
-		default:
-			srv.Settle()
-			ann.Received()
-		}
-	}
+	call(bob, "[true]", "again")
 	call(bob, "[]", "move", 8) // who was second begins
 	ann.Disconnect()
 	if got := last(bob, "state"); !strings.Contains(got, `"phase":"waiting"`) {
@@ -184,5 +169,43 @@ func TestRefused(t *testing.T) {
 	}
 	if _, err := srv.Dial(t, sockeyetest.Options{Namespace: name}); err == nil || !strings.Contains(err.Error(), "your name is empty") {
 		t.Error(err)
+	}
+}
+
+// TestLastOneLeaves: who comes when the last one goes is not left in a game that the lobby
+// does not have.
+func TestLastOneLeaves(t *testing.T) {
+	srv, h := newTestHall(t)
+	name := srv.Connect(t, sockeyetest.Options{}).Call("create", "Friday")[0].(string)
+	ann := srv.Connect(t, sockeyetest.Options{Namespace: name, Auth: map[string]string{"name": "Ann"}})
+	remove := h.playing.Use(func(*sockeye.Socket) error { // after enter: the game was there
+		ann.Socket().Disconnect()
+		for len(h.list()) > 0 {
+			time.Sleep(time.Millisecond)
+		}
+		return nil
+	})
+	bob, err := srv.Dial(t, sockeyetest.Options{Namespace: name, Auth: map[string]string{"name": "Bob"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove()
+	if bob.Connected() {
+		t.Error("Bob is in a game that is not there")
+	}
+}
+
+// TestNoGames: names that peers make up leave nothing behind.
+func TestNoGames(t *testing.T) {
+	srv, h := newTestHall(t)
+	for i := range 50 {
+		if _, err := srv.Dial(t, sockeyetest.Options{Namespace: fmt.Sprintf("/game-%d", i), Auth: map[string]string{"name": "Eve"}}); err == nil {
+			t.Fatal("it is let in")
+		}
+	}
+	name := srv.Connect(t, sockeyetest.Options{}).Call("create", "Friday")[0].(string)
+	srv.Connect(t, sockeyetest.Options{Namespace: name, Auth: map[string]string{"name": "Ann"}}).Disconnect()
+	if n, games := len(srv.Namespaces()), len(h.list()); n != 1 || games != 0 {
+		t.Errorf("%d namespaces and %d games are left", n, games)
 	}
 }

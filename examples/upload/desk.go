@@ -17,6 +17,7 @@ import (
 // What people may do is bounded.
 const (
 	maxSize    = 256 << 20 // of a file
+	maxAll     = 4 << 30   // of all files, with those that are on their way
 	maxUploads = 100       // under way
 	patience   = time.Minute
 )
@@ -27,21 +28,27 @@ type desk struct {
 
 	mu      sync.Mutex
 	uploads map[string]*upload // by the ID that the page has made
+	open    int                // of them that are on their way
+	all     int64              // bytes of all files, when they are whole
 }
 
-// upload is a file that is on its way.
+// upload is a file that is on its way, or has just come: who has not got the last answer
+// asks again.
 type upload struct {
 	// Immutable.
 	file *os.File
 	size int64
 
 	// Guarded by mu, inside which the desk's is taken.
-	mu   sync.Mutex
-	have int64
-	sum  hash.Hash
-	ends *time.Timer // removes it if nothing more comes
-	over bool
+	mu     sync.Mutex
+	have   int64
+	sum    hash.Hash
+	sha256 string      // when it is whole
+	ends   *time.Timer // gives it up if nothing more comes
+	over   bool        // it was given up
 }
+
+func (u *upload) progress() progress { return progress{u.have, u.sha256} }
 
 // progress is how much of a file is there, and, if that is all, its SHA-256.
 type progress struct {
@@ -65,16 +72,16 @@ var goodID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // begin opens an upload, or finds the one that was cut.
 func (d *desk) begin(id string, size int64) (progress, error) {
-	u, err := d.open(id, size)
+	u, err := d.find(id, size)
 	if err != nil {
 		return progress{}, err
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return progress{Have: u.have}, nil
+	return u.progress(), nil
 }
 
-func (d *desk) open(id string, size int64) (*upload, error) {
+func (d *desk) find(id string, size int64) (*upload, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	u := d.uploads[id]
@@ -85,8 +92,10 @@ func (d *desk) open(id string, size int64) (*upload, error) {
 		return nil, refuse("this is no ID of an upload")
 	case size <= 0 || size > maxSize:
 		return nil, refuse("files may have up to %d MB", maxSize>>20)
-	case len(d.uploads) >= maxUploads:
+	case d.open >= maxUploads || len(d.uploads) >= 10*maxUploads:
 		return nil, refuse("too many files are on their way; try again later")
+	case size > maxAll-d.all:
+		return nil, refuse("there is no room for more files")
 	}
 	file, err := os.OpenFile(filepath.Join(d.dir, id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -95,6 +104,8 @@ func (d *desk) open(id string, size int64) (*upload, error) {
 	u = &upload{file: file, size: size, sum: sha256.New()}
 	u.ends = time.AfterFunc(patience, func() { d.give(id, u) })
 	d.uploads[id] = u
+	d.open++
+	d.all += size
 	return u, nil
 }
 
@@ -112,39 +123,42 @@ func (d *desk) piece(id string, at int64, data []byte) (progress, error) {
 	switch {
 	case u.over:
 		return progress{}, refuse("there is no such upload, or no longer")
-	case at != u.have || int64(len(data)) > u.size-u.have:
-		return progress{Have: u.have}, nil
+	case u.sha256 != "" || at != u.have || int64(len(data)) > u.size-u.have:
+		return u.progress(), nil
 	}
-	if _, err := u.file.Write(data); err != nil {
+	if _, err := u.file.WriteAt(data, u.have); err != nil { // the same place if it comes again
 		return progress{}, err
 	}
 	u.sum.Write(data)
 	u.have += int64(len(data))
+	u.ends.Reset(patience)
 	if u.have < u.size {
-		u.ends.Reset(patience)
-		return progress{Have: u.have}, nil
+		return u.progress(), nil
 	}
-	u.over = true
-	u.ends.Stop()
-	d.forget(id)
-	return progress{u.have, hex.EncodeToString(u.sum.Sum(nil))}, u.file.Close()
+	u.sha256 = hex.EncodeToString(u.sum.Sum(nil))
+	d.mu.Lock()
+	d.open--
+	d.mu.Unlock()
+	return u.progress(), u.file.Close()
 }
 
-// give gives an upload up.
+// give gives an upload up, or forgets one that is whole.
 func (d *desk) give(id string, u *upload) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if !u.over {
-		u.over = true
-		d.forget(id)
+	if u.over {
+		return
+	}
+	u.over = true
+	d.mu.Lock()
+	delete(d.uploads, id)
+	if u.sha256 == "" {
+		d.open--
+		d.all -= u.size
+	}
+	d.mu.Unlock()
+	if u.sha256 == "" {
 		_ = u.file.Close()
 		_ = os.Remove(u.file.Name())
 	}
-}
-
-// forget is called under the upload's lock.
-func (d *desk) forget(id string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.uploads, id)
 }

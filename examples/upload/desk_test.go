@@ -36,6 +36,12 @@ func TestUpload(t *testing.T) {
 	second := srv.Connect(t, sockeyetest.Options{})
 	ask(second, "[map[have:300]]", "begin", id, len(data))
 	ask(second, fmt.Sprintf("[map[have:800 sha256:%x]]", sha256.Sum256(data)), "piece", id, 300, data[300:])
+	// The last answer was lost: it comes again, for a while.
+	whole := fmt.Sprintf("[map[have:800 sha256:%x]]", sha256.Sum256(data))
+	ask(second, whole, "piece", id, 300, data[300:])
+	ask(second, whole, "begin", id, len(data))
+	ask(second, whole, "piece", id, 800, []byte{})
+	d.give(id, d.uploads[id])
 	ask(second, "[map[error:there is no such upload, or no longer]]", "piece", id, 0, data[:1])
 	if b, err := os.ReadFile(filepath.Join(d.dir, id)); err != nil || !bytes.Equal(b, data) {
 		t.Errorf("%d bytes are there, %v", len(b), err)
@@ -74,6 +80,16 @@ func TestRefused(t *testing.T) {
 	}
 	if files, _ := os.ReadDir(d.dir); len(files) != 0 || len(d.uploads) != 0 {
 		t.Errorf("%d files and %d uploads are left", len(files), len(d.uploads))
+	}
+	if d.open != 0 || d.all != 0 {
+		t.Errorf("%d are open, of %d bytes", d.open, d.all)
+	}
+	d.all = maxAll - 9
+	if got := fmt.Sprint(c.Call("begin", id(5), 10)); !strings.Contains(got, "no room") {
+		t.Errorf("above all files: %s", got)
+	}
+	if got := fmt.Sprint(c.Call("begin", id(5), 9)); got != "[map[have:0]]" {
+		t.Errorf("exactly: %s", got)
 	}
 	if got := fmt.Sprint(c.Call("piece", id(3), 0, []byte("x"))); !strings.Contains(got, "no such upload") {
 		t.Errorf("after the end: %s", got)

@@ -114,14 +114,16 @@ func nextResponse(d []byte, most int, ended bool) (r response, rest []byte, ok b
 		}
 		return r, d, false, nil
 	}
-	malformed := faultf(KindProtocol, "malformed HTTP response: %s", said(d))
+	malformed := func() (response, []byte, bool, *Fault) {
+		return response{}, d, false, faultf(KindProtocol, "malformed HTTP response: %s", said(d))
+	}
 	size, chunked, good := -1, false, true
 	first, lines, _ := bytes.Cut(d[:end], crlf)
 	if len(first) < 12 || first[8] != ' ' {
-		return r, d, false, malformed
+		return malformed()
 	}
 	if r.status, good = decimal(first[9:12]); !good || r.status < 100 {
-		return r, d, false, malformed
+		return malformed()
 	}
 	r.closes = first[7] == '0'
 	for line := range bytes.SplitSeq(lines, crlf) {
@@ -130,7 +132,7 @@ func nextResponse(d []byte, most int, ended bool) (r response, rest []byte, ok b
 		switch {
 		case bytes.EqualFold(name, []byte("content-length")):
 			if size, good = decimal(value); !good {
-				return r, d, false, malformed
+				return malformed()
 			}
 		case bytes.EqualFold(name, []byte("transfer-encoding")):
 			chunked = bytes.EqualFold(value, []byte("chunked"))

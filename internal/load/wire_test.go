@@ -231,3 +231,15 @@ func TestNumbersFit(t *testing.T) {
 		}
 	}
 }
+
+// TestResponseIsCheap: a poll's answer is read without memory of its own.
+func TestResponseIsCheap(t *testing.T) {
+	stream := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=UTF-8\r\nContent-Length: 10\r\nCache-Control: no-store\r\n\r\n42[\"a\",10]")
+	if n := testing.AllocsPerRun(100, func() {
+		if r, _, ok, f := nextResponse(stream, 1<<20, false); !ok || f != nil || len(r.body) != 10 {
+			t.Fatal(f)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -76,7 +76,12 @@ func (b *tab) login(password string) {
 		set(url, location.origin); set(name, "admin"); set(pass, %q)
 		return true
 	})()`, password))
-	b.do(chromedp.Click(".v-dialog form button[type=submit]:not([disabled])"))
+	// Not by its place: the dialog moves while it opens.
+	b.await(`(() => {
+		const button = document.querySelector(".v-dialog form button[type=submit]:not([disabled])")
+		button?.click()
+		return Boolean(button)
+	})()`)
 }
 
 // TestAdminPage drives the page of @socket.io/admin-ui.

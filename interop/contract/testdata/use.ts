@@ -19,14 +19,15 @@ s.on("own forms", (time, n, raw) => {
   equal<[typeof time, typeof n, typeof raw], [string, number, unknown]>(true);
 });
 s.on("binary", (one, many, by, file) => {
-  equal<[typeof one, typeof many, typeof by, typeof file.data], [ArrayBuffer, ArrayBuffer[], Record<string, ArrayBuffer>, string]>(true);
+  equal<[typeof one, typeof many, typeof by, typeof file.data], [ArrayBuffer, ArrayBuffer[], { [key: string]: ArrayBuffer }, string]>(true);
 });
-s.on("recursive", (node, maybe, all) => {
+s.on("recursive", (node, maybe, all, tree) => {
   equal<typeof node.next, Node | null>(true);
   equal<typeof maybe, Node | null>(true);
   node.by["x"]?.kids?.[0]?.next?.value;
   node.deep.flat().flat();
   all.length;
+  equal<typeof tree, (typeof tree)["a"]["b"]>(true);
 });
 s.on("structs", (embeds, options) => {
   equal<typeof embeds.named, Base>(true);
@@ -37,6 +38,7 @@ s.on("structs", (embeds, options) => {
 });
 s.on("rest", (first, ...rest) => equal<[typeof first, typeof rest], [string, Phase[]]>(true));
 s.on("it's \"quoted\"\u2028", () => {});
+s.on("*/\n${x}`\\", () => {});
 s.on("ask", (question, ack) => ack(question.length));
 s.on("ask2", (_, ack) => ack(1, new Uint8Array(3)));
 s.on("there?", (ack) => ack());
