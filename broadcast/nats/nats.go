@@ -42,6 +42,18 @@ type JetStream struct {
 	Replicas int
 	// Memory keeps it in memory, not in files.
 	Memory bool
+
+	// Recovery has sockets come back on any server, with Config.Recovery: what they have
+	// missed is read from the stream, as long as it is kept, and what is known of them from a
+	// key-value bucket. This server then gets what is for all rooms, and its own sockets get
+	// events by the stream, too. nats-server 2.11 or later is needed.
+	Recovery bool
+	// Sessions is the bucket's name; New makes it if it is missing. Default: Stream and
+	// "-sessions".
+	Sessions string
+	// MaxSessionBytes bounds what is kept of sessions: beyond it those go that were written
+	// longest ago. Default 256 MiB.
+	MaxSessionBytes int64
 }
 
 // Errors of New, and of calls.
@@ -51,6 +63,9 @@ var (
 	errStream  = errors.New("nats: a stream's name has letters, digits, - and _ only")
 	errOffline = errors.New("nats: the connection is not up")
 	errReset   = errors.New("nats: the connection was made again meanwhile")
+
+	// ErrNoJetStream is New's where JetStream is wanted and NATS has none.
+	ErrNoJetStream = errors.New("nats: JetStream is not enabled: start nats-server with -js, or with jetstream {} in its configuration, and allow it for the account")
 
 	// ErrTooLarge refuses a message that the NATS server does not take (max_payload).
 	ErrTooLarge = errors.New("nats: the message is too large for the NATS server")
@@ -75,6 +90,9 @@ func New(nc *nats.Conn, o Options) (*cluster.Adapter, error) {
 		if b.kept, err = newKept(b, *o.JetStream); err != nil {
 			return nil, err
 		}
+	}
+	if b.whole() {
+		return cluster.New(keepingBus{b}, o.Options)
 	}
 	return cluster.New(b, o.Options)
 }

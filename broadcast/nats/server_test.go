@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(childEnv); text != "" {
 		os.Exit(serve(text))
 	}
+	if addr := os.Getenv(roamingEnv); addr != "" {
+		os.Exit(serveRoaming(addr, os.Getenv(roamingEnv+"_NAME")))
+	}
 	os.Exit(m.Run())
 }
 
