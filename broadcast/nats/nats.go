@@ -74,27 +74,33 @@ var (
 // New makes an adapter on a connection, which stays the user's. With JetStream it waits
 // for NATS, and the connection must be up.
 func New(nc *nats.Conn, o Options) (*cluster.Adapter, error) {
+	a, _, err := open(nc, o)
+	return a, err
+}
+
+func open(nc *nats.Conn, o Options) (a *cluster.Adapter, b *bus, err error) {
 	if nc == nil {
-		return nil, errNoConn
+		return nil, nil, errNoConn
 	}
-	var err error
 	if o.Prefix, err = prefix(o.Prefix); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o.NamespaceHeartbeats = true // NATS does not count who is there
 	o.MaxReceived = cmp.Or(o.MaxReceived, 64<<20)
 	o.Linger = cmp.Or(o.Linger, 500*time.Millisecond)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
-	b := newBus(nc, o)
+	b = newBus(nc, o)
 	if o.JetStream != nil {
 		if b.kept, err = newKept(b, *o.JetStream); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if b.whole() {
-		return cluster.New(keepingBus{b}, o.Options)
+		a, err = cluster.New(keepingBus{b}, o.Options)
+	} else {
+		a, err = cluster.New(b, o.Options)
 	}
-	return cluster.New(b, o.Options)
+	return a, b, err
 }
 
 // prefix is a prefix, or the default.

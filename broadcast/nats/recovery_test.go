@@ -79,9 +79,6 @@ func streams(t testing.TB, addr string) jetstream.JetStream {
 	return js
 }
 
-// TestConformanceWithRecovery: all cases hold with the option.
-func TestConformanceWithRecovery(t *testing.T) { adaptertest.Run(t, newBus(t, quick(withRecovery))) }
-
 // TestRecovery: sockets come back on other servers.
 func TestRecovery(t *testing.T) {
 	s := startServer(t, true)
