@@ -119,7 +119,9 @@ func (r *roamer) away() {
 	id := r.ID()
 	r.board.Switch("")
 	r.board.Cut()
-	Eventually(r.w.t, "the socket has gone", func() bool { return (r.unseen || r.w.servers[r.in].Of(r.namespace).Socket(id) == nil) && !r.Connected() })
+	Eventually(r.w.t, "the socket has gone", func() bool {
+		return (r.unseen || r.w.servers[r.in].Of(r.namespace).Socket(id) == nil) && !r.Connected()
+	})
 }
 
 // back lets it come to a server.

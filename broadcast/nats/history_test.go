@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -133,5 +134,34 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%q", key)
 		}
 		seen[key] = true
+	}
+}
+
+// TestPassedOver: a namespace is not joined while an event of it is passed over, which the
+// position says then.
+func TestPassedOver(t *testing.T) {
+	var ts topics
+	ts.init(time.Hour)
+	joined, passed := make(chan struct{}), false
+	if ts.joined("sio.Lw", func() {
+		go func() {
+			ts.want("sio.Lw", "sio.Lw.beat", true)
+			if !passed {
+				t.Error("it is joined before")
+			}
+			close(joined)
+		}()
+		select {
+		case <-joined:
+			t.Error("it is joined meanwhile")
+		case <-time.After(20 * time.Millisecond):
+		}
+		passed = true
+	}) {
+		t.Error("it is joined")
+	}
+	<-joined
+	if !ts.joined("sio.Lw", nil) {
+		t.Error("it is not joined")
 	}
 }
