@@ -122,6 +122,7 @@ func (k *kept) readFirst(ctx context.Context) {
 type stored struct {
 	subject string
 	data    []byte
+	when    time.Time
 	place
 }
 
@@ -147,13 +148,12 @@ func readStored(m *nats.Msg, stream string) (s stored, err error) {
 	if err != nil || seq == 0 || header(m, headerStream) != stream {
 		return s, errForeign
 	}
-	s = stored{header(m, headerSubject), m.Data, place{seq: seq}}
+	s = stored{subject: header(m, headerSubject), data: m.Data, place: place{seq: seq}}
 	if text := header(m, headerTime); text != "" {
-		at, err := time.Parse(time.RFC3339Nano, text)
-		if err != nil {
+		if s.when, err = time.Parse(time.RFC3339Nano, text); err != nil {
 			return s, errForeign
 		}
-		s.at = stamp(at)
+		s.at = stamp(s.when)
 	}
 	return s, nil
 }
@@ -316,7 +316,7 @@ func readAnswer(data []byte) (s stored, err error) {
 		return s, errForeign
 	}
 	m := answer.Message
-	return stored{m.Subject, m.Data, place{seq: m.Seq, at: stamp(m.Time)}}, nil
+	return stored{m.Subject, m.Data, m.Time, place{seq: m.Seq, at: stamp(m.Time)}}, nil
 }
 
 // readAll hands on what is in the stream up to a number.

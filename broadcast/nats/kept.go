@@ -37,10 +37,10 @@ type kept struct {
 	position atomic.Pointer[string] // with recovery: the last place that has been handed on
 
 	// deliver's own.
-	known  bool
-	made   uint64 // when the stream was made, in ms
-	last   uint64 // the number of the last message that has been handed on, or passed over
-	newest uint64 // likewise, that a subscription has brought: they only grow
+	known bool
+	made  uint64    // when the stream was made, in ms
+	last  uint64    // the number of the last message that has been handed on, or passed over
+	when  time.Time // when that was stored
 }
 
 const (
@@ -229,7 +229,7 @@ func (k *kept) live(m *nats.Msg) {
 		return
 	}
 	s.subject = m.Subject[len(k.prefix):]
-	if again := s.seq < k.newest; again || s.seq > k.last+k.jump() { // another stream's, or some are missing
+	if again := s.seq <= k.last && s.when.After(k.when); again || s.seq > k.last+k.jump() { // another stream's, or some are missing
 		if !k.catchUp() {
 			return
 		}
@@ -238,7 +238,6 @@ func (k *kept) live(m *nats.Msg) {
 			return
 		}
 	}
-	k.newest = s.seq
 	if s.seq > k.last {
 		k.hand(s)
 	}
@@ -254,7 +253,7 @@ func (k *kept) jump() uint64 {
 
 // hand hands on what is the next in the stream.
 func (k *kept) hand(s stored) {
-	s.made, k.last = k.made, s.seq
+	s.made, k.last, k.when = k.made, s.seq, s.when
 	if !k.o.Recovery {
 		k.b.receive(s.subject, s.data)
 		return
@@ -317,27 +316,33 @@ func (k *kept) read() error {
 	end := place{made: made(info), seq: state.LastSeq, at: stamp(state.LastTime)}
 	switch {
 	case !k.known:
-		k.known, k.made, k.last = true, end.made, end.seq
+		k.known, k.made, k.last, k.when = true, end.made, end.seq, state.LastTime
 	case end.made != k.made:
 		k.b.o.Logger.Error("nats: the stream is another one: what was in the old one is lost", "stream", k.o.Stream)
-		k.made, k.last, k.newest = end.made, 0, 0
+		k.made, k.last, k.when = end.made, 0, time.Time{}
 	case end.seq < k.last:
 		k.b.o.Logger.Error("nats: the stream has lost what was stored last", "stream", k.o.Stream, "messages, of all servers", k.last-end.seq)
-		k.last, k.newest = end.seq, 0
+		k.last, k.when = end.seq, state.LastTime
 	case state.FirstSeq > k.last+1 && end.seq > k.last && !k.o.Recovery:
 		k.b.o.Logger.Error("nats: the stream no longer has all that has been missed", "stream", k.o.Stream, "messages, of all servers", state.FirstSeq-k.last-1)
 	}
 	switch {
-	case end.seq == k.last && k.o.Recovery:
-		k.reached(end)
-		return nil
 	case k.o.Recovery:
-		return k.readAll(ctx, end.seq)
-	case end.seq == k.last || len(subjects) == 0:
-		k.last = end.seq
-		return nil
+		if err := k.readAll(ctx, end.seq); err != nil {
+			return err
+		}
+		if k.last == end.seq {
+			k.reached(end)
+		}
+	case end.seq > k.last && len(subjects) > 0:
+		if err := k.readTo(ctx, subjects, end.seq); err != nil {
+			return err
+		}
 	}
-	return k.readTo(ctx, subjects, end.seq)
+	if k.last <= end.seq {
+		k.last, k.when = end.seq, state.LastTime
+	}
+	return nil
 }
 
 // look returns the subjects in the stream that are subscribed to, and how far the stream
@@ -430,7 +435,7 @@ func (k *kept) readTo(ctx context.Context, subjects []string, to uint64) error {
 			if seq <= k.last {
 				continue
 			}
-			k.last = seq
+			k.last, k.when = seq, meta.Timestamp
 			if wanted == nil || wants(wanted, m.Subject) {
 				k.b.receive(m.Subject, m.Data)
 			}
