@@ -62,7 +62,7 @@ func (b *keepingBus) Open(a *cluster.Adapter) error {
 func (b *keepingBus) Encode(m *cluster.Message) (f cluster.Frame, err error) {
 	f, err = b.hubBus.Encode(m)
 	if m.Number != 0 {
-		f.Kind = int(m.Number)
+		f.Kind = 1
 	}
 	return f, err
 }
@@ -83,7 +83,6 @@ func (b *keepingBus) Send(ctx context.Context, frames []cluster.Frame) (sent, lo
 		if err != nil {
 			return sent, 1, err
 		}
-		m.Number = uint64(f.Kind)
 		k := &b.hub.kept
 		k.mu.Lock()
 		m.Offset = strconv.Itoa(len(k.events) + 1)

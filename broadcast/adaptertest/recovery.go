@@ -23,6 +23,7 @@ func RunRecovery(t *testing.T, bus Bus) {
 	}{
 		{"Back", comesBack},
 		{"Often", comesBackOften},
+		{"Names", backNames},
 		{"Rights", backRights},
 		{"Refused", backRefused},
 		{"Alive", takenOver},
@@ -65,18 +66,19 @@ func recoveryWorld(t *testing.T, bus Bus, n int, f func(cfg *sockeye.Config, srv
 // roamer is a client that changes servers.
 type roamer struct {
 	*peer
-	board  *Switchboard
-	unseen bool // its server may not see that it is away
+	board     *Switchboard
+	namespace string
+	unseen    bool // its server may not see that it is away
 }
 
 func (w *world) roam(server int, rooms ...string) *roamer {
 	w.t.Helper()
-	return w.roamBy([]string{"websocket"}, server, rooms...)
+	return w.roamBy([]string{"websocket"}, "/", server, rooms...)
 }
 
-func (w *world) roamBy(transports []string, server int, rooms ...string) *roamer {
+func (w *world) roamBy(transports []string, namespace string, server int, rooms ...string) *roamer {
 	w.t.Helper()
-	r := &roamer{board: NewSwitchboard(w.t), unseen: transports[0] == "polling"}
+	r := &roamer{board: NewSwitchboard(w.t), namespace: namespace, unseen: transports[0] == "polling"}
 	r.peer = &peer{w: w, in: server}
 	r.to(server)
 	base, err := client.New("http://"+r.board.Addr(), client.Config{
@@ -87,6 +89,11 @@ func (w *world) roamBy(transports []string, server int, rooms ...string) *roamer
 	}
 	w.t.Cleanup(func() { _ = base.Close() })
 	r.Client = base
+	if namespace != "/" {
+		if r.Client, err = base.Share(namespace); err != nil {
+			w.t.Fatal(err)
+		}
+	}
 	r.OnAny(r.take)
 	ctx, cancel := context.WithTimeout(w.t.Context(), limit)
 	defer cancel()
@@ -113,7 +120,9 @@ func (r *roamer) away() {
 	id := r.ID()
 	r.board.Switch("")
 	r.board.Cut()
-	Eventually(r.w.t, "the socket has gone", func() bool { return (r.unseen || r.w.servers[r.in].Socket(id) == nil) && !r.Connected() })
+	Eventually(r.w.t, "the socket has gone", func() bool {
+		return (r.unseen || r.w.servers[r.in].Of(r.namespace).Socket(id) == nil) && !r.Connected()
+	})
 }
 
 // back lets it come to a server.

@@ -203,6 +203,30 @@ func backData(t *testing.T, bus Bus) {
 	}
 }
 
+// backNames: namespaces and rooms may have any names, also long ones.
+func backNames(t *testing.T, bus Bus) {
+	w := recoveryWorld(t, bus, 2, nil)
+	for _, name := range append([]string{strings.Repeat("long ", 40)}, Names...) {
+		if name == "new\nline" || name == "a,b" || name == "?" { // the protocol's own bounds
+			continue
+		}
+		namespace := "/" + name
+		for _, srv := range w.servers {
+			srv.Of(namespace)
+		}
+		r := w.roamBy([]string{"websocket"}, namespace, 0, name)
+		w.emit(w.servers[0].Of(namespace).To(name), "first")
+		r.expects("first[]")
+		r.away()
+		w.emit(w.servers[1].Of(namespace).To(name), "missed")
+		w.emit(w.servers[1].Of(namespace).To(name+"x"), "not for it")
+		w.emit(w.servers[1].To(name), "nor this")
+		r.back(1, true)
+		w.emit(w.servers[0].Of(namespace).All(), "end")
+		r.expects("first[]", "missed[]", "end[]")
+	}
+}
+
 // roams: a client in "red" goes away four times, and comes back on the other
 // server with what it has missed.
 func (r *roamer) roams(perRound int) {
@@ -225,7 +249,7 @@ func (r *roamer) roams(perRound int) {
 func byPolling(t *testing.T, bus Bus) {
 	w := recoveryWorld(t, bus, 2, nil)
 	for _, transports := range [][]string{{"polling"}, {"polling", "websocket"}} {
-		r := w.roamBy(transports, 0, "red")
+		r := w.roamBy(transports, "/", 0, "red")
 		r.roams(5)
 		_ = r.Close()
 	}

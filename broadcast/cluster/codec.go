@@ -15,7 +15,7 @@ import (
 )
 
 // The reference's form of a message is {type, data, uid, nsp}, as JSON, or, when there is
-// binary in it, as MessagePack. Both are made from, and read as, the same JSON text, in
+// binary in it, as MessagePack; n is the Number, of those that have one. Both are made from, and read as, the same JSON text, in
 // which placeholders stand for binary.
 
 var errMessage = errors.New("no message of a cluster")
@@ -29,6 +29,9 @@ func AppendJSON(dst []byte, m *Message) []byte {
 	}
 	dst = sio.AppendString(append(dst, `,"uid":`...), m.UID)
 	dst = sio.AppendString(append(dst, `,"nsp":`...), m.Namespace)
+	if m.Number != 0 { // the reference knows none; Own takes such a message for another's
+		dst = strconv.AppendUint(append(dst, `,"n":`...), m.Number, 10)
+	}
 	return append(dst, '}')
 }
 
@@ -234,6 +237,7 @@ type envelope struct {
 	Data json.RawMessage `json:"data"`
 	UID  string          `json:"uid"`
 	NSP  string          `json:"nsp"`
+	N    uint64          `json:"n"`
 }
 
 type content struct {
@@ -260,7 +264,7 @@ func Decode(b []byte) (*Message, error) {
 	if err := json.Unmarshal(b, &e); err != nil {
 		return nil, err
 	}
-	m := &Message{Type: e.Type, UID: e.UID, Namespace: e.NSP}
+	m := &Message{Type: e.Type, UID: e.UID, Namespace: e.NSP, Number: e.N}
 	if m.Namespace == "" {
 		m.Namespace = "/"
 	}

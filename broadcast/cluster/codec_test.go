@@ -47,3 +47,30 @@ func TestNoUTF8(t *testing.T) {
 		}
 	}
 }
+
+// TestNumber: a message's number is read as it was written, in both forms, and who has sent
+// it does not pass it over.
+func TestNumber(t *testing.T) {
+	a := &Adapter{uid: "0123456789abcdef", ownTail: []byte(`,"uid":"0123456789abcdef","nsp":"`)}
+	for _, number := range []uint64{0, 1, 1<<53 + 1, 1<<63 - 1} {
+		m := &Message{Type: Broadcast, UID: a.uid, Namespace: "/", Number: number, Payload: broadcast.Payload{JSON: []byte(`["e"]`)}}
+		text := AppendJSON(nil, m)
+		if own := a.Own(text); own != (number == 0) {
+			t.Errorf("%s: %v", text, own)
+		}
+		binary, err := AppendMsgpack(nil, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range [][]byte{text, binary} {
+			if got, err := Decode(b); err != nil || got.Number != number {
+				t.Errorf("%q: %+v, %v, not %d", b, got, err, number)
+			}
+		}
+	}
+	for _, n := range []string{"-1", "1.5", "1e3", "18446744073709551616", `"1"`} {
+		if m, err := Decode([]byte(`{"type":2,"uid":"x","nsp":"/","n":` + n + `}`)); err == nil {
+			t.Errorf("%s is read as %d", n, m.Number)
+		}
+	}
+}

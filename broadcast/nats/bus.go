@@ -65,8 +65,15 @@ func (b *bus) Open(a *cluster.Adapter) error {
 	if b.kept != nil {
 		b.ends.Go(b.kept.deliver)
 	}
+	if b.whole() {
+		b.topics.want("", b.kept.prefix+">", true)
+		b.ends.Go(b.kept.watch)
+	}
 	return nil
 }
+
+// whole tells whether this server gets all that the stream hands on, by one subscription.
+func (b *bus) whole() bool { return b.kept != nil && b.kept.o.Recovery }
 
 // at is where what this server gets of a namespace is published.
 func (b *bus) at(space, subject string) string {
@@ -85,14 +92,21 @@ func passes(space, subject string) bool {
 // Join subscribes to what concerns a namespace.
 func (b *bus) Join(namespace string) {
 	at := space(b.o.Prefix, namespace)
-	for _, s := range []string{".all", ".beat", ".node." + b.a.UID()} {
-		b.topics.want(at, b.at(at, at+s), true)
+	for _, s := range []string{".beat", ".node." + b.a.UID()} {
+		b.topics.want(at, at+s, true)
 	}
+	if b.whole() {
+		return
+	}
+	b.topics.want(at, b.at(at, at+".all"), true)
 	b.topics.wantRoom(at, b.at(at, at+".sock."+token(b.a.Server())+".>"), true)
 }
 
 // AllRooms subscribes to all rooms at once.
 func (b *bus) AllRooms(namespace string) error {
+	if b.whole() {
+		return nil
+	}
 	at := space(b.o.Prefix, namespace)
 	b.topics.wantAll(at, b.at(at, at+".room.>"), b.at(at, at+".sock.>"))
 	return nil
@@ -103,7 +117,7 @@ func (b *bus) Leave(namespace string) { b.topics.forget(space(b.o.Prefix, namesp
 
 // Room subscribes to a room, or ends that.
 func (b *bus) Room(namespace, room string, exists bool) {
-	if len(room) == idLen && room[:serverLen] == b.a.Server() {
+	if b.whole() || len(room) == idLen && room[:serverLen] == b.a.Server() {
 		return // all of those are subscribed to
 	}
 	at := space(b.o.Prefix, namespace)
@@ -128,6 +142,7 @@ func (b *bus) Send(ctx context.Context, frames []cluster.Frame) (sent, lost int,
 	if _, err := b.topics.tend(b.subscribe); err != nil {
 		return 0, 0, err
 	}
+	b.kept.readFirst(ctx)
 	before := b.nc.Stats().Reconnects
 	acks := b.kept.begin(len(frames))
 	n := 0
@@ -271,6 +286,9 @@ func (b *bus) note() {
 
 // changed notes what has become of the connection.
 func (b *bus) changed(s nats.Status) {
+	if b.kept != nil && s != nats.CONNECTED {
+		b.kept.x.lost()
+	}
 	switch s {
 	case nats.CONNECTED:
 		b.gap()
@@ -335,13 +353,13 @@ func (b *bus) deliver() {
 		}
 		epoch = m.epoch
 		if m.Msg != nil {
-			b.receive(m.Subject, m.Data, "")
+			b.receive(m.Subject, m.Data)
 		}
 	}
 }
 
 // receive hands on a message.
-func (b *bus) receive(subject string, data []byte, offset string) {
+func (b *bus) receive(subject string, data []byte) {
 	if b.a.Own(data) {
 		return
 	}
@@ -350,6 +368,5 @@ func (b *bus) receive(subject string, data []byte, offset string) {
 		b.a.Ignore(subject, err)
 		return
 	}
-	m.Offset = offset
 	b.a.Receive(m, len(data))
 }

@@ -29,4 +29,10 @@
 // what it lacks, in order, before it goes on: nothing is doubled. It then also reads what
 // was sent, meanwhile, to rooms that somebody here has entered meanwhile. All servers of a
 // cluster must have the same setting. Nobody needs the right to publish on sio-kept.>.
+//
+// With JetStream.Recovery, and Config.Recovery, sockets come back on any server, with what
+// they have missed. A server then gets what is for all rooms of all namespaces, by one
+// subscription, so that it sees by the numbers if something is missing. What is known of
+// sockets is in a key-value bucket, whose values are two lines, with the owner and the one
+// before, and JSON.
 package nats

@@ -6,14 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sockeye-io/sockeye/broadcast/cluster"
+	"github.com/sockeye-io/sockeye/internal/ratelog"
 )
 
 // kept is what JetStream keeps. What has been stored comes by subscriptions, with its
@@ -24,13 +25,22 @@ type kept struct {
 	js     jetstream.JetStream
 	o      JetStream
 	prefix string // of what the stream hands on
+	api    string // begins JetStream's subjects
 	inbox  *inbox
 	cancel context.CancelFunc
 	ctx    context.Context //nolint:containedctx // until Close
+	ready  chan struct{}   // closed when it is known from where the stream is read
+	x      exchange
+	log    *ratelog.Log
+
+	// Any goroutine (atomic).
+	position atomic.Pointer[string] // with recovery: the last place that has been handed on
 
 	// deliver's own.
 	known bool
-	last  uint64 // the number of the last message that has been handed on, or passed over
+	made  uint64    // when the stream was made, in ms
+	last  uint64    // the number of the last message that has been handed on, or passed over
+	when  time.Time // when that was stored
 }
 
 const (
@@ -56,20 +66,28 @@ func newKept(b *bus, o JetStream) (*kept, error) {
 			o.Stream += "-" + strings.ReplaceAll(b.o.Prefix, ".", "-")
 		}
 	}
-	if !isWord(o.Stream) {
-		return nil, fmt.Errorf("%w: %q", errStream, o.Stream)
+	o.Sessions = cmp.Or(o.Sessions, o.Stream+"-sessions")
+	for _, name := range []string{o.Stream, o.Sessions} {
+		if !isWord(name) {
+			return nil, fmt.Errorf("%w: %q", errStream, name)
+		}
 	}
 	if !b.nc.IsConnected() {
 		return nil, errOffline
 	}
 	o.MaxAge = cmp.Or(o.MaxAge, 2*time.Minute)
 	o.MaxBytes = cmp.Or(o.MaxBytes, 256<<20)
+	o.MaxSessionBytes = cmp.Or(o.MaxSessionBytes, 256<<20)
 	o.Replicas = cmp.Or(o.Replicas, 1)
 	js, err := jetstream.New(b.nc)
 	if err != nil {
 		return nil, fmt.Errorf("nats: JetStream: %w", err)
 	}
-	k := &kept{b: b, js: js, o: o, prefix: keptPrefix(b.o.Prefix), inbox: newInbox(b.o.MaxReceived)}
+	k := &kept{
+		b: b, js: js, o: o, prefix: keptPrefix(b.o.Prefix), api: cmp.Or(js.Options().APIPrefix, jetstream.DefaultAPIPrefix),
+		inbox: newInbox(b.o.MaxReceived), ready: make(chan struct{}), log: ratelog.New(b.o.Logger),
+	}
+	k.x.init(b.nc)
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(k.ctx, openTimeout)
 	defer cancel()
@@ -82,30 +100,52 @@ func newKept(b *bus, o JetStream) (*kept, error) {
 // keptPrefix begins the subjects of what a stream hands on.
 func keptPrefix(prefix string) string { return prefix + "-kept." }
 
-// ensure has the stream exist.
+// ensure has the stream exist, and, with recovery, the bucket.
 func (k *kept) ensure(ctx context.Context) (jetstream.Stream, error) {
-	s, err := k.js.Stream(ctx, k.o.Stream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		storage := jetstream.FileStorage
-		if k.o.Memory {
-			storage = jetstream.MemoryStorage
-		}
-		p := k.b.o.Prefix
-		s, err = k.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: k.o.Stream, Description: "events of Socket.IO servers, for those that were cut off",
-			Subjects: []string{p + ".*.all", p + ".*.room.*", p + ".*.sock.*.*"},
-			MaxAge:   k.o.MaxAge, MaxBytes: k.o.MaxBytes, Replicas: k.o.Replicas, Storage: storage,
-			RePublish: &jetstream.RePublish{Source: ">", Destination: k.prefix + ">"},
-		})
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another server has just made it
-			s, err = k.js.Stream(ctx, k.o.Stream)
-		}
-	}
+	p := k.b.o.Prefix
+	s, err := k.ensureStream(ctx, jetstream.StreamConfig{
+		Name: k.o.Stream, Description: "events of Socket.IO servers, for those that were cut off",
+		Subjects: []string{p + ".*.all", p + ".*.room.*", p + ".*.sock.*.*"},
+		MaxAge:   k.o.MaxAge, MaxBytes: k.o.MaxBytes, AllowDirect: true,
+		RePublish: &jetstream.RePublish{Source: ">", Destination: k.prefix + ">"},
+	})
 	if err != nil {
-		return nil, fmt.Errorf("nats: stream %q: %w", k.o.Stream, err)
+		return nil, err
 	}
 	if r := s.CachedInfo().Config.RePublish; r == nil || r.Destination != k.prefix+">" || r.HeadersOnly {
 		return nil, fmt.Errorf("nats: stream %q hands nothing on to %s (RePublish)", k.o.Stream, k.prefix+">")
+	}
+	if !k.o.Recovery {
+		return s, nil
+	}
+	if !s.CachedInfo().Config.AllowDirect {
+		return nil, fmt.Errorf("nats: stream %q cannot be read directly, as Recovery needs it: nats stream edit %s --allow-direct", k.o.Stream, k.o.Stream)
+	}
+	bucket, err := k.ensureStream(ctx, k.bucket())
+	if err == nil && !bucket.CachedInfo().Config.AllowMsgTTL {
+		err = fmt.Errorf("nats: bucket %q takes no expiry of a single record (AllowMsgTTL), as Recovery needs it: remove it, and have nats-server 2.11 or later", k.o.Sessions)
+	}
+	return s, err
+}
+
+// ensureStream has a stream exist.
+func (k *kept) ensureStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+	s, err := k.js.Stream(ctx, c.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		c.Storage, c.Replicas = jetstream.FileStorage, k.o.Replicas
+		if k.o.Memory {
+			c.Storage = jetstream.MemoryStorage
+		}
+		s, err = k.js.CreateStream(ctx, c)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another server has just made it
+			s, err = k.js.Stream(ctx, c.Name)
+		}
+	}
+	switch {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
+		return nil, fmt.Errorf("%w: %w", ErrNoJetStream, err)
+	case err != nil:
+		return nil, fmt.Errorf("nats: stream %q: %w", c.Name, err)
 	}
 	return s, nil
 }
@@ -183,24 +223,59 @@ var errForged = errors.New("it has no number of the stream's")
 
 // live hands on what a subscription has brought, unless it has been read.
 func (k *kept) live(m *nats.Msg) {
-	seq, err := strconv.ParseUint(m.Header.Get(headerSequence), 10, 64)
-	if err != nil || seq == 0 || m.Header.Get(headerStream) != k.o.Stream {
+	s, err := readStored(m, k.o.Stream)
+	if err != nil {
 		k.b.a.Ignore(m.Subject, errForged)
 		return
 	}
-	if seq > k.last+maxJump {
+	s.subject = m.Subject[len(k.prefix):]
+	if again := s.seq <= k.last && s.when.After(k.when); again || s.seq > k.last+k.jump() { // another stream's, or some are missing
 		if !k.catchUp() {
 			return
 		}
-		if seq > k.last+maxJump {
+		if again && s.seq > k.last || s.seq > k.last+k.jump() {
 			k.b.a.Ignore(m.Subject, errForged)
 			return
 		}
 	}
-	if seq > k.last {
-		k.last = seq
-		k.b.receive(m.Subject, m.Data, strconv.FormatUint(seq, 10))
+	if s.seq > k.last {
+		k.hand(s)
 	}
+}
+
+// jump is how far a number may be ahead.
+func (k *kept) jump() uint64 {
+	if k.o.Recovery {
+		return 1 // all that is stored comes
+	}
+	return maxJump
+}
+
+// hand hands on what is the next in the stream.
+func (k *kept) hand(s stored) {
+	s.made, k.last, k.when = k.made, s.seq, s.when
+	if !k.o.Recovery {
+		k.b.receive(s.subject, s.data)
+		return
+	}
+	// Who joins a namespace meanwhile gets it, or finds that it has been passed over.
+	if k.b.topics.joined(spaceOf(k.b.o.Prefix, s.subject), func() { k.reached(s.place) }) {
+		k.take(s)
+		k.reached(s.place)
+	}
+}
+
+// take hands on what is stored to a namespace of this server's.
+func (k *kept) take(s stored) {
+	if k.b.a.Own(s.data) {
+		return
+	}
+	m, err := k.decode(s, k.made)
+	if err != nil {
+		k.b.a.Ignore(s.subject, err)
+		return
+	}
+	k.b.a.Receive(m, len(s.data))
 }
 
 // catchUp hands on what is in the stream and has not come, as soon as that can be done;
@@ -233,53 +308,70 @@ func (k *kept) read() error {
 	if !k.b.nc.IsConnected() {
 		return errOffline
 	}
-	subjects, state, stream, err := k.look(ctx)
+	subjects, info, err := k.look(ctx)
 	if err != nil {
 		return err
 	}
+	state := info.State
+	end := place{made: made(info), seq: state.LastSeq, at: stamp(state.LastTime)}
 	switch {
 	case !k.known:
-		k.known, k.last = true, state.LastSeq
-		return nil
-	case state.LastSeq < k.last:
+		k.known, k.made, k.last, k.when = true, end.made, end.seq, state.LastTime
+	case end.made != k.made:
 		k.b.o.Logger.Error("nats: the stream is another one: what was in the old one is lost", "stream", k.o.Stream)
-		k.last = 0
-	case state.FirstSeq > k.last+1 && state.LastSeq > k.last:
+		k.made, k.last, k.when = end.made, 0, time.Time{}
+	case end.seq < k.last:
+		k.b.o.Logger.Error("nats: the stream has lost what was stored last", "stream", k.o.Stream, "messages, of all servers", k.last-end.seq)
+		k.last, k.when = end.seq, state.LastTime
+	case state.FirstSeq > k.last+1 && end.seq > k.last && !k.o.Recovery:
 		k.b.o.Logger.Error("nats: the stream no longer has all that has been missed", "stream", k.o.Stream, "messages, of all servers", state.FirstSeq-k.last-1)
 	}
-	if state.LastSeq == k.last || len(subjects) == 0 {
-		k.last = state.LastSeq
-		return nil
+	switch {
+	case k.o.Recovery:
+		if err := k.readAll(ctx, end.seq); err != nil {
+			return err
+		}
+		if k.last == end.seq {
+			k.reached(end)
+		}
+	case end.seq > k.last && len(subjects) > 0:
+		if err := k.readTo(ctx, subjects, end.seq); err != nil {
+			return err
+		}
 	}
-	return k.readTo(ctx, stream, subjects, state.LastSeq)
+	if k.last <= end.seq {
+		k.last, k.when = end.seq, state.LastTime
+	}
+	return nil
 }
 
 // look returns the subjects in the stream that are subscribed to, and how far the stream
 // was at a moment from which on they are, all of them.
-func (k *kept) look(ctx context.Context) (subjects []string, state jetstream.StreamState, s jetstream.Stream, err error) {
+func (k *kept) look(ctx context.Context) (subjects []string, info *jetstream.StreamInfo, err error) {
 	ts := &k.b.topics
 	ts.tending.Lock() // a subscription that came between would miss what is stored between
 	defer ts.tending.Unlock()
 	if _, err := ts.tendLocked(k.b.subscribe); err != nil {
-		return nil, state, nil, err
+		return nil, nil, err
 	}
 	subjects = ts.active(func(s string) bool { return strings.HasPrefix(s, k.prefix) })
 	if err := k.b.nc.FlushWithContext(ctx); err != nil {
-		return nil, state, nil, err
+		return nil, nil, err
 	}
-	if s, err = k.ensure(ctx); err != nil {
-		return nil, state, nil, err
+	s, err := k.ensure(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	for i := range subjects {
 		subjects[i] = subjects[i][len(k.prefix):]
 	}
-	return subjects, s.CachedInfo().State, s, nil
+	return subjects, s.CachedInfo(), nil
 }
 
 var errGap = errors.New("messages were lost on the way")
 
 // readTo hands on what is in the stream up to a number.
-func (k *kept) readTo(ctx context.Context, s jetstream.Stream, subjects []string, to uint64) error {
+func (k *kept) readTo(ctx context.Context, subjects []string, to uint64) error {
 	filters, wanted := subjects, map[string]bool(nil)
 	if len(subjects) > maxFilters {
 		wanted = map[string]bool{}
@@ -297,14 +389,14 @@ func (k *kept) readTo(ctx context.Context, s jetstream.Stream, subjects []string
 		}
 	}
 	slices.Sort(filters)
-	c, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{
+	c, err := k.js.CreateConsumer(ctx, k.o.Stream, jetstream.ConsumerConfig{
 		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: k.last + 1,
 		FilterSubjects: filters, InactiveThreshold: 2 * readTimeout, MemoryStorage: true, Replicas: 1,
 	})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = s.DeleteConsumer(context.WithoutCancel(ctx), c.CachedInfo().Name) }() // or it ends by itself
+	defer func() { _ = k.js.DeleteConsumer(context.WithoutCancel(ctx), k.o.Stream, c.CachedInfo().Name) }() // or it ends by itself
 	in := make(chan *nats.Msg, 2*readBatch)
 	inbox := k.b.nc.NewInbox()
 	sub, err := k.b.nc.ChanSubscribe(inbox, in)
@@ -312,7 +404,7 @@ func (k *kept) readTo(ctx context.Context, s jetstream.Stream, subjects []string
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	next := cmp.Or(k.js.Options().APIPrefix, jetstream.DefaultAPIPrefix) + "CONSUMER.MSG.NEXT." + k.o.Stream + "." + c.CachedInfo().Name
+	next := k.api + "CONSUMER.MSG.NEXT." + k.o.Stream + "." + c.CachedInfo().Name
 	handed := uint64(0) // what the consumer has handed out: nothing of it must get lost on the way
 	for {
 		before := handed
@@ -343,9 +435,9 @@ func (k *kept) readTo(ctx context.Context, s jetstream.Stream, subjects []string
 			if seq <= k.last {
 				continue
 			}
-			k.last = seq
+			k.last, k.when = seq, meta.Timestamp
 			if wanted == nil || wants(wanted, m.Subject) {
-				k.b.receive(m.Subject, m.Data, strconv.FormatUint(seq, 10))
+				k.b.receive(m.Subject, m.Data)
 			}
 		}
 		if handed > before {

@@ -42,6 +42,18 @@ type JetStream struct {
 	Replicas int
 	// Memory keeps it in memory, not in files.
 	Memory bool
+
+	// Recovery has sockets come back on any server, with Config.Recovery: what they have
+	// missed is read from the stream, as long as it is kept, and what is known of them from a
+	// key-value bucket. This server then gets what is for all rooms, and its own sockets get
+	// events by the stream, too. nats-server 2.11 or later is needed.
+	Recovery bool
+	// Sessions is the bucket's name; New makes it if it is missing. Default: Stream and
+	// "-sessions".
+	Sessions string
+	// MaxSessionBytes bounds what is kept of sessions: beyond it those go that were written
+	// longest ago. Default 256 MiB.
+	MaxSessionBytes int64
 }
 
 // Errors of New, and of calls.
@@ -52,6 +64,9 @@ var (
 	errOffline = errors.New("nats: the connection is not up")
 	errReset   = errors.New("nats: the connection was made again meanwhile")
 
+	// ErrNoJetStream is New's where JetStream is wanted and NATS has none.
+	ErrNoJetStream = errors.New("nats: JetStream is not enabled: start nats-server with -js, or with jetstream {} in its configuration, and allow it for the account")
+
 	// ErrTooLarge refuses a message that the NATS server does not take (max_payload).
 	ErrTooLarge = errors.New("nats: the message is too large for the NATS server")
 )
@@ -59,24 +74,33 @@ var (
 // New makes an adapter on a connection, which stays the user's. With JetStream it waits
 // for NATS, and the connection must be up.
 func New(nc *nats.Conn, o Options) (*cluster.Adapter, error) {
+	a, _, err := open(nc, o)
+	return a, err
+}
+
+func open(nc *nats.Conn, o Options) (a *cluster.Adapter, b *bus, err error) {
 	if nc == nil {
-		return nil, errNoConn
+		return nil, nil, errNoConn
 	}
-	var err error
 	if o.Prefix, err = prefix(o.Prefix); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o.NamespaceHeartbeats = true // NATS does not count who is there
 	o.MaxReceived = cmp.Or(o.MaxReceived, 64<<20)
 	o.Linger = cmp.Or(o.Linger, 500*time.Millisecond)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
-	b := newBus(nc, o)
+	b = newBus(nc, o)
 	if o.JetStream != nil {
 		if b.kept, err = newKept(b, *o.JetStream); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return cluster.New(b, o.Options)
+	if b.whole() {
+		a, err = cluster.New(keepingBus{b}, o.Options)
+	} else {
+		a, err = cluster.New(b, o.Options)
+	}
+	return a, b, err
 }
 
 // prefix is a prefix, or the default.

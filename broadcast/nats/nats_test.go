@@ -36,8 +36,9 @@ func newAdapter(t testing.TB, addr string, o nats.Options) *cluster.Adapter {
 	return a
 }
 
-// TestConformance: all cases, with and without JetStream.
+// TestConformance: all cases, with and without JetStream, and with recovery.
 func TestConformance(t *testing.T) {
+	t.Run("recovery", func(t *testing.T) { adaptertest.Run(t, newBus(t, quick(withRecovery))) })
 	t.Run("core", func(t *testing.T) { adaptertest.Run(t, newBus(t, quick())) })
 	t.Run("JetStream", func(t *testing.T) { adaptertest.Run(t, newBus(t, quick(withStream))) })
 }
@@ -80,6 +81,7 @@ func TestFaults(t *testing.T) {
 	slow := func(o *nats.Options) { o.HeartbeatTimeout = 10 * time.Second } // who cannot be reached is missing, not gone
 	t.Run("core", run(quick(slow)))
 	t.Run("JetStream", run(quick(slow, withStream)))
+	t.Run("recovery", run(quick(slow, withRecovery)))
 }
 
 // newBus is a NATS server's.

@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(childEnv); text != "" {
 		os.Exit(serve(text))
 	}
+	if addr := os.Getenv(roamingEnv); addr != "" {
+		os.Exit(serveRoaming(addr, os.Getenv(roamingEnv+"_NAME")))
+	}
 	os.Exit(m.Run())
 }
 
@@ -41,6 +44,7 @@ func serve(text string) int {
 	}
 	go func() { // it ends with the test
 		_, _ = os.Stdin.Read(make([]byte, 1))
+		s.Shutdown()
 		os.Exit(0)
 	}()
 	s.Start()
@@ -111,6 +115,13 @@ func (s *natsServer) kill() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
 	s.ends()
+}
+
+// stop ends it in order.
+func (s *natsServer) stop(t testing.TB) {
+	t.Helper()
+	s.ends()
+	_ = s.cmd.Wait()
 }
 
 // connect connects to an address as a user would, but with less patience.

@@ -68,6 +68,18 @@ func (ts *topics) want(space, subject string, wanted bool) {
 	ts.set(subject, wanted)
 }
 
+// joined tells whether something is wanted of a namespace; if not, not is called before
+// anything is.
+func (ts *topics) joined(space string, not func()) bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	_, ok := ts.spaces[space]
+	if !ok {
+		not()
+	}
+	return ok
+}
+
 // wantRoom is want for a subject of rooms, one or several.
 func (ts *topics) wantRoom(space, subject string, wanted bool) {
 	ts.mu.Lock()

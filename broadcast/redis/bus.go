@@ -90,6 +90,17 @@ func (b *base) space(namespace string) *space {
 	return b.spaces[namespace]
 }
 
+// joined tells whether a namespace has been joined; if not, not is called before it is.
+func (b *base) joined(namespace string, not func()) bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if s := b.spaces[namespace]; s != nil && s.joined {
+		return true
+	}
+	not()
+	return false
+}
+
 // leave forgets a namespace.
 func (b *base) leave(namespace string) (s *space, rooms []string) {
 	b.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -211,5 +212,33 @@ func TestEntryID(t *testing.T) {
 		if got := isEntryID(text); got != is.MatchString(text) {
 			t.Errorf("%q: %v", text, got)
 		}
+	}
+}
+
+// TestPassedOver: a namespace is not joined while an entry of it is passed over, which its
+// position says then.
+func TestPassedOver(t *testing.T) {
+	b := &base{spaces: map[string]*space{"/": {}}}
+	joined, passed := make(chan struct{}), false
+	if b.joined("/", func() {
+		go func() {
+			b.join("/")
+			if !passed {
+				t.Error("it is joined before")
+			}
+			close(joined)
+		}()
+		select {
+		case <-joined:
+			t.Error("it is joined meanwhile")
+		case <-time.After(20 * time.Millisecond):
+		}
+		passed = true
+	}) {
+		t.Error("it is joined")
+	}
+	<-joined
+	if !b.joined("/", nil) {
+		t.Error("it is not joined")
 	}
 }

@@ -168,14 +168,8 @@ redis.call("PEXPIRE", KEYS[1], ARGV[2])
 return 1`
 )
 
-// maxPID bounds what is asked for.
-const maxPID = 64
-
 // TakeSession changes a session's owner.
 func (b *streamsBus) TakeSession(ctx context.Context, pid, owner string, lease time.Duration) (data []byte, was string, err error) {
-	if len(pid) > maxPID {
-		return nil, "", nil
-	}
 	s, err := b.client.Eval(ctx, takeSession, []string{b.o.SessionKeyPrefix + pid}, owner, lease.Milliseconds()).StringSlice()
 	switch {
 	case errors.Is(err, redis.Nil):

@@ -471,7 +471,8 @@ func (b *streamsBus) take(key string, e redis.XMessage) {
 	switch {
 	case err != nil:
 		b.a.Ignore(key, err)
-	case b.space(m.Namespace) != nil:
+	// Who joins a namespace meanwhile gets it, or finds that it has been passed over.
+	case b.joined(m.Namespace, func() { b.reached([]string{key}, []string{e.ID}) }):
 		if key != b.o.stream(m.Namespace) {
 			m.Offset = "" // it has no place among the others: see stream
 		}

@@ -1,0 +1,26 @@
+package nats
+
+import (
+	"github.com/nats-io/nats.go"
+
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
+)
+
+// NewDeaf makes an adapter with recovery that can be deaf: what the stream hands on is lost
+// on the way, without anybody's being told.
+func NewDeaf(nc *nats.Conn, o Options) (a *cluster.Adapter, deaf func(on bool), err error) {
+	a, b, err := open(nc, o)
+	return a, func(on bool) {
+		ts := &b.topics
+		ts.tending.Lock()
+		defer ts.tending.Unlock()
+		ts.mu.Lock()
+		defer ts.mu.Unlock()
+		t := ts.all[b.kept.prefix+">"]
+		if on {
+			_ = t.sub.Unsubscribe()
+			return
+		}
+		t.sub, _ = b.subscribe(t.subject)
+	}, err
+}
