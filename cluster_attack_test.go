@@ -304,6 +304,26 @@ func TestFetchAll(t *testing.T) {
 	}
 }
 
+// TestDataThatPanics: a socket's data that cannot be encoded is left out of what other servers
+// are told, and costs nothing else.
+func TestDataThatPanics(t *testing.T) {
+	hub := new(adaptertest.Hub)
+	connected := make(chan *sockeye.Socket, 1)
+	addr, _ := serve(t, sockeye.Config{Adapter: hub.Adapter(t, cluster.Options{})}, func(srv *sockeye.Server) {
+		srv.OnConnection(func(s *sockeye.Socket) {
+			s.SetData(unsendable{})
+			connected <- s
+		})
+	})
+	_, other := serve(t, sockeye.Config{Adapter: hub.Adapter(t, cluster.Options{})}, nil)
+	wiretest.Connect(t, addr)
+	s := within(t, connected)
+	eventually(t, func() bool {
+		list, err := other.FetchSockets(t.Context())
+		return err == nil && len(list) == 1 && list[0].ID == s.ID()
+	})
+}
+
 // TestPresenceInfoExits: a PresenceInfo that ends its goroutine, or panics, costs what it was
 // asked for.
 func TestPresenceInfoExits(t *testing.T) {

@@ -81,10 +81,12 @@ func (l *local) Sockets(t broadcast.Target) []broadcast.SocketInfo {
 
 // info is what other servers are told of a socket.
 func (s *Socket) info() broadcast.SocketInfo {
-	data, err := s.ns.srv.cfg.Codec.Marshal(s.Data())
-	if err != nil || string(data) == "null" {
-		data = json.RawMessage("{}") // as the reference has it
-	}
+	data := json.RawMessage("{}") // as the reference has it
+	s.ns.srv.protect("FetchSockets", func() {
+		if b, err := s.ns.srv.cfg.Codec.Marshal(s.Data()); err == nil && string(b) != "null" {
+			data = b
+		}
+	})
 	return broadcast.SocketInfo{ID: s.ID(), Handshake: s.Handshake().wire(s.ns.srv), Rooms: s.Rooms(), Data: data}
 }
 
