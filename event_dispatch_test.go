@@ -35,8 +35,11 @@ func TestErrorsThatPanic(t *testing.T) {
 		})
 		w := wiretest.Connect(t, addr)
 		for i, c := range [][2]string{
-			{"data", `{"error":"taken"}`}, {"nil", `{"error":"internal error"}`},
-			{"strange", `{"error":"internal error"}`}, {"result", `{"error":"internal error"}`}, {"well", "1"},
+			{"data", `{"error":"taken"}`},
+			{"nil", `{"error":"internal error"}`},
+			{"strange", `{"error":"internal error"}`},
+			{"result", `{"error":"internal error"}`},
+			{"well", "1"},
 		} {
 			w.Write(fmt.Sprintf(`42%d["%s"]`, i, c[0]))
 			w.Expect(fmt.Sprintf(`43%d[%s]`, i, c[1]))
