@@ -132,7 +132,7 @@ func (srv *Server) eventName(list [][]byte, attachments int, payload []byte) (na
 	case len(list) == 0:
 		return nil, errUnexpected
 	case srv.cfg.Parser != nil:
-		name, err = srv.cfg.Parser.EventName(list[0])
+		name, err = srv.nameByParser(list[0])
 	default:
 		name, err = sio.EventName(list[0])
 	}
