@@ -344,11 +344,6 @@ func TestPresenceInfoExits(t *testing.T) {
 	adaptertest.Eventually(t, "the others are seen", p.is(want))
 }
 
-// panicking is what SetData should not keep.
-type panicking struct{}
-
-func (panicking) MarshalJSON() ([]byte, error) { panic("no") }
-
 // TestFetchPanics: data that panic when they are encoded cost themselves, and not the server
 // that another one asks.
 func TestFetchPanics(t *testing.T) {
@@ -358,7 +353,7 @@ func TestFetchPanics(t *testing.T) {
 	})
 	wiretest.Connect(t, addrs[0])
 	bad := within(t, sockets)
-	bad.SetData(panicking{})
+	bad.SetData(unsendable{})
 	wiretest.Connect(t, addrs[0])
 	within(t, sockets).SetData("good")
 	for i, srv := range servers {

@@ -82,7 +82,7 @@ func (l *local) Sockets(t broadcast.Target) []broadcast.SocketInfo {
 // info is what other servers are told of a socket.
 func (s *Socket) info() broadcast.SocketInfo {
 	data := []byte("{}") // as the reference has it
-	s.ns.srv.protect("SetData", func() {
+	s.ns.srv.protect("FetchSockets", func() {
 		if b, err := s.ns.srv.cfg.Codec.Marshal(s.Data()); err == nil && string(b) != "null" {
 			data = b
 		}

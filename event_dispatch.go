@@ -36,8 +36,8 @@ func (s *Socket) handleEvent(p sio.Packet, data []byte, attachments [][]byte) {
 	e := events.Get().(*Event)
 	e.Args, e.name, e.socket, e.id, e.hasID = newArgs(srv, list[1:], attachments), name, s, p.ID, p.HasID
 	seen, err := s.dispatch(e)
-	if err != nil {
-		s.failed(e, err)
+	if err != nil && s.guard(e.Name(), func() error { s.failed(e, err); return nil }) != nil {
+		e.ackError(nil) // a method of the error's has panicked
 	}
 	if !seen {
 		*e = Event{}
@@ -86,7 +86,7 @@ func (s *Socket) failed(e *Event, err error) {
 		return
 	}
 	s.ns.srv.stats.handlerErrors.Add(1)
-	if public := (*AckError)(nil); errors.As(err, &public) && len(s.ns.srv.onError.get()) == 0 {
+	if public := (*AckError)(nil); errors.As(err, &public) && public != nil && len(s.ns.srv.onError.get()) == 0 {
 		return // it is for the peer
 	}
 	s.report(e.Name(), err)
@@ -99,7 +99,7 @@ func (e *Event) ackError(err error) {
 	var public *AckError
 	var argument *ArgumentError
 	switch {
-	case errors.As(err, &public):
+	case errors.As(err, &public) && public != nil:
 		answer["error"] = public.Message
 		if public.Data != nil {
 			answer["data"] = public.Data
@@ -109,7 +109,7 @@ func (e *Event) ackError(err error) {
 	case errors.As(err, &argument):
 		answer["error"] = fmt.Sprintf("argument %d does not fit", argument.Index)
 	}
-	if e.answer([]any{answer}) != nil && public != nil { // data that cannot be encoded
+	if e.socket.guard(e.Name(), func() error { return e.answer([]any{answer}) }) != nil && public != nil { // data that cannot be encoded
 		_ = e.answer([]any{map[string]any{"error": public.Message}})
 	}
 }
@@ -132,7 +132,7 @@ func (srv *Server) eventName(list [][]byte, attachments int, payload []byte) (na
 	case len(list) == 0:
 		return nil, errUnexpected
 	case srv.cfg.Parser != nil:
-		name, err = srv.cfg.Parser.EventName(list[0])
+		name, err = srv.nameByParser(list[0])
 	default:
 		name, err = sio.EventName(list[0])
 	}

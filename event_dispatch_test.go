@@ -11,6 +11,45 @@ import (
 	"github.com/sockeye-io/sockeye/internal/wiretest"
 )
 
+// unsendable panics when it is encoded.
+type unsendable struct{}
+
+func (unsendable) MarshalJSON() ([]byte, error) { panic("password") }
+
+// strange is an error that panics as soon as it is looked at: most are nil pointers.
+type strange struct{ inner error }
+
+func (e *strange) Error() string { return "password: " + e.inner.Error() }
+func (e *strange) Unwrap() error { return e.inner }
+
+// TestErrorsThatPanic: what a handler returns costs its own event, also when the error itself,
+// or its data, cannot be looked at.
+func TestErrorsThatPanic(t *testing.T) {
+	for _, inline := range []bool{false, true} {
+		addr, srv := serve(t, sockeye.Config{Inline: inline}, func(srv *sockeye.Server) {
+			srv.On("data", func() error { return &sockeye.AckError{Message: "taken", Data: unsendable{}} })
+			srv.On("nil", func() error { return (*sockeye.AckError)(nil) })
+			srv.On("strange", func() error { return (*strange)(nil) })
+			srv.On("result", func() any { return unsendable{} })
+			srv.On("well", func() int { return 1 })
+		})
+		w := wiretest.Connect(t, addr)
+		for i, c := range [][2]string{
+			{"data", `{"error":"taken"}`},
+			{"nil", `{"error":"internal error"}`},
+			{"strange", `{"error":"internal error"}`},
+			{"result", `{"error":"internal error"}`},
+			{"well", "1"},
+		} {
+			w.Write(fmt.Sprintf(`42%d["%s"]`, i, c[0]))
+			w.Expect(fmt.Sprintf(`43%d[%s]`, i, c[1]))
+		}
+		if s := srv.Stats(); s.HandlerPanics < 3 || s.Net.CallbackPanics > 0 {
+			t.Errorf("%d panics of handlers, %d that reached a loop", s.HandlerPanics, s.Net.CallbackPanics)
+		}
+	}
+}
+
 // TestQuestionsAreAnswered, whatever becomes of their handlers, with nothing that is
 // not for strangers.
 func TestQuestionsAreAnswered(t *testing.T) {

@@ -3,7 +3,6 @@ package sockeye
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"net/url"
 	"sync"
@@ -83,7 +82,9 @@ func (l *link) handleConnect(p sio.Packet) error {
 	if ns == nil {
 		srv.stats.refused[why].Add(1)
 		srv.tell(l.session, refusal.Message, "sockeye: a connect is refused", slog.Any("why", refusal), slog.String("namespace", string(name)))
-		l.sendConnectError(string(name), refusal)
+		msg := srv.encodeConnectError(l.session, string(name), refusal)
+		l.session.Send(msg)
+		msg.Release()
 		return nil
 	}
 	l.join(ns, auth)
@@ -138,8 +139,8 @@ type connectAnswer struct {
 // verdictOnLoop lets a socket in, or not.
 func verdictOnLoop(a, b any) {
 	s := a.(*Socket)
-	if err := b.(*verdict).err; err != nil {
-		linkOf(s.engineSession()).refuse(s, err)
+	if v := b.(*verdict); v.err != nil {
+		linkOf(s.engineSession()).refuse(s, v)
 	} else if _, ok := s.life.change(accepted); ok {
 		linkOf(s.engineSession()).accept(s)
 	}
@@ -191,13 +192,11 @@ func (s *Socket) told() {
 }
 
 // refuse answers a CONNECT with an error.
-func (l *link) refuse(s *Socket, err error) {
-	refusal := &ConnectError{Message: internalMessage}
-	if !errors.As(err, &refusal) && !errors.Is(err, ErrDisconnected) && !errors.Is(err, errEnded) {
-		if p := (*PanicError)(nil); !errors.As(err, &p) {
-			s.report("connect", err)
-		}
+func (l *link) refuse(s *Socket, v *verdict) {
+	if v.answer == nil { // a function has ended its goroutine
+		v.answer = l.srv.encodeConnectError(l.session, s.ns.name, &ConnectError{Message: internalMessage})
 	}
+	defer v.answer.Release()
 	if s.life.state().over() {
 		return
 	}
@@ -206,26 +205,24 @@ func (l *link) refuse(s *Socket, err error) {
 		return
 	}
 	l.srv.stats.refused[refusedByApplication].Add(1)
-	s.tell("refused", "sockeye: a connect is refused", slog.Any("why", err))
-	l.sendConnectError(s.ns.name, refusal)
+	s.tell("refused", "sockeye: a connect is refused", slog.Any("why", v.err))
+	l.session.Send(v.answer)
 }
 
-// sendConnectError refuses a namespace. Socket.IO v5, "Connection to a
+// encodeConnectError refuses a namespace. Socket.IO v5, "Connection to a
 // namespace"; v4 has the data or the message alone, except for namespaces that
 // do not exist.
-func (l *link) sendConnectError(namespace string, refusal *ConnectError) {
+func (srv *Server) encodeConnectError(s *engine.Session, namespace string, refusal *ConnectError) *engine.Message {
 	var body any
 	switch {
-	case l.session.Version() == 3 && refusal.Data != nil:
+	case s.Version() == 3 && refusal.Data != nil:
 		body = refusal.Data
-	case l.session.Version() == 3 && refusal != errInvalidNamespace:
+	case s.Version() == 3 && refusal != errInvalidNamespace:
 		body = refusal.Message
 	case refusal.Data != nil:
 		body = map[string]any{"message": refusal.Message, "data": refusal.Data}
 	default:
 		body = map[string]any{"message": refusal.Message}
 	}
-	msg := l.srv.encodePacket(sio.Packet{Type: sio.ConnectError, Namespace: []byte(namespace)}, body)
-	l.session.Send(msg)
-	msg.Release()
+	return srv.encodePacket(sio.Packet{Type: sio.ConnectError, Namespace: []byte(namespace)}, body)
 }

@@ -2,6 +2,7 @@ package sockeye_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -80,4 +81,40 @@ func TestAuthIsBounded(t *testing.T) {
 	w.Write("41/c,")
 	w.Write("41")
 	eventually(t, func() bool { return srv.Stats().Net.MemoryBytes == before })
+}
+
+// TestRefusalsThatPanic: each connect is answered, also when the error that refuses it, or its
+// data, cannot be looked at; and OnError, which may block, is not called on the loop.
+func TestRefusalsThatPanic(t *testing.T) {
+	proceed := make(chan struct{})
+	addr, srv := serve(t, sockeye.Config{Loops: 1}, func(srv *sockeye.Server) {
+		refuse := func(name string, err error) {
+			srv.Of(name).Use(func(*sockeye.Socket) error { return err })
+		}
+		refuse("/data", &sockeye.ConnectError{Message: "not you", Data: unsendable{}})
+		refuse("/nil", (*sockeye.ConnectError)(nil))
+		refuse("/strange", (*strange)(nil))
+		refuse("/blocks", errors.New("password"))
+		srv.OnError(func(s *sockeye.Socket, event string, err error) {
+			if s.Namespace().Name() == "/blocks" {
+				<-proceed
+			}
+		})
+		srv.On("echo", func(n int) int { return n })
+	})
+	w := wiretest.Connect(t, addr)
+	for name, want := range map[string]string{"/data": "not you", "/nil": "internal error", "/strange": "internal error"} {
+		w.Write("40" + name + ",")
+		w.Expect("44" + name + `,{"message":"` + want + `"}`)
+	}
+	w.Write("40/blocks,")
+	for range 2 { // on the loop it would be called by now
+		w.Write(`421["echo",7]`)
+		w.Expect(`431[7]`)
+	}
+	close(proceed)
+	w.Expect(`44/blocks,{"message":"internal error"}`)
+	if n := srv.Stats().Net.CallbackPanics; n > 0 {
+		t.Errorf("%d panics reached a loop", n)
+	}
 }

@@ -2,6 +2,8 @@ package sockeye
 
 import (
 	"encoding/json"
+	"fmt"
+	"runtime/debug"
 
 	"github.com/sockeye-io/sockeye/engine"
 	"github.com/sockeye-io/sockeye/proto/sio"
@@ -40,10 +42,32 @@ type Parser interface {
 
 // split returns views of the elements of an event's or answer's data.
 func (srv *Server) split(data []byte, dst [][]byte) ([][]byte, error) {
-	if p := srv.cfg.Parser; p != nil {
-		return p.Split(data, dst)
+	if srv.cfg.Parser != nil {
+		return srv.splitByParser(data, dst)
 	}
 	return sio.SplitArray(data, dst, srv.cfg.MaxJSONDepth)
+}
+
+// splitByParser is split for Config.Parser: a peer that finds a panic in it ends its own
+// session, whoever's goroutine it is on.
+func (srv *Server) splitByParser(data []byte, dst [][]byte) (list [][]byte, err error) {
+	defer srv.parserPanicked(&err)
+	return srv.cfg.Parser.Split(data, dst)
+}
+
+// nameByParser is sio.EventName for Config.Parser.
+func (srv *Server) nameByParser(element []byte) (name []byte, err error) {
+	defer srv.parserPanicked(&err)
+	return srv.cfg.Parser.EventName(element)
+}
+
+// parserPanicked makes a panic an error; it is to be deferred.
+func (srv *Server) parserPanicked(err *error) {
+	if v := recover(); v != nil {
+		srv.stats.panics.Add(1)
+		*err = fmt.Errorf("sockeye: Config.Parser has panicked: %v", v)
+		srv.log.Error("Parser", "sockeye: Config.Parser panicked", "panic", v, "stack", string(debug.Stack()))
+	}
 }
 
 // unmarshal decodes one of those elements, which has no attachments.

@@ -145,12 +145,12 @@ func (s *Socket) emitAsking(p *pendingAck, em emission, event string, args []any
 	}
 	p.s, p.id = s, s.ns.ackID.Add(1)-1
 	s.ns.watchAnswer(p, event)
-	if err := s.addAck(p); err != nil {
+	msg, err := s.ns.srv.encodeEvent(s.ns.name, event, args, int64(p.id)) // first: it may panic
+	if err != nil {
 		return err
 	}
-	msg, err := s.ns.srv.encodeEvent(s.ns.name, event, args, int64(p.id))
-	if err != nil {
-		s.takeAck(p.id)
+	if err := s.addAck(p); err != nil {
+		msg.Release()
 		return err
 	}
 	s.count(tallyEventsOut)

@@ -160,3 +160,18 @@ func TestCallBesideAFullMailbox(t *testing.T) {
 	}
 	eventually(t, func() bool { return srv.Stats().PausedForMailbox > 0 })
 }
+
+// TestQuestionThatPanics: a question whose arguments cannot be encoded is not waited for.
+func TestQuestionThatPanics(t *testing.T) {
+	got := make(chan error, 1)
+	addr, _ := serve(t, sockeye.Config{MaxPendingAcks: 1}, func(srv *sockeye.Server) {
+		srv.On("panics", func(s *sockeye.Socket) { _, _ = s.Call(context.Background(), "question", unsendable{}) })
+		srv.On("asks", func(s *sockeye.Socket) { got <- s.EmitWithAck(func(sockeye.Args, error) {}, "question") })
+	})
+	w := wiretest.Connect(t, addr)
+	w.Write(`42["panics"]`)
+	w.Write(`42["asks"]`)
+	if err := within(t, got); err != nil {
+		t.Error(err)
+	}
+}

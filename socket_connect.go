@@ -1,11 +1,16 @@
 package sockeye
 
-import "slices"
+import (
+	"errors"
+	"slices"
+
+	"github.com/sockeye-io/sockeye/engine"
+)
 
 // handleConnect asks middlewares and OnConnect. Mailbox-owned.
 func (s *Socket) handleConnect() {
 	s.box.check()
-	v := &verdict{errEnded} // unless it is overwritten
+	v := &verdict{err: errEnded} // unless it is overwritten
 	s.box.verdict = v
 	defer func() {
 		if v.err != nil {
@@ -14,11 +19,35 @@ func (s *Socket) handleConnect() {
 			s.extra().refused = true
 		}
 	}()
-	v.err = s.ask()
+	if v.err = s.ask(); v.err != nil {
+		v.answer = s.refusal(v.err)
+	}
 }
 
 // verdict is what middlewares and OnConnect have said.
-type verdict struct{ err error }
+type verdict struct {
+	err    error
+	answer *engine.Message // to the peer, for err; nil if there is none yet
+}
+
+// refusal reports why a CONNECT is refused, and encodes what the peer is told. It is here,
+// and not on the loop, since errors and their data have methods of the application's.
+func (s *Socket) refusal(err error) (answer *engine.Message) {
+	public := &ConnectError{Message: internalMessage}
+	_ = s.guard("connect", func() error {
+		if own := (*ConnectError)(nil); errors.As(err, &own) && own != nil {
+			public = own
+		} else if p := (*PanicError)(nil); !errors.As(err, &p) && !errors.Is(err, ErrDisconnected) && !errors.Is(err, errEnded) {
+			s.report("connect", err)
+		}
+		answer = s.ns.srv.encodeConnectError(s.engineSession(), s.ns.name, public)
+		return nil
+	})
+	if answer == nil { // it has panicked
+		answer = s.ns.srv.encodeConnectError(s.engineSession(), s.ns.name, &ConnectError{Message: public.Message})
+	}
+	return answer
+}
 
 // ask asks middlewares and OnConnect, in between putting the socket into its
 // namespace.

@@ -107,11 +107,16 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 		e.refuseText(c, r, errID, errID.message, "GenerateID has made the ID of a session that there is")
 		return
 	}
+	if e.closing.Load() { // Close may have looked for sessions before this one was there
+		s.neverOpened()
+		e.refuseSession(c, r, noPlaceClosing)
+		return
+	}
 	var upgrades []string
 	if r.UpgradeWebSocket {
 		s.setTransport(transportWebSocket)
 		if err := c.Upgrade(r, headers); err != nil {
-			e.sessions.remove(s) // Upgrade has answered
+			s.neverOpened() // Upgrade has answered
 			return
 		}
 		s.conn = c
@@ -137,6 +142,12 @@ func (e *Engine) open(c *netpoll.Conn, r *http1.Request, req *Request, q query, 
 		s.poll.headers = extra
 		s.handlePoll(c, r, q)
 	}
+}
+
+// neverOpened forgets a session whose handshake has failed; Close may have found it.
+func (s *Session) neverOpened() {
+	s.state = sessionClosed
+	s.engine.sessions.remove(s)
 }
 
 func openPacket(e *Engine, sid string, upgrades []string) *Message {

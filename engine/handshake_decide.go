@@ -21,6 +21,8 @@ type decision struct {
 	admitted bool // the middleware has let it through
 	answer   recorder
 	err      error // AllowRequest's
+
+	message, why string // what the peer, and this side, is told of err
 }
 
 // decide has Middleware and AllowRequest called on a goroutine of its own.
@@ -62,12 +64,7 @@ func decidedOnLoop(a, _ any) {
 	case !d.admitted:
 		e.respondRecorded(c, r, &d.answer)
 	case d.err != nil:
-		message := cmp.Or(d.err.Error(), errForbidden.message)
-		why := message
-		if wrapped := errors.Unwrap(d.err); wrapped != nil {
-			why = wrapped.Error() // which is not for the peer
-		}
-		e.refuseText(c, r, errForbidden, message, "AllowRequest: "+why)
+		e.refuseText(c, r, errForbidden, cmp.Or(d.message, errForbidden.message), "AllowRequest: "+cmp.Or(d.why, d.message))
 	case string(q.eio) != "4" && !e.cfg.AllowEIO3:
 		e.refuse(c, r, errVersion)
 	default:
@@ -91,11 +88,12 @@ func (d *decision) ask() {
 		}
 		// Without a panic, it is runtime.Goexit, as t.Fatal does it.
 		e.panicked("Middleware or Config.AllowRequest", recover())
-		d.admitted, d.err = true, errForbidden
+		d.admitted, d.err, d.message, d.why = true, errForbidden, "", "it has not returned"
 	}()
 	if e.gate == nil {
 		d.admitted = true
 		d.err = e.cfg.AllowRequest(d.req)
+		d.tell()
 		completed = true
 		return
 	}
@@ -104,7 +102,19 @@ func (d *decision) ask() {
 	r := d.req.HTTP().WithContext(ctx)
 	r.Pattern = e.cfg.Path // for traces and metrics: whatever is below it, a peer has made up
 	e.gate.ServeHTTP(&d.answer, r)
+	d.tell()
 	completed = true
+}
+
+// tell has AllowRequest's error say why: here, and not on the loop, since it is whoever's.
+func (d *decision) tell() {
+	if d.err == nil {
+		return
+	}
+	d.message = d.err.Error()
+	if wrapped := errors.Unwrap(d.err); wrapped != nil {
+		d.why = wrapped.Error() // which is not for the peer
+	}
 }
 
 // admit is what Config.Middleware wraps.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -46,5 +47,23 @@ func TestMiddlewareSeesRefusal(t *testing.T) {
 	}
 	if code := <-seen; code != 403 {
 		t.Errorf("the middleware has seen %d", code)
+	}
+}
+
+// badError panics when it is read, as a nil pointer's method does.
+type badError struct{ text string }
+
+func (e *badError) Error() string { return e.text }
+
+// TestErrorOfAllowRequestPanics: the handshake is refused, and does not wait for ever.
+func TestErrorOfAllowRequestPanics(t *testing.T) {
+	for name, err := range map[string]error{"itself": (*badError)(nil), "wrapped": fmt.Errorf("%w", error((*badError)(nil)))} {
+		w := newCrowd(t, Config{AllowRequest: func(*Request) error { return err }})
+		p := w.net.Dial(0)
+		p.Write([]byte(handshakeRequest))
+		var got []int
+		if !w.net.RunUntil(5*time.Second, func() bool { got = append(got, w.statuses(p)...); return len(got) > 0 }) || got[0] != 403 {
+			t.Errorf("%s: statuses %v, want 403", name, got)
+		}
 	}
 }

@@ -554,3 +554,22 @@ func TestPongsInARow(t *testing.T) {
 		t.Error("a peer that answers pings has been cut")
 	}
 }
+
+// TestHandshakeBesideClose: no session is opened behind the look that Close has had.
+func TestHandshakeBesideClose(t *testing.T) {
+	const webSocket = "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+	for _, request := range []string{handshakeRequest, webSocket} {
+		var w *crowd
+		w = newCrowd(t, Config{GenerateID: func(*Request) string {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = w.engine.Close(ctx)
+			return "id"
+		}})
+		p := w.net.Dial(0)
+		p.Write([]byte(request))
+		if got := w.statuses(p); len(got) != 1 || got[0] != 503 || w.engine.Len() != 0 {
+			t.Errorf("statuses %v, %d sessions", got, w.engine.Len())
+		}
+	}
+}

@@ -284,7 +284,10 @@ func (c *Conn) warm() {
 		return
 	}
 	t.flags |= isWarm
-	if l.tls.warm = append(l.tls.warm, c); len(l.tls.warm) == 1 {
+	if l.tls.warm == nil {
+		l.tls.warm = map[*Conn]struct{}{}
+	}
+	if l.tls.warm[c] = struct{}{}; len(l.tls.warm) == 1 {
 		l.Arm(&l.tls.cool, (*tlsCooler)(l), coolAfter)
 	}
 }
@@ -296,11 +299,7 @@ type tlsCooler Loop
 func (x *tlsCooler) Expire(*Timer) {
 	l := (*Loop)(x)
 	now := uint8(l.now / 1e9)
-	still := l.tls.warm[:0]
-	for _, c := range l.tls.warm {
-		if c.loop != l || c.phase == phaseClosed || c.is(connMoving) {
-			continue // leave has taken its ciphers
-		}
+	for c := range l.tls.warm {
 		t := c.tls()
 		if now-t.usedIn > 2 {
 			t.opener = nil
@@ -309,14 +308,12 @@ func (x *tlsCooler) Expire(*Timer) {
 			t.sealer = nil
 		}
 		c.settle()
-		if t.opener != nil || t.sealer != nil {
-			still = append(still, c)
-		} else {
+		if t.opener == nil && t.sealer == nil {
 			t.flags &^= isWarm
+			delete(l.tls.warm, c)
 		}
 	}
-	clear(l.tls.warm[len(still):])
-	if l.tls.warm = still; len(still) > 0 {
+	if len(l.tls.warm) > 0 {
 		l.Arm(&l.tls.cool, x, coolAfter)
 	} else {
 		l.tls.warm = nil
@@ -327,7 +324,10 @@ func (x *tlsCooler) Expire(*Timer) {
 func (c *Conn) leaveTLS() {
 	t := c.tls()
 	t.opener, t.sealer = nil, nil
-	t.flags &^= isWarm
+	if t.flags&isWarm != 0 {
+		t.flags &^= isWarm
+		delete(c.loop.tls.warm, c) // its timer may find nobody
+	}
 }
 
 // tlsHeld is the memory that TLS holds for the connection beyond its state.

@@ -72,7 +72,7 @@ const (
 	owesUpdate                      // a KeyUpdate goes before the next content
 	owesClose                       // close_notify goes behind what is queued
 	toldClose                       // close_notify, or a fatal alert, has gone
-	isWarm                          // on the loop's list of those with ciphers
+	isWarm                          // among the loop's with ciphers
 )
 
 // tlsKept is what only some connections keep.

@@ -87,7 +87,7 @@ type tlsLoop struct {
 	line   []*Conn            // for a place; the last is the next
 	parked fifo.Queue[parked] // in order; some are parked no more
 	timer  Timer              // looks at who is parked, while somebody stands in line
-	warm   []*Conn            // have ciphers
+	warm   map[*Conn]struct{} // have ciphers; nil for none
 	cool   Timer              // looks at them
 	plain  []byte             // what a tls.Conn has read; nil without one
 }
