@@ -331,7 +331,7 @@ func TestOnePeer(t *testing.T) {
 			})
 			s := srv.Stats()
 			t.Logf("at most %d bytes of heap for each, %d charged, %d of %d open", (most-before)/peers, s.Net.MemoryBytes/peers, s.Net.Open, peers)
-			if per := (most - before) / peers; per > mostPerPeer {
+			if per := (most - before - roomBytes) / peers; per > mostPerPeer {
 				t.Errorf("%d bytes of heap for each of %d peers", per, peers)
 			}
 			if s.Net.MemoryBytes > peers*mostPerPeer {
