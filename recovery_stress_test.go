@@ -131,8 +131,11 @@ func newCutWorld(t *testing.T, clients int, patience time.Duration) *cutWorld {
 			if err := s.Join(p.rooms()...); err != nil {
 				return err
 			}
-		case !s.Recovered() || s.ID() != p.id || s.Data() != auth.N || len(s.Rooms()) != len(p.rooms())+1:
-			t.Errorf("client %d comes back as %q, recovered %v, data %v, rooms %q", auth.N, s.ID(), s.Recovered(), s.Data(), s.Rooms())
+		default:
+			recovered, id, data, rooms := s.Recovered(), s.ID(), s.Data(), s.Rooms()
+			if !recovered || id != p.id || data != auth.N || len(rooms) != len(p.rooms())+1 {
+				t.Errorf("client %d, %q, comes back as %q, recovered %v, data %v, rooms %q", auth.N, p.id, id, recovered, data, rooms)
+			}
 		}
 		p.socket, p.live, p.doubt = s, true, false
 		return nil
