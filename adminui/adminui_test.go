@@ -29,14 +29,21 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func serve(t *testing.T, opts Options) (*sockeye.Server, *Admin, string) {
 	t.Helper()
-	srv, err := sockeye.New(sockeye.Config{Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if opts.Auth.kind == "" {
 		opts.Auth = NoAuth
 	}
 	opts.Logger = quiet
+	return serveBy(t, sockeye.Config{}, opts)
+}
+
+// serveBy makes a quiet server, and instruments it with just these options.
+func serveBy(t *testing.T, cfg sockeye.Config, opts Options) (*sockeye.Server, *Admin, string) {
+	t.Helper()
+	cfg.Logger = quiet
+	srv, err := sockeye.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	admin, err := Instrument(srv, opts)
 	if err != nil {
 		t.Fatal(err)

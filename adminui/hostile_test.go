@@ -18,6 +18,7 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/client"
 	"github.com/sockeye-io/sockeye/internal/heaptest"
+	"github.com/sockeye-io/sockeye/internal/wiretest"
 	"github.com/sockeye-io/sockeye/netpoll"
 )
 
@@ -35,24 +36,9 @@ func (s *loopStore) Save(ctx context.Context, id string, lifetime time.Duration)
 
 // TestInlineLogin: bcrypt holds up no loop.
 func TestInlineLogin(t *testing.T) {
-	srv, err := sockeye.New(sockeye.Config{Logger: quiet, Inline: true})
-	if err != nil {
-		t.Fatal(err)
-	}
 	store := &loopStore{memory: newMemory()}
-	admin, err := Instrument(srv, Options{Auth: Basic("admin", hash(t, "x")), Store: store, Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr, err := srv.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		admin.Close()
-		_ = srv.Close()
-	})
-	if got := refused(t, "http://"+addr.String(), map[string]string{"username": "admin", "password": "x"}); got != "" {
+	_, _, url := serveBy(t, sockeye.Config{Inline: true}, Options{Auth: Basic("admin", hash(t, "x")), Store: store, Logger: quiet})
+	if got := refused(t, url, map[string]string{"username": "admin", "password": "x"}); got != "" {
 		t.Fatal(got)
 	}
 	if !store.saved.Load() || store.onLoop.Load() {
@@ -144,48 +130,16 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 
 // TestFloodOfLogins: what peers do does not fill the log.
 func TestFloodOfLogins(t *testing.T) {
-	var lines lockedBuffer
-	srv, err := sockeye.New(sockeye.Config{Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin, err := Instrument(srv, Options{Auth: Basic("admin", hash(t, "x")), Logger: slog.New(slog.NewTextHandler(&lines, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr, err := srv.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		admin.Close()
-		_ = srv.Close()
-	})
+	var lines wiretest.Output
+	_, _, url := serveBy(t, sockeye.Config{}, Options{Auth: Basic("admin", hash(t, "x")), Logger: slog.New(slog.NewTextHandler(&lines, nil))})
 	for range 60 {
-		if refused(t, "http://"+addr.String(), map[string]string{"username": "admin", "password": "wrong"}) == "" {
+		if refused(t, url, map[string]string{"username": "admin", "password": "wrong"}) == "" {
 			t.Fatal("it is let in")
 		}
 	}
 	if n := strings.Count(lines.String(), "\n"); n > 40 || !strings.Contains(lines.String(), "too many logins") {
 		t.Errorf("%d lines for 60 logins", n)
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // TestManyBigSockets: an admin is shown sockets with long headers, and is not cut for it.
