@@ -15,8 +15,8 @@ import (
 )
 
 // The reference's form of a message is {type, data, uid, nsp}, as JSON, or, when there is
-// binary in it, as MessagePack; n is the Number, of those that have one. Both are made from, and read as, the same JSON text, in
-// which placeholders stand for binary.
+// binary in it, as MessagePack; n is the Number, of those that have one. Both are made from,
+// and read as, the same JSON text, in which placeholders stand for binary.
 
 var errMessage = errors.New("no message of a cluster")
 

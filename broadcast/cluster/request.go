@@ -157,8 +157,7 @@ func (r *request) end(why error) {
 func (r *request) result() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := &broadcast.MissingError{Asked: r.want, Answered: len(r.heard) + r.unnamed, Err: r.why}
-	e.Sockets = r.left
+	e := &broadcast.MissingError{Asked: r.want, Answered: len(r.heard) + r.unnamed, Sockets: r.left, Err: r.why}
 	for _, n := range r.lost {
 		e.Sockets += n
 	}
