@@ -182,13 +182,9 @@ func (l *link) remove(s *Socket, how *Disconnect, e lifeEvent) bool {
 		l.srv.stats.countDisconnect(how)
 		s.tellDisconnect(how)
 	}
-	var rooms []string
+	s.ns.rooms.Settle(&s.member) // what was broadcast to it before is delivered first
+	rooms := s.takeOut()
 	who := s.who()
-	if from != asking && (len(s.ns.onDisconnecting.get()) > 0 || who.pid != "") {
-		rooms = append([]string{s.member.ID}, s.ns.rooms.In(&s.member)...)
-	}
-	s.setLastRooms(rooms)
-	s.ns.rooms.Remove(&s.member)
 	keep := who.pid != "" && recoverable(reason) && (from == connected || who.recovered())
 	if h := s.ns.shared.Load(); h != nil {
 		if s.identity != nil {

@@ -593,30 +593,28 @@ func (h *history) collect(s *savedSocket) (complete bool) {
 	return true
 }
 
-// enter puts a socket into the namespace's index. One that has come back gets
-// its rooms, and what was sent to them meanwhile, at one moment: everything
-// later is delivered as usual. mu is held, since before the socket was admitted.
+// enter gives a socket that has come back, and is in its rooms again, what was sent to
+// them meanwhile: everything later is delivered as usual. mu is held, since before the
+// socket was admitted.
 func (h *history) enter(s *Socket) {
-	s.ns.rooms.Add(&s.member)
-	if !s.recovers() { // an old client
-		return
-	}
 	who := s.who()
 	if who.saved == nil {
 		who.rights.since = h.end()
 		return
 	}
 	who.rights = who.saved.rights
-	s.ns.rooms.JoinNow(&s.member, who.saved.rooms...)
 	if !h.collect(who.saved) { // MaxBytes have been sent while middlewares were asked
 		s.engineSession().CloseFor(ForcedClose, CauseMemory, "Recovery.MaxBytes are spent: what the peer has missed is no longer kept")
 	}
 }
 
-// joins notes from when on a socket may see what is sent to rooms.
-func (h *history) joins(s *Socket, rooms []string) {
+// join puts a socket into rooms, and notes from when on it may see what is sent to them.
+func (h *history) join(s *Socket, rooms []string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if !h.ns.rooms.Join(&s.member, rooms...) {
+		return false
+	}
 	r := &s.who().rights
 	if r.joined == nil {
 		r.joined = map[string]uint64{}
@@ -626,12 +624,14 @@ func (h *history) joins(s *Socket, rooms []string) {
 			r.joined[room] = h.end()
 		}
 	}
+	return true
 }
 
-func (h *history) leaves(s *Socket, room string) {
+func (h *history) leave(s *Socket, room string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(s.who().rights.joined, room)
+	h.ns.rooms.Leave(&s.member, room)
 }
 
 // recoverable tells whether a socket that went for this reason may come back.
@@ -685,13 +685,28 @@ func (s *Socket) remember(rooms []string) {
 	who := s.who()
 	saved := &savedSocket{id: s.member.ID, pid: who.pid, data: s.Data(), last: who.last}
 	h := s.ns.history
-	h.mu.Lock()
-	saved.rights = who.rights
-	h.mu.Unlock()
 	if len(rooms) > 0 {
 		saved.rooms = rooms[1:] // its own comes with the ID
+		h.mu.Lock()
+		saved.rights = who.rights.in(saved.rooms)
+		h.mu.Unlock()
 	} else if was := who.saved; was != nil { // it had not come back yet
 		saved.rooms, saved.rights = was.rooms, was.rights
 	}
 	h.save(saved, who.last)
+}
+
+// in are the rights of the socket's own successor: what is called of the socket that has
+// gone does not change them. mu is held.
+func (r rights) in(rooms []string) rights {
+	own := rights{since: r.since}
+	for _, room := range rooms {
+		if since, ok := r.joined[room]; ok {
+			if own.joined == nil {
+				own.joined = make(map[string]uint64, len(rooms))
+			}
+			own.joined[room] = since
+		}
+	}
+	return own
 }

@@ -541,3 +541,90 @@ func TestEmitWhileAway(t *testing.T) {
 		t.Errorf("after Disconnect: %v", err)
 	}
 }
+
+// TestRightsOfThePast: what is called of a socket whose peer has come back as another
+// does not change what that one may see.
+func TestRightsOfThePast(t *testing.T) {
+	_, srv, join := recoverable(t, sockeye.Recovery{})
+	w, _, sid, pid := join("")
+	_ = srv.Emit("first")
+	offset := offsetOf(t, w.Expect(`42["first",*`))
+	_ = srv.To("late").Emit("secret")
+	old := srv.Socket(sid)
+	_ = old.Join("late")
+	back := func() {
+		t.Helper()
+		was := srv.Socket(sid)
+		_ = w.Conn.Close()
+		eventually(t, func() bool { return !was.Connected() && srv.RecoveryStats().Sockets == 1 })
+		var before []string
+		if w, before, _, _ = join(fmt.Sprintf(`{"pid":%q,"offset":%q}`, pid, offset)); strings.Contains(fmt.Sprint(before), "secret") {
+			t.Fatalf("it gets %q", before)
+		}
+		w.Expect(`42["welcome back","data of ` + sid[:1] + `",3,*`)
+	}
+	back()
+	old.Leave("late")
+	if err := old.Join("other"); !errors.Is(err, sockeye.ErrDisconnected) {
+		t.Errorf("Join: %v", err)
+	}
+	back()
+}
+
+// TestRoomsOfOneThatGoes: a socket whose connection breaks at any moment of its coming
+// back is seen in all of its rooms, until its OnDisconnecting functions have run, and
+// comes back to all of them.
+func TestRoomsOfOneThatGoes(t *testing.T) {
+	rounds := 2000
+	if testing.Short() {
+		rounds = 200
+	}
+	in := make(chan struct{}, 1)
+	seen := func(s *sockeye.Socket) {
+		if rooms := s.Rooms(); len(rooms) != 4 {
+			t.Errorf("it is in %q", rooms)
+		}
+	}
+	addr, srv := serve(t, sockeye.Config{Recovery: &sockeye.Recovery{}}, func(srv *sockeye.Server) {
+		srv.OnConnect(func(s *sockeye.Socket) error {
+			if !s.Recovered() {
+				return s.Join("a", "b", "c")
+			}
+			seen(s)
+			in <- struct{}{}
+			for s.Context().Err() == nil {
+				seen(s)
+			}
+			seen(s)
+			return nil
+		})
+		srv.OnDisconnecting(func(s *sockeye.Socket, _ sockeye.Reason) { seen(s) })
+	})
+	away := func() bool { return srv.RecoveryStats().Sockets == 1 && srv.Stats().Engine.Sessions == 0 }
+	dial := func(auth string) *wiretest.WS {
+		w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+		w.Expect("0{*")
+		w.Write("40" + auth)
+		return w
+	}
+	w := dial("")
+	var answer struct{ PID string }
+	if err := json.Unmarshal([]byte(w.Expect("40*")[2:]), &answer); err != nil {
+		t.Fatal(err)
+	}
+	for i := range rounds {
+		_ = w.Conn.Close()
+		eventually(t, away)
+		select {
+		case <-in:
+		default:
+		}
+		if t.Failed() {
+			return
+		}
+		if w = dial(fmt.Sprintf(`{"pid":%q}`, answer.PID)); i%2 == 0 {
+			<-in // or the connection breaks while it comes back
+			in <- struct{}{}
+		}
+	}
+}

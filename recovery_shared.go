@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -461,10 +460,13 @@ func (h *shared) entered(s *Socket) {
 	h.touch(s)
 }
 
-// joins notes since when a socket is in rooms.
-func (h *shared) joins(s *Socket, rooms []string) {
+// join puts a socket into rooms, and notes since when it is there.
+func (h *shared) join(s *Socket, rooms []string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if !h.ns.rooms.Join(&s.member, rooms...) {
+		return false
+	}
 	who := s.who()
 	if who.places.Rooms == nil {
 		who.places.Rooms = map[string]place{}
@@ -479,23 +481,21 @@ func (h *shared) joins(s *Socket, rooms []string) {
 	if news {
 		h.entered(s)
 	}
+	return true
 }
 
-func (h *shared) leaves(s *Socket, room string) {
+func (h *shared) leave(s *Socket, room string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.ns.rooms.Leave(&s.member, room)
 	if _, in := s.who().places.Rooms[room]; in {
 		delete(s.who().places.Rooms, room)
 		h.touch(s)
 	}
 }
 
-// enter puts a socket into the namespace's index, as history.enter does. mu is held.
+// enter is history.enter. mu is held.
 func (h *shared) enter(s *Socket) {
-	s.ns.rooms.Add(&s.member)
-	if !s.recovers() {
-		return
-	}
 	who := s.who()
 	h.byPID[who.pid] = s
 	b := who.back
@@ -504,7 +504,6 @@ func (h *shared) enter(s *Socket) {
 		h.entered(s)
 		return
 	}
-	s.ns.rooms.JoinNow(&s.member, slices.Collect(maps.Keys(who.places.Rooms))...)
 	if b.reachTo(h.at()); h.early != 0 {
 		// It has not got what was handed out early, and its offsets would say so.
 		s.engineSession().CloseFor(ForcedClose, CauseServerLate, "the bus has become slow while the peer was coming back")

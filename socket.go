@@ -1,6 +1,8 @@
 package sockeye
 
 import (
+	"context"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -52,6 +54,17 @@ type identity struct {
 
 // recovered tells whether it was away.
 func (who *identity) recovered() bool { return who.saved != nil || who.back != nil }
+
+// rooms are those that a socket which has come back had.
+func (who *identity) rooms() []string {
+	switch {
+	case who.saved != nil:
+		return who.saved.rooms
+	case who.back != nil:
+		return slices.Collect(maps.Keys(who.places.Rooms))
+	}
+	return nil
+}
 
 var noIdentity identity
 
@@ -130,11 +143,10 @@ func (s *Socket) Join(rooms ...string) error {
 	if !s.life.state().sends() {
 		return ErrDisconnected
 	}
-	if !s.changeEarly(func(early []string) []string { return append(early, rooms...) }) {
-		s.notesJoins(rooms)
-		s.ns.rooms.Join(&s.member, rooms...)
+	if s.changeEarly(func(early []string) []string { return append(early, rooms...) }) {
+		return nil
 	}
-	return nil
+	return s.join(rooms)
 }
 
 // Leave takes the socket out of a room.
@@ -142,26 +154,34 @@ func (s *Socket) Leave(room string) {
 	if !s.changeEarly(func(early []string) []string {
 		return slices.DeleteFunc(early, func(r string) bool { return r == room })
 	}) {
+		_ = s.engineSession().Loop().WaitForSpace(context.Background()) // or it has ended
 		switch h := s.ns.shared.Load(); {
 		case !s.recovers():
+			s.ns.rooms.Leave(&s.member, room)
 		case h != nil:
-			h.leaves(s, room)
+			h.leave(s, room)
 		default:
-			s.ns.history.leaves(s, room)
+			s.ns.history.leave(s, room)
 		}
-		s.ns.rooms.Leave(&s.member, room)
 	}
 }
 
-// notesJoins tells connection state recovery.
-func (s *Socket) notesJoins(rooms []string) {
+// join is Join once the socket has been admitted. Connection state recovery notes it.
+func (s *Socket) join(rooms []string) error {
+	s.ns.rooms.WaitToJoin()
+	joined := false
 	switch h := s.ns.shared.Load(); {
 	case !s.recovers():
+		joined = s.ns.rooms.Join(&s.member, rooms...)
 	case h != nil:
-		h.joins(s, rooms)
+		joined = h.join(s, rooms)
 	default:
-		s.ns.history.joins(s, rooms)
+		joined = s.ns.history.join(s, rooms)
 	}
+	if !joined {
+		return ErrDisconnected
+	}
+	return nil
 }
 
 // recovers tells whether the socket may come back.
@@ -191,16 +211,29 @@ func (s *Socket) Recovered() bool { return s.who().recovered() }
 // are none, but for OnDisconnecting's functions those that it was in.
 func (s *Socket) Rooms() []string {
 	s.mu.Lock()
-	state := s.life.state()
-	rooms := s.earlyRooms()
-	s.mu.Unlock()
-	switch {
-	case state.over():
-		return slices.Clone(rooms)
-	case state == asking:
+	defer s.mu.Unlock()
+	if rooms, in := s.ns.rooms.In(&s.member); in {
 		return append([]string{s.member.ID}, rooms...)
 	}
-	return append([]string{s.member.ID}, s.ns.rooms.In(&s.member)...)
+	if s.life.state() == asking {
+		return append([]string{s.member.ID}, s.earlyRooms()...)
+	}
+	return slices.Clone(s.earlyRooms())
+}
+
+// takeOut takes the socket out of the namespace's index, and keeps the rooms that it was
+// in, its own first, for those who may ask: in one step.
+func (s *Socket) takeOut() (rooms []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	others, in := s.ns.rooms.Remove(&s.member)
+	if in && (len(s.ns.onDisconnecting.get()) > 0 || s.recovers()) {
+		rooms = append([]string{s.member.ID}, others...)
+	}
+	if rooms != nil || s.extras != nil {
+		s.extra().rooms = rooms
+	}
+	return rooms
 }
 
 // To addresses the sockets of rooms, except this one.

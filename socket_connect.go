@@ -80,21 +80,22 @@ func (s *Socket) enter() bool {
 	if shared != nil {
 		shared.mu.Lock()
 	}
-	s.mu.Lock()
+	s.mu.Lock() // nobody finds it without the rooms that it had, nor takes it out before it is in
 	_, ok := s.life.change(admitted)
 	rooms := s.earlyRooms()
+	if ok {
+		s.ns.rooms.Add(&s.member, s.who().rooms()...)
+	}
 	if ok && rooms != nil {
 		s.extras.rooms = nil
 	}
 	s.mu.Unlock()
 	switch {
-	case !ok:
+	case !ok || !s.recovers(): // or an old client
 	case h != nil:
 		h.enter(s)
 	case shared != nil:
 		shared.enter(s)
-	default:
-		s.ns.rooms.Add(&s.member)
 	}
 	if h != nil {
 		h.mu.Unlock()
@@ -106,8 +107,7 @@ func (s *Socket) enter() bool {
 		return false
 	}
 	if rooms != nil {
-		s.notesJoins(rooms)
-		s.ns.rooms.Join(&s.member, rooms...)
+		_ = s.join(rooms) // or it has gone again
 	}
 	return true
 }
@@ -122,7 +122,7 @@ func (s *Socket) handleDisconnect(m *mail) {
 		call := func(f func(*Socket, Reason)) { f(s, m.reason) }
 		before := s.ns.onDisconnecting.get()
 		runHooks(s, m, "disconnecting", before, call)
-		s.setLastRooms(nil)
+		s.forgetRooms()
 		runHooks(s, m, "disconnect", slices.Concat(before, s.ns.onDisconnect.get()), call)
 	}
 	s.ns.srv.leave(s.ns)
@@ -135,10 +135,10 @@ func (s *Socket) accepted() bool {
 	return s.extras == nil || !s.extras.refused
 }
 
-func (s *Socket) setLastRooms(rooms []string) {
+func (s *Socket) forgetRooms() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if rooms != nil || s.extras != nil {
-		s.extra().rooms = rooms
+	if s.extras != nil {
+		s.extras.rooms = nil
 	}
 }

@@ -184,8 +184,9 @@ func (o *observer) tell() {
 	o.mu.Unlock()
 }
 
-// waitToJoin waits while too much has not been told. No lock is held.
-func (o *observer) waitToJoin() {
+// WaitToJoin waits while too much has not been told to Observe's function. No lock is held.
+func (r *Rooms) WaitToJoin() {
+	o := &r.observer
 	if !o.on.Load() || netpoll.OnLoop() {
 		return
 	}

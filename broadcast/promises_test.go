@@ -186,7 +186,7 @@ func TestNamesHideNoIDs(t *testing.T) {
 		w.want(m[0], "to the name", "to the member")
 		w.want(m[1], "to the name")
 		w.want(m[2], "not to the name")
-		if in := w.rooms.In(m[0]); len(in) != 0 {
+		if in, ok := w.rooms.In(m[0]); !ok || len(in) != 0 {
 			t.Errorf("it is in %q besides its own room", in)
 		}
 		if got := w.rooms.Members(Options{Rooms: []string{m[0].ID}}); len(got) != 2 {

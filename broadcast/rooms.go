@@ -104,9 +104,9 @@ func New(g *netpoll.Group, deliver func(m *Member, msg *engine.Message, volatile
 
 func (r *Rooms) shard(m *Member) *shard { return r.shards[m.Session.Loop().Index()] }
 
-// Add enters a member that is in no room yet, once: after Remove it does nothing,
-// and returns false.
-func (r *Rooms) Add(m *Member) bool {
+// Add enters a member that is in no room yet, and into rooms, in one step; once: after
+// Remove it does nothing, and returns false. It never waits.
+func (r *Rooms) Add(m *Member, names ...string) bool {
 	sh := r.shard(m)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -116,18 +116,20 @@ func (r *Rooms) Add(m *Member) bool {
 	sh.byID.Add(m)
 	sh.all.add(m)
 	r.observer.entered(m.ID)
+	sh.join(m, names)
 	return true
 }
 
-// Remove takes a member out of everything, for good, whether it was added or not. It is
-// called on the member's loop; what was broadcast to it before is delivered first.
-func (r *Rooms) Remove(m *Member) {
+// Remove takes a member out of everything, for good, whether it was added or not, and
+// returns the rooms that it was in; ok tells whether it was a member. It is called on the
+// member's loop; what was broadcast to it before, and is not settled, is lost.
+func (r *Rooms) Remove(m *Member) (names []string, ok bool) {
 	sh := r.shard(m)
 	sh.loop.Check()
-	r.Settle(m)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if m.all > 0 {
+	if ok = m.all > 0; ok {
+		names = m.rooms()
 		sh.byID.Remove(m)
 		for m.room.room != nil {
 			sh.leave(m, m.room.room)
@@ -136,24 +138,25 @@ func (r *Rooms) Remove(m *Member) {
 		r.observer.gone(m.ID)
 	}
 	m.all = removed
+	return names, ok
 }
 
-// Join puts a member into rooms. Joining a room twice does nothing, nor does joining one
-// that is named like the member's ID, or joining after Remove. It waits while too much has
-// not been told to Observe's function.
-func (r *Rooms) Join(m *Member, names ...string) {
-	r.observer.waitToJoin()
-	r.JoinNow(m, names...)
-}
-
-// JoinNow is Join that never waits: for those who hold a lock.
-func (r *Rooms) JoinNow(m *Member, names ...string) {
+// Join puts a member into rooms; false if it is no member, or not any more. Joining a room
+// twice does nothing, nor does joining one that is named like the member's ID. It never
+// waits, since callers may hold a lock: they call WaitToJoin before.
+func (r *Rooms) Join(m *Member, names ...string) bool {
 	sh := r.shard(m)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if m.all <= 0 {
-		return
+		return false
 	}
+	sh.join(m, names)
+	return true
+}
+
+// join puts a member into rooms. mu is held.
+func (sh *shard) join(m *Member, names []string) {
 	for _, name := range names {
 		if name == m.ID {
 			continue // it is there
@@ -166,11 +169,12 @@ func (r *Rooms) JoinNow(m *Member, names ...string) {
 			continue
 		}
 		rm.add(m)
-		r.observer.joined(name, m.ID)
+		sh.rooms.observer.joined(name, m.ID)
 	}
 }
 
-// Leave takes a member out of a room.
+// Leave takes a member out of a room. It never waits, since callers may hold a lock: they
+// call the WaitForSpace of the member's loop before.
 func (r *Rooms) Leave(m *Member, name string) {
 	sh := r.shard(m)
 	sh.mu.Lock()
@@ -182,17 +186,22 @@ func (r *Rooms) Leave(m *Member, name string) {
 	sh.mu.Unlock()
 	if left {
 		// What was broadcast to the room before still reaches the member.
-		if !sh.loop.Post(settleLeftOnLoop, sh, m, 0) {
+		if !sh.loop.PostNow(settleLeftOnLoop, sh, m, 0) {
 			return // the loop has ended
 		}
 	}
 }
 
-// In returns the names of the rooms that a member is in.
-func (r *Rooms) In(m *Member) []string {
+// In returns the names of the rooms that a member is in; ok tells whether it is one.
+func (r *Rooms) In(m *Member) (names []string, ok bool) {
 	sh := r.shard(m)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	return m.rooms(), m.all > 0
+}
+
+// rooms are the names of those that it is in. Its shard's mu is held.
+func (m *Member) rooms() []string {
 	if m.room.room == nil {
 		return nil
 	}

@@ -65,6 +65,12 @@ func (w *world) broadcast(text string, o Options) {
 	m.Release()
 }
 
+// remove removes a member, as the layer above does.
+func (w *world) remove(m *Member) {
+	w.rooms.Settle(m)
+	w.rooms.Remove(m)
+}
+
 // direct sends to one member, as the layer above does.
 func (w *world) direct(m *Member, text string) {
 	m.Session.Loop().Post(func(a, b any) {
@@ -106,7 +112,7 @@ func TestSelection(t *testing.T) {
 	if got := w.rooms.Members(Options{Rooms: []string{"a", "b"}, Except: []string{"id2"}}); len(got) != 2 {
 		t.Errorf("%d members", len(got))
 	}
-	if got := w.rooms.In(m[0]); !slices.Equal(got, []string{"a", "b"}) {
+	if got, ok := w.rooms.In(m[0]); !ok || !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("m0 is in %q", got)
 	}
 }
@@ -162,8 +168,8 @@ func TestRandomMembership(t *testing.T) {
 			if !slices.Equal(w.got[m], want[m]) {
 				t.Fatalf("seed %d: %s got %q, want %q", seed, m.ID, w.got[m], want[m])
 			}
-			if in, got := len(in[m]), len(w.rooms.In(m)); in != got {
-				t.Fatalf("seed %d: %s is in %d rooms, want %d", seed, m.ID, got, in)
+			if got, _ := w.rooms.In(m); len(got) != len(in[m]) {
+				t.Fatalf("seed %d: %s is in %q, want %d rooms", seed, m.ID, got, len(in[m]))
 			}
 		}
 	}
@@ -176,7 +182,7 @@ func TestRemove(t *testing.T) {
 	}
 	w.broadcast("before", Options{Rooms: []string{"a"}})
 	for _, m := range w.members {
-		m.Session.Loop().Post(func(a, _ any) { w.rooms.Remove(a.(*Member)) }, m, nil, 0)
+		m.Session.Loop().Post(func(a, _ any) { w.remove(a.(*Member)) }, m, nil, 0)
 	}
 	w.broadcast("after", Options{})
 	w.net.Run()

@@ -76,7 +76,7 @@ func (w *world) do(f []string) error {
 	case "own":
 		w.direct(w.members[number(1)], f[2])
 	case "gone":
-		w.rooms.Remove(w.members[number(1)])
+		w.remove(w.members[number(1)])
 	case "turn":
 		w.net.Group.Loop(number(1)).Turn()
 	case "run":
