@@ -43,7 +43,7 @@ func FuzzSubject(f *testing.F) {
 			if m.Namespace == namespace && (spaceOf("sio", s) != at || !strings.HasPrefix(s, at+".")) {
 				t.Fatalf("%q is not of %q", s, at)
 			}
-			if passes(at, s) == (kind == keep) && m.Namespace == namespace {
+			if m.Namespace == namespace && passes(at, s) == (kind == keep) {
 				t.Fatalf("%q is of kind %d", s, kind)
 			}
 			_ = wants(map[string]bool{}, s)
