@@ -24,6 +24,10 @@ type Options struct {
 	// RequestTimeout is how long answers of other servers are waited for where the caller's
 	// context has no deadline. Default 5 s, as the reference's.
 	RequestTimeout time.Duration
+	// MaxAnswerBytes bounds the memory of other servers' answers to one question. What is
+	// beyond ends it: the caller gets what has come, and a *broadcast.MissingError. Default
+	// 256 MiB.
+	MaxAnswerBytes int
 	// MaxQueued bounds the bytes that wait for the bus; what is beyond is refused. Default
 	// 16 MiB.
 	MaxQueued int
@@ -79,6 +83,7 @@ var _ broadcast.Adapter = (*Adapter)(nil)
 // New makes an adapter by a bus, and opens it.
 func New(bus Bus, o Options) (*Adapter, error) {
 	o.RequestTimeout = cmp.Or(o.RequestTimeout, 5*time.Second)
+	o.MaxAnswerBytes = cmp.Or(o.MaxAnswerBytes, 256<<20)
 	o.MaxQueued = cmp.Or(o.MaxQueued, 16<<20)
 	o.SendTimeout = cmp.Or(o.SendTimeout, 10*time.Second)
 	o.HeartbeatInterval = cmp.Or(o.HeartbeatInterval, 5*time.Second)
