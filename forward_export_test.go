@@ -66,3 +66,27 @@ func (ns *Namespace) Watched() int {
 	defer ns.presence.mu.Unlock()
 	return ns.presence.source.Len()
 }
+
+// SetClaimClock sets the greatest time of a claim that the server has heard of.
+func (ns *Namespace) SetClaimClock(at time.Time) {
+	ns.claims.mu.Lock()
+	defer ns.claims.mu.Unlock()
+	ns.claims.clock = at.UnixNano()
+}
+
+// SetClaimed has a key have been claimed at another time, by the server's clock of then.
+func (ns *Namespace) SetClaimed(key string, at time.Time) {
+	ns.claims.mu.Lock()
+	defer ns.claims.mu.Unlock()
+	ns.claims.clock, ns.claims.byKey[key].at = at.UnixNano(), at.UnixNano()
+}
+
+// Claimed is when a key was claimed by a socket of this server; 0 for none.
+func (ns *Namespace) Claimed(key string) int64 {
+	ns.claims.mu.Lock()
+	defer ns.claims.mu.Unlock()
+	if c := ns.claims.byKey[key]; c != nil {
+		return c.at
+	}
+	return 0
+}
