@@ -1,6 +1,10 @@
 package sockeye
 
-import "time"
+import (
+	"time"
+
+	"github.com/sockeye-io/sockeye/internal/presence"
+)
 
 // ID is the server's name in its sids.
 func (srv *Server) ID() string { return srv.id }
@@ -36,6 +40,24 @@ func ForgetSilent(a Adapter, after ...time.Duration) int {
 		p.forgetSilent(begin.Add(d))
 	}
 	return len(p.known)
+}
+
+// SeenAfterStop tells whether a server that was heard of age before this process was stopped is
+// seen when it looks again, stop after it last did; and a lease later without a word of it.
+func SeenAfterStop(lease, age, stop time.Duration) (seen, later bool) {
+	begin := time.Unix(1000, 0)
+	v := &roomView{view: presence.NewView(lease)}
+	v.view.Apply(&presence.Update{Room: "room", Server: "a", Joined: []presence.Member{{ID: "x"}}, Part: 1, Parts: 1}, begin.Add(-age))
+	ps := &presences{views: map[string]*roomView{"room": v}, source: presence.NewSource("b", lease), looked: begin, due: begin.Add(lease / 6)}
+	now := begin.Add(stop)
+	ps.look(now, lease)
+	seen = len(v.view.Members()) > 0
+	for end := now.Add(lease + lease/6); now.Before(end); {
+		ps.due = now.Add(lease / 6)
+		now = ps.due
+		ps.look(now, lease)
+	}
+	return seen, len(v.view.Members()) > 0
 }
 
 // HoldPresence has everything that concerns presence wait, until release is called.

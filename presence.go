@@ -384,11 +384,6 @@ func (ps *presences) loop(ns *Namespace) {
 			ps.mu.Unlock()
 			continue
 		}
-		if now.Sub(ps.due) > ns.lease()/2 { // the process was stopped: nobody could be heard
-			for _, v := range ps.views {
-				v.view.Refresh(now)
-			}
-		}
 		watches, over := ps.look(now, ns.lease())
 		if over {
 			ps.running, ended = false, false
@@ -410,6 +405,14 @@ type watchOut struct {
 
 // look does what is due to the views. mu is held.
 func (ps *presences) look(now time.Time, lease time.Duration) (watches []watchOut, over bool) {
+	// By a whole round: the process was stopped, and what has come meanwhile may not have been
+	// read. Servers beat every half lease at least; that, the round before and the round for
+	// which it may be late are less than a lease.
+	if now.Sub(ps.due) > lease/6 {
+		for _, v := range ps.views {
+			v.view.Refresh(now)
+		}
+	}
 	asking := ps.asking
 	ps.asking = nil
 	over = len(ps.views) == 0 && ps.source.Empty()
