@@ -32,7 +32,8 @@ func TestSilentWhileStopped(t *testing.T) {
 	}{
 		{[]time.Duration{0, 10 * s, 20 * s}, 1},
 		{[]time.Duration{0, 10 * s, 20 * s, 30 * s, 40 * s}, 0},
-		{[]time.Duration{0, 10 * s, 3600 * s, 3610 * s}, 1}, // stopped for an hour
+		{[]time.Duration{0, 10200 * s / 1000, 30100 * s / 1000}, 1}, // stopped for 20 s
+		{[]time.Duration{0, 10 * s, 3600 * s, 3610 * s}, 1},         // stopped for an hour
 		{[]time.Duration{0, 10 * s, 3600 * s, 3610 * s, 3620 * s, 3630 * s, 3640 * s}, 0},
 	} {
 		if n := sockeye.ForgetSilent(a, c.after...); n != c.known {

@@ -520,7 +520,7 @@ func (f *face) Disconnect(t broadcast.Target, closeSession bool) {
 // ServerEvent is this server's, and is passed on.
 func (f *face) ServerEvent(p broadcast.Payload, answer func(broadcast.Payload)) {
 	t := broadcast.Target{Passed: p.Passed}
-	if f.skip(t) {
+	if answer == nil && f.skip(t) { // who has been asked answers
 		return
 	}
 	f.Local.ServerEvent(p, answer)

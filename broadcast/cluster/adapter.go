@@ -75,6 +75,7 @@ type Adapter struct {
 	seenMu  sync.Mutex
 	servers map[string]time.Time // when others were last heard of, by uid
 	hearing time.Time            // when anything last came by the bus
+	looked  time.Time            // when who has gone was last looked for
 	echoes  bool                 // what this server sends comes back to it
 }
 
@@ -337,14 +338,23 @@ func (a *Adapter) deaf(now time.Time) bool {
 }
 
 // gone returns the servers that have not been heard of for too long while they could have
-// been, and forgets them.
+// been, and forgets them. Who looks late was stopped: what has come meanwhile may not have been
+// read.
 func (a *Adapter) gone(now time.Time) (uids []string) {
-	if a.out.stats().Down {
-		return nil
-	}
+	down := a.out.stats().Down
 	a.seenMu.Lock()
 	defer a.seenMu.Unlock()
-	if a.echoes {
+	late := now.Sub(a.looked) > max((a.o.HeartbeatTimeout-a.o.HeartbeatInterval)/3, 2*a.o.round())
+	a.looked = now
+	switch {
+	case down:
+		return nil
+	case late:
+		for uid := range a.servers {
+			a.servers[uid] = now
+		}
+		return nil
+	case a.echoes && a.hearing.Before(now):
 		now = a.hearing
 	}
 	for uid, at := range a.servers {
@@ -356,15 +366,19 @@ func (a *Adapter) gone(now time.Time) (uids []string) {
 	return uids
 }
 
+// round is how often is looked at what is due.
+func (o *Options) round() time.Duration { return max(o.HeartbeatInterval/5, 10*time.Millisecond) }
+
 // beat sends heartbeats, and forgets servers that send none any more.
 func (a *Adapter) beat() {
-	t := time.NewTicker(max(a.o.HeartbeatInterval/5, 10*time.Millisecond))
+	t := time.NewTicker(a.o.round())
 	defer t.Stop()
 	for {
 		select {
 		case <-a.stop:
 			return
-		case now := <-t.C:
+		case <-t.C:
+			now := time.Now()
 			gone := a.gone(now)
 			a.mu.RLock()
 			nodes := slices.Collect(maps.Values(a.nodes))
