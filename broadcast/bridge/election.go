@@ -29,8 +29,11 @@ type peer struct {
 	at time.Time // when it was last heard of
 }
 
-// maxPeers bounds those that are known.
-const maxPeers = 1000
+// maxPeers bounds those that are known, and maxID the bytes of an ID.
+const (
+	maxPeers = 1000
+	maxID    = 64
+)
 
 // election finds out which of several bridges is at work.
 //
@@ -192,7 +195,7 @@ func (e *election) hear(p broadcast.Payload, now time.Time) {
 	var name string
 	var b beat
 	list := []any{&name, &b}
-	if json.Unmarshal(p.JSON, &list) != nil || name != beatEvent || b.ID == "" {
+	if json.Unmarshal(p.JSON, &list) != nil || name != beatEvent || b.ID == "" || len(b.ID) > maxID {
 		return
 	}
 	e.mu.Lock()

@@ -212,3 +212,21 @@ func TestElections(t *testing.T) {
 		t.Errorf("in %d worlds a message came twice, at most %d times: the worlds are too easy", doubled, most)
 	}
 }
+
+// TestMadeUpBridges: who makes bridges up, many, or with long names, does not fill the memory.
+func TestMadeUpBridges(t *testing.T) {
+	m := &meeting{r: rand.New(rand.NewPCG(1, 7)), now: time.Unix(1000, 0)}
+	s := newSeat(m, 0)
+	for i := range 2 * maxPeers {
+		s.hear(broadcast.Payload{JSON: fmt.Appendf(nil, `[%q,{"id":"%0*d"}]`, beatEvent, maxID+1, i)}, m.now)
+	}
+	if n := len(s.peers); n != 0 {
+		t.Errorf("%d bridges with long names are known", n)
+	}
+	for i := range 2 * maxPeers {
+		s.hear(broadcast.Payload{JSON: fmt.Appendf(nil, `[%q,{"id":"%0*d"}]`, beatEvent, maxID, i)}, m.now)
+	}
+	if n := len(s.peers); n != maxPeers {
+		t.Errorf("%d bridges are known", n)
+	}
+}

@@ -285,13 +285,16 @@ func (a *Adapter) send(m *Message) error {
 	return a.out.push(f)
 }
 
-// maxServers bounds the servers that are known by name: who sends uids at will must not
-// fill the memory.
-const maxServers = 10_000
+// maxServers bounds the servers that are known by name, and maxUID the bytes of one: who sends
+// uids at will must not fill the memory.
+const (
+	maxServers = 10_000
+	maxUID     = 256
+)
 
 // heard notes that another server is there; false if it is not to be known.
 func (a *Adapter) heard(uid string) bool {
-	if uid == "" || uid == EmitterUID {
+	if uid == "" || uid == EmitterUID || len(uid) > maxUID {
 		return false
 	}
 	now := time.Now()

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -306,5 +308,27 @@ func TestEmitter(t *testing.T) {
 	}
 	if err := e.Emit(ctx, "f", func() {}); err == nil || got != nil {
 		t.Errorf("a function is sent: %+v", got)
+	}
+}
+
+// TestMadeUpServers: who makes servers up, many, or with long names, does not fill the memory.
+func TestMadeUpServers(t *testing.T) {
+	a, r := joined(t, new(fakeBus), Options{}, nobody{})
+	defer a.Close(t.Context())
+	long := strings.Repeat("x", maxUID)
+	for i := range 2 * maxServers {
+		a.Receive(&Message{Type: Heartbeat, UID: long + strconv.Itoa(i), Namespace: "/"}, 1)
+	}
+	a.seenMu.Lock()
+	known := len(a.servers)
+	a.seenMu.Unlock()
+	if n, _ := r.Servers(t.Context()); known != 0 || n != 0 {
+		t.Errorf("%d servers with long names are known, %d in the namespace", known, n)
+	}
+	for i := range 2 * maxServers {
+		a.Receive(&Message{Type: Heartbeat, UID: strconv.Itoa(i), Namespace: "/"}, 1)
+	}
+	if n, _ := r.Servers(t.Context()); n != maxServers {
+		t.Errorf("%d servers are known", n)
 	}
 }
