@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -90,7 +91,8 @@ func TestClaim(t *testing.T) {
 	}
 }
 
-// TestClaimsAtOnce: of many who claim at the same time one is left, whatever the moment.
+// TestClaimsAtOnce: of many who claim at the same time one is left, whatever the moment, and
+// wherever their servers' clocks are.
 func TestClaimsAtOnce(t *testing.T) {
 	const servers, rounds, each = 3, 20, 4
 	sockets := make(chan *sockeye.Socket, servers*each)
@@ -102,6 +104,11 @@ func TestClaimsAtOnce(t *testing.T) {
 		for i := range servers * each {
 			wiretest.Connect(t, addrs[i%servers])
 			list = append(list, within(t, sockets))
+		}
+		if round%2 == 1 {
+			for _, srv := range all {
+				srv.SetClaimClock(time.Now().Add(rand.N(10 * time.Hour)))
+			}
 		}
 		key := fmt.Sprint("key ", round)
 		var crowd sync.WaitGroup

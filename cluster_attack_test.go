@@ -32,7 +32,8 @@ func TestSilentWhileStopped(t *testing.T) {
 	}{
 		{[]time.Duration{0, 10 * s, 20 * s}, 1},
 		{[]time.Duration{0, 10 * s, 20 * s, 30 * s, 40 * s}, 0},
-		{[]time.Duration{0, 10 * s, 3600 * s, 3610 * s}, 1}, // stopped for an hour
+		{[]time.Duration{0, 10200 * s / 1000, 30100 * s / 1000}, 1}, // stopped for 20 s
+		{[]time.Duration{0, 10 * s, 3600 * s, 3610 * s}, 1},         // stopped for an hour
 		{[]time.Duration{0, 10 * s, 3600 * s, 3610 * s, 3620 * s, 3630 * s, 3640 * s}, 0},
 	} {
 		if n := sockeye.ForgetSilent(a, c.after...); n != c.known {
@@ -369,5 +370,87 @@ func TestFetchPanics(t *testing.T) {
 	}
 	if n := servers[0].Stats().HandlerPanics; n == 0 {
 		t.Error("it is not counted")
+	}
+}
+
+// flood is a server without sockets whose answers have no end.
+type flood struct {
+	*adaptertest.Record
+	each []byte // answer
+}
+
+func (f flood) Call(_ broadcast.Payload, _ broadcast.Target, _ time.Duration, answered func(broadcast.Payload)) (int, error) {
+	for range 2000 {
+		answered(broadcast.Payload{JSON: f.each})
+	}
+	return 0, nil
+}
+
+func (f flood) Sockets(broadcast.Target) []broadcast.SocketInfo {
+	return make([]broadcast.SocketInfo, 2000)
+}
+
+func (f flood) ServerEvent(_ broadcast.Payload, answer func(broadcast.Payload)) {
+	if answer != nil {
+		answer(broadcast.Payload{JSON: []byte(`[1]`)})
+		answer(broadcast.Payload{JSON: []byte(`[2]`)})
+	}
+}
+
+// TestAnswersWithoutEnd: a server that answers more than it may costs who has asked no more
+// memory, nor time, than is allowed; one that answers twice has answered once.
+func TestAnswersWithoutEnd(t *testing.T) {
+	hub := new(adaptertest.Hub)
+	other := hub.Adapter(t, cluster.Options{MaxQueued: 1 << 30})
+	defer other.Close(t.Context())
+	if _, err := other.Join(flood{&adaptertest.Record{ID: "foreig"}, []byte(`["` + strings.Repeat("x", 1000) + `"]`)}); err != nil {
+		t.Fatal(err)
+	}
+	sockets := make(chan *sockeye.Socket, 1)
+	addr, srv := serve(t, sockeye.Config{Adapter: hub.Adapter(t, cluster.Options{MaxAnswerBytes: 100_000})}, func(srv *sockeye.Server) {
+		srv.OnConnection(func(s *sockeye.Socket) { sockets <- s })
+	})
+	w := wiretest.Connect(t, addr)
+	within(t, sockets)
+	short := func(what string, n, most int, err error) {
+		t.Helper()
+		if !errors.As(err, new(*sockeye.MissingError)) || n == 0 || n > most {
+			t.Errorf("%s: %d answers, %v", what, n, err)
+		}
+	}
+	began := time.Now()
+	type result struct {
+		n   int
+		err error
+	}
+	results := make(chan result, 2)
+	go func() {
+		answers, err := srv.All().Call(t.Context(), "q")
+		results <- result{len(answers), err}
+	}()
+	w.Expect(`420["q"]`)
+	w.Write(`430["mine"]`)
+	r := within(t, results)
+	short("Call", r.n, 100, r.err)
+	if err := srv.All().EmitWithAck(func(answers []sockeye.Answer, err error) { results <- result{len(answers), err} }, "q"); err != nil {
+		t.Fatal(err)
+	}
+	w.Expect(`421["q"]`)
+	w.Write(`431["mine"]`)
+	r = within(t, results)
+	short("EmitWithAck", r.n, 100, r.err)
+	list, err := srv.FetchSockets(t.Context())
+	short("FetchSockets", len(list), 1, err)
+	all, err := srv.CallServers(t.Context(), "q")
+	if err != nil || len(all) != 1 {
+		t.Errorf("CallServers: %d answers, %v", len(all), err)
+	}
+	if d := time.Since(began); d > 10*time.Second { // of 30 for an answer
+		t.Errorf("it took %v", d)
+	}
+	select {
+	case r := <-results:
+		t.Errorf("EmitWithAck has called twice: %+v", r)
+	default:
 	}
 }

@@ -49,13 +49,14 @@ const internalPrefix = "sockeye:"
 
 // internalEvent acts on what another server says for itself. It must not block.
 func (ns *Namespace) internalEvent(e *ServerEvent, answer func(p broadcast.Payload)) {
+	var err error
 	switch e.Name {
 	case claimEvent:
-		ns.heard(e.Args, answer)
+		err = ns.heard(e.Args, answer)
 	case watchEvent:
-		ns.watchedElsewhere(e.Args)
+		err = ns.watchedElsewhere(e.Args)
 	case presenceEvent:
-		ns.toldElsewhere(e.Args)
+		err = ns.toldElsewhere(e.Args)
 	case takenEvent:
 		if h := ns.shared.Load(); h != nil {
 			h.hear(e.Args)
@@ -65,6 +66,15 @@ func (ns *Namespace) internalEvent(e *ServerEvent, answer func(p broadcast.Paylo
 			p.hear(e.Args.list)
 		}
 	}
+	if err != nil {
+		ns.srv.ignoreServerEvent(ns.name, err)
+	}
+}
+
+// ignoreServerEvent counts what another server has said and is garbage.
+func (srv *Server) ignoreServerEvent(namespace string, err error) {
+	srv.stats.serverEventsIgnored.Add(1)
+	srv.log.Warn("server event", "sockeye: an event of another server cannot be read, and is ignored", "namespace", namespace, "error", err)
 }
 
 // tellServers sends an event of the servers' own. What is lost is told again.
@@ -122,8 +132,7 @@ func (q *serverEvents) push(p broadcast.Payload, answer func(p broadcast.Payload
 		name, err = sio.EventName(list[0])
 	}
 	if err != nil || len(list) == 0 {
-		srv.stats.serverEventsIgnored.Add(1)
-		srv.log.Warn("server event", "sockeye: an event of another server cannot be read, and is ignored", "namespace", q.ns.name, "error", err)
+		srv.ignoreServerEvent(q.ns.name, err)
 		return
 	}
 	e := &ServerEvent{Name: string(name), answer: answer, answered: new(atomic.Bool), srv: srv, bytes: serverEventBytes + p.Size()}

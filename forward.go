@@ -206,9 +206,10 @@ func (p *peers) end() {
 }
 
 // forgetSilent forgets who has been silent. While the bus is down nobody is heard, nor while
-// this process is stopped.
+// this process is stopped. A stop that is not noticed, and the time since somebody's last word,
+// are less than linkForget.
 func (p *peers) forgetSilent(now time.Time) {
-	was := p.down || now.Sub(p.last) > 2*linkEvery
+	was := p.down || now.Sub(p.last) > linkEvery*3/2
 	p.last = now
 	p.down = p.srv.cfg.Adapter.Stats().Down
 	p.mu.Lock()

@@ -288,28 +288,34 @@ func (ps *presences) watchHere(ns *Namespace, room string, whole bool) bool {
 }
 
 // watchedElsewhere acts on another server's watch. It does not block.
-func (ns *Namespace) watchedElsewhere(args Args) {
+func (ns *Namespace) watchedElsewhere(args Args) error {
 	var room string
 	var whole bool
-	if args.Decode(&room, &whole) == nil {
-		ps := &ns.presence
-		ps.start(ns)
-		if !ps.watchHere(ns, room, whole) {
-			ns.srv.log.Warn("Presence", "sockeye: other servers follow more rooms than are told of", "namespace", ns.name, "rooms", maxWatched)
-		}
+	if err := args.Decode(&room, &whole); err != nil {
+		return err
 	}
+	ps := &ns.presence
+	ps.start(ns)
+	if !ps.watchHere(ns, room, whole) {
+		ns.srv.log.Warn("Presence", "sockeye: other servers follow more rooms than are told of", "namespace", ns.name, "rooms", maxWatched)
+	}
+	return nil
 }
 
 // toldElsewhere acts on what another server tells.
-func (ns *Namespace) toldElsewhere(args Args) {
-	var u presence.Update
+func (ns *Namespace) toldElsewhere(args Args) error {
 	ps := &ns.presence
-	if !ps.on.Load() || args.Decode(&u) != nil {
-		return
+	if !ps.on.Load() {
+		return nil
+	}
+	var u presence.Update
+	if err := args.Decode(&u); err != nil {
+		return err
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.apply(ns, &u)
+	return nil
 }
 
 // apply gives an update to who follows the room. mu is held.
@@ -378,11 +384,6 @@ func (ps *presences) loop(ns *Namespace) {
 			ps.mu.Unlock()
 			continue
 		}
-		if now.Sub(ps.due) > ns.lease()/2 { // the process was stopped: nobody could be heard
-			for _, v := range ps.views {
-				v.view.Refresh(now)
-			}
-		}
 		watches, over := ps.look(now, ns.lease())
 		if over {
 			ps.running, ended = false, false
@@ -404,6 +405,14 @@ type watchOut struct {
 
 // look does what is due to the views. mu is held.
 func (ps *presences) look(now time.Time, lease time.Duration) (watches []watchOut, over bool) {
+	// By a whole round: the process was stopped, and what has come meanwhile may not have been
+	// read. Servers beat every half lease at least; that, the round before and the round for
+	// which it may be late are less than a lease.
+	if now.Sub(ps.due) > lease/6 {
+		for _, v := range ps.views {
+			v.view.Refresh(now)
+		}
+	}
 	asking := ps.asking
 	ps.asking = nil
 	over = len(ps.views) == 0 && ps.source.Empty()

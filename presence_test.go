@@ -140,3 +140,16 @@ func TestPresenceAlone(t *testing.T) {
 	s.Disconnect()
 	adaptertest.Eventually(t, "it has gone", p.is(map[string]string{}))
 }
+
+// TestPresenceStopLengths: who looks again after it was stopped for some time, however long, sees
+// all that were there as long as they beat in time, and nobody who stays silent for a lease.
+func TestPresenceStopLengths(t *testing.T) {
+	const lease = 1200 * time.Millisecond
+	for age := time.Duration(0); age <= lease/2; age += lease / 24 {
+		for stop := lease / 6; stop <= 3*lease; stop += lease / 240 {
+			if seen, later := sockeye.SeenAfterStop(lease, age, stop); !seen || later {
+				t.Fatalf("heard of %v before, stopped for %v: seen %v, a lease later %v", age, stop, seen, later)
+			}
+		}
+	}
+}

@@ -97,6 +97,8 @@ type Payload struct {
 	// JSON is an array. {"_placeholder":true,"num":i} stands for Attachments[i].
 	JSON        []byte
 	Attachments [][]byte
+
+	Passed bool // of an event for servers: a Gateway has passed it on, and no other does so again
 }
 
 // Size is how many bytes it has.
@@ -110,7 +112,7 @@ func (p Payload) Size() int {
 
 // Clone is a copy that may be kept.
 func (p Payload) Clone() Payload {
-	c := Payload{JSON: bytes.Clone(p.JSON)}
+	c := Payload{JSON: bytes.Clone(p.JSON), Passed: p.Passed}
 	for _, a := range p.Attachments {
 		c.Attachments = append(c.Attachments, bytes.Clone(a))
 	}

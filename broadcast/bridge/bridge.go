@@ -519,10 +519,13 @@ func (f *face) Disconnect(t broadcast.Target, closeSession bool) {
 
 // ServerEvent is this server's, and is passed on.
 func (f *face) ServerEvent(p broadcast.Payload, answer func(broadcast.Payload)) {
-	f.Local.ServerEvent(p, answer)
-	if r := f.behind(); r != nil {
-		f.tell("an event for servers", r.ServerEvent(p))
+	t := broadcast.Target{Passed: p.Passed}
+	if answer == nil && f.skip(t) { // who has been asked answers
+		return
 	}
+	f.Local.ServerEvent(p, answer)
+	p.Passed = true
+	f.pass("an event for servers", t, func(r broadcast.Remote, _ broadcast.Target) error { return r.ServerEvent(p) })
 }
 
 // HasRoom: somebody on the other side may be in it.

@@ -42,13 +42,14 @@
 // A bridge that waits is an ordinary server of the first side, and of nothing else: all
 // others reach its sockets by that side.
 //
-// One whose process was stopped for a lease, while it knew of another one, passes nothing on, and
-// waits for a lease: what has come to it meanwhile the other one has passed on.
+// One whose process was stopped for a lease passes nothing on once it knows, or hears, of
+// another one, and waits for a lease: what has come to it meanwhile the other one has passed on.
 //
-// Two that are at work and hear of each other, because buses had been apart, log an error, and
-// the one with the higher name stops at once. Until then, some quarter of a lease, messages
-// may arrive twice; and when the server at work dies, what is sent until another has taken
-// over stays on its side.
+// Those that are at work and hear of each other, because buses had been apart, log an error, and
+// all but the one with the lowest name stop at once. Until then, some quarter of a lease, each
+// passes on: of n at work, who is on the other side gets a message n times, and no more often,
+// since what has been passed on is marked. When the server at work dies, what is sent until
+// another has taken over stays on its side.
 //
 // # Loops
 //
@@ -56,8 +57,7 @@
 // logs an error.
 //
 // What has been passed on is marked so, in each format, and never passed on again, by whatever
-// bridge. So a message crosses one bridge at most: three clusters in a row are not one. Events
-// for servers have no place for a mark; only while two bridges are at work they may go around.
+// bridge. So a message crosses one bridge at most: three clusters in a row are not one.
 //
 // # Order
 //

@@ -29,8 +29,11 @@ type peer struct {
 	at time.Time // when it was last heard of
 }
 
-// maxPeers bounds those that are known.
-const maxPeers = 1000
+// maxPeers bounds those that are known, and maxID the bytes of an ID.
+const (
+	maxPeers = 1000
+	maxID    = 64
+)
 
 // election finds out which of several bridges is at work.
 //
@@ -38,10 +41,12 @@ const maxPeers = 1000
 //	waits    for a lease: none at work heard of, none lower that waits         at work
 //	at work  one at work with a lower name is heard of                         waits
 //	at work  it has not told the others for a lease: its process was stopped   waits
+//	at work  it hears of another, and was stopped so less than a lease ago     waits
+//	waits    it has not told the others for half a lease: it was stopped       waits, for a lease at least
 //	any      it hears itself: both sides are the same cluster                  waits, for a lease at least
 //
 // A bridge that can reach neither side hears of nobody, and stays as it is. So does one that
-// was stopped while it knew of no other.
+// was stopped while it knew of no other, until it hears of one.
 type election struct {
 	// Immutable after startElection.
 	br    *Bridge
@@ -52,8 +57,9 @@ type election struct {
 	done  chan struct{}
 
 	// Any goroutine (atomic).
-	said   atomic.Int64 // when the others were last told, since began
-	others atomic.Bool  // there are some
+	said    atomic.Int64 // when the others were last told, since began
+	resumed atomic.Int64 // when they were told again after a lease of silence
+	others  atomic.Bool  // there are some
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -69,6 +75,7 @@ func startElection(br *Bridge) (*election, error) {
 		br: br, id: cluster.NewID(), peers: map[string]peer{}, since: time.Now(), began: time.Now(),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
+	e.resumed.Store(-int64(br.o.Lease))
 	for i, side := range br.sides {
 		r, err := side.Join(&ear{e: e})
 		if err != nil {
@@ -85,11 +92,12 @@ func (e *election) run() {
 	t := time.NewTicker(e.br.o.Lease / 4)
 	defer t.Stop()
 	for {
-		e.decide(time.Now())
-		e.say(false)
+		now := time.Now()
+		e.decide(now)
+		e.say(false, now)
 		select {
 		case <-e.stop:
-			e.say(true)
+			e.say(true, time.Now())
 			for _, r := range e.remotes {
 				r.Close()
 			}
@@ -101,14 +109,16 @@ func (e *election) run() {
 }
 
 // say tells the others.
-func (e *election) say(gone bool) {
+func (e *election) say(gone bool, now time.Time) {
 	e.mu.Lock()
 	b := beat{e.id, e.atWork && !gone, gone}
-	now := time.Now()
 	late := b.AtWork && !e.holds(now)
 	e.mu.Unlock()
 	if late {
 		return // decide is to see it
+	}
+	if e.silent(now) >= e.br.o.Lease {
+		e.resumed.Store(int64(now.Sub(e.began)))
 	}
 	e.said.Store(int64(now.Sub(e.began)))
 	text, _ := json.Marshal([]any{beatEvent, b})
@@ -118,9 +128,16 @@ func (e *election) say(gone bool) {
 }
 
 // holds tells whether the bridge, being at work, may believe so: another one takes over from
-// who has not told it for a lease, and passes on what this one has not seen yet.
+// who has not told it for a lease, and passes on what this one has not seen yet. So may one of
+// which this one hears only now.
 func (e *election) holds(now time.Time) bool {
-	return !e.others.Load() || now.Sub(e.began)-time.Duration(e.said.Load()) < e.br.o.Lease
+	lease := e.br.o.Lease
+	return !e.others.Load() || e.silent(now) < lease && now.Sub(e.began)-time.Duration(e.resumed.Load()) >= lease
+}
+
+// silent is for how long it has not told the others anything.
+func (e *election) silent(now time.Time) time.Duration {
+	return now.Sub(e.began) - time.Duration(e.said.Load())
 }
 
 // decide goes to work, or stops.
@@ -128,10 +145,8 @@ func (e *election) decide(now time.Time) {
 	e.mu.Lock()
 	lease := e.br.o.Lease
 	late := e.atWork && !e.holds(now)
-	if late {
-		e.since = now
-	}
-	if !e.atWork && e.br.sides[0].Stats().Down && e.br.sides[1].Stats().Down {
+	deaf := e.silent(now) > lease/2 || e.br.sides[0].Stats().Down && e.br.sides[1].Stats().Down
+	if late || !e.atWork && deaf {
 		e.since = now
 	}
 	same := now.Sub(e.echo) < lease
@@ -176,16 +191,16 @@ func (e *election) decide(now time.Time) {
 }
 
 // hear takes what another bridge tells.
-func (e *election) hear(p broadcast.Payload) {
+func (e *election) hear(p broadcast.Payload, now time.Time) {
 	var name string
 	var b beat
 	list := []any{&name, &b}
-	if json.Unmarshal(p.JSON, &list) != nil || name != beatEvent || b.ID == "" {
+	if json.Unmarshal(p.JSON, &list) != nil || name != beatEvent || b.ID == "" || len(b.ID) > maxID {
 		return
 	}
 	e.mu.Lock()
 	if b.ID == e.id {
-		e.echo = time.Now()
+		e.echo = now
 		e.mu.Unlock()
 		e.br.log.Error("same", "bridge: both sides are the same cluster, so there is nothing to join", "sides", e.br.o.Names)
 		return
@@ -195,7 +210,7 @@ func (e *election) hear(p broadcast.Payload) {
 	case b.Gone:
 		delete(e.peers, b.ID)
 	case known || len(e.peers) < maxPeers:
-		e.peers[b.ID] = peer{b, time.Now()}
+		e.peers[b.ID] = peer{b, now}
 		e.others.Store(true)
 	}
 	urgent := b.Gone || b.AtWork && e.atWork
@@ -221,7 +236,7 @@ var _ broadcast.Gateway = (*ear)(nil) // so that adapters that cannot be bridged
 func (l *ear) Name() string   { return Namespace }
 func (l *ear) Server() string { return l.e.id[:6] }
 func (l *ear) Broadcast(p broadcast.Payload, _ broadcast.Target) error {
-	l.e.hear(p)
+	l.e.hear(p, time.Now())
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +24,8 @@ import (
 // server is a server with one client.
 type server struct {
 	*sockeye.Server
-	c *client.Client
+	c      *client.Client
+	probes atomic.Int64
 
 	mu  sync.Mutex
 	got []string
@@ -50,14 +52,28 @@ func start(t *testing.T, a broadcast.Adapter) *server {
 		if e.Name == "ask" {
 			_ = e.Ack(s.c.ID())
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.got = append(s.got, e.Name)
+		s.note(e.Name)
 	})
 	if err := s.c.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func (s *server) note(event string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got = append(s.got, event)
+}
+
+// count is how often an event has come.
+func (s *server) count(event string) (n int) {
+	for _, got := range s.all() {
+		if got == event {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *server) all() []string {
@@ -70,10 +86,8 @@ func (s *server) all() []string {
 func (s *server) reaches(t *testing.T, others ...*server) {
 	t.Helper()
 	for _, to := range others {
-		n := 0
 		adaptertest.Eventually(t, "one server reaches another", func() bool {
-			n++
-			event := fmt.Sprint("ready ", s.c.ID(), n)
+			event := fmt.Sprint("ready ", s.c.ID(), s.probes.Add(1)) // never the same
 			_ = s.To(to.c.ID()).Emit(event)
 			for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
 				if slices.Contains(to.all(), event) {
@@ -163,21 +177,81 @@ func TestTwo(t *testing.T) {
 	once(t, "second", onA, onB, left)
 }
 
-// TestApart: two bridges that could not hear each other are both at work; when they hear each
-// other one stops, and everything arrives once again.
+// TestApart: bridges that could not hear each other are all at work, and each passes on what is
+// sent, once; when they hear each other all but one stop, and everything arrives once again.
 func TestApart(t *testing.T) {
-	var a, b, c adaptertest.Hub
-	o := cluster.Options{Logger: quiet}
-	x := newBridge(t, split{a.Adapter(t, o), &c}, split{b.Adapter(t, o), &c})
-	y := newBridge(t, split{a.Adapter(t, o), &c}, split{b.Adapter(t, o), &c})
-	sx, sy := start(t, x), start(t, y)
-	onA, onB := start(t, a.Adapter(t, o)), start(t, b.Adapter(t, o))
-	adaptertest.Eventually(t, "both are at work", func() bool { return atWork(x, y) == 2 })
-	c.Cut(true) // together again: split lets what bridges say through
-	adaptertest.Eventually(t, "one stops", func() bool { return atWork(x, y) == 1 })
-	onA.reaches(t, onB)
-	onB.reaches(t, onA)
-	once(t, "again", onA, onB, sx, sy)
+	for _, n := range []int{2, 3} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			var a, b, c adaptertest.Hub
+			o := cluster.Options{Logger: quiet}
+			onA, onB := start(t, a.Adapter(t, o)), start(t, b.Adapter(t, o))
+			var brs []*bridge.Bridge
+			all := []*server{onA, onB}
+			for range n {
+				brs = append(brs, newBridge(t, split{a.Adapter(t, o), &c}, split{b.Adapter(t, o), &c}))
+				all = append(all, start(t, brs[len(brs)-1]))
+			}
+			for _, s := range all {
+				s.OnServerSide("server", func(e *sockeye.ServerEvent) {
+					var round string
+					_ = e.Decode(&round)
+					s.note("server " + round)
+				})
+			}
+			adaptertest.Eventually(t, "all are at work", func() bool { return atWork(brs...) == n })
+			settle := func() { // what a bridge has passed on comes before what it sends itself
+				t.Helper()
+				for range 2 {
+					for _, s := range all {
+						s.reaches(t, all...)
+					}
+				}
+			}
+			settle()
+			for _, from := range []*server{onA, onB} {
+				round := "of " + from.c.ID()
+				if err := errors.Join(from.Emit(round), from.ServerSideEmit("server", round)); err != nil {
+					t.Fatal(err)
+				}
+				settle()
+				for i, to := range all {
+					times, events := 1, 1
+					switch {
+					case to == from:
+						events = 0
+					case to == onA, to == onB:
+						times, events = n, n // by each bridge
+					}
+					if got := to.count(round); got != times {
+						t.Errorf("an event comes %d times to server %d, not %d", got, i, times)
+					}
+					if got := to.count("server " + round); got != events {
+						t.Errorf("an event for servers comes %d times to server %d, not %d", got, i, events)
+					}
+				}
+			}
+			c.Cut(true) // together again: split lets what bridges say through
+			adaptertest.Eventually(t, "all but one stop", func() bool { return atWork(brs...) == 1 })
+			settle()
+			once(t, "again", all...)
+			for _, from := range []*server{onA, onB} {
+				round := "again " + from.c.ID()
+				if err := from.ServerSideEmit("server", round); err != nil {
+					t.Fatal(err)
+				}
+				settle()
+				for i, to := range all {
+					want := 1
+					if to == from {
+						want = 0
+					}
+					if got := to.count("server " + round); got != want {
+						t.Errorf("an event for servers comes %d times to server %d", got, i)
+					}
+				}
+			}
+		})
+	}
 }
 
 // split is an adapter that hears nothing of other bridges until its hub is cut.

@@ -24,6 +24,10 @@ type Options struct {
 	// RequestTimeout is how long answers of other servers are waited for where the caller's
 	// context has no deadline. Default 5 s, as the reference's.
 	RequestTimeout time.Duration
+	// MaxAnswerBytes bounds the memory of other servers' answers to one question. What is
+	// beyond ends it: the caller gets what has come, and a *broadcast.MissingError. Default
+	// 256 MiB.
+	MaxAnswerBytes int
 	// MaxQueued bounds the bytes that wait for the bus; what is beyond is refused. Default
 	// 16 MiB.
 	MaxQueued int
@@ -71,6 +75,7 @@ type Adapter struct {
 	seenMu  sync.Mutex
 	servers map[string]time.Time // when others were last heard of, by uid
 	hearing time.Time            // when anything last came by the bus
+	looked  time.Time            // when who has gone was last looked for
 	echoes  bool                 // what this server sends comes back to it
 }
 
@@ -79,6 +84,7 @@ var _ broadcast.Adapter = (*Adapter)(nil)
 // New makes an adapter by a bus, and opens it.
 func New(bus Bus, o Options) (*Adapter, error) {
 	o.RequestTimeout = cmp.Or(o.RequestTimeout, 5*time.Second)
+	o.MaxAnswerBytes = cmp.Or(o.MaxAnswerBytes, 256<<20)
 	o.MaxQueued = cmp.Or(o.MaxQueued, 16<<20)
 	o.SendTimeout = cmp.Or(o.SendTimeout, 10*time.Second)
 	o.HeartbeatInterval = cmp.Or(o.HeartbeatInterval, 5*time.Second)
@@ -279,13 +285,16 @@ func (a *Adapter) send(m *Message) error {
 	return a.out.push(f)
 }
 
-// maxServers bounds the servers that are known by name: who sends uids at will must not
-// fill the memory.
-const maxServers = 10_000
+// maxServers bounds the servers that are known by name, and maxUID the bytes of one: who sends
+// uids at will must not fill the memory.
+const (
+	maxServers = 10_000
+	maxUID     = 256
+)
 
 // heard notes that another server is there; false if it is not to be known.
 func (a *Adapter) heard(uid string) bool {
-	if uid == "" || uid == EmitterUID {
+	if uid == "" || uid == EmitterUID || len(uid) > maxUID {
 		return false
 	}
 	now := time.Now()
@@ -332,14 +341,23 @@ func (a *Adapter) deaf(now time.Time) bool {
 }
 
 // gone returns the servers that have not been heard of for too long while they could have
-// been, and forgets them.
+// been, and forgets them. Who looks late was stopped: what has come meanwhile may not have been
+// read.
 func (a *Adapter) gone(now time.Time) (uids []string) {
-	if a.out.stats().Down {
-		return nil
-	}
+	down := a.out.stats().Down
 	a.seenMu.Lock()
 	defer a.seenMu.Unlock()
-	if a.echoes {
+	late := now.Sub(a.looked) > max((a.o.HeartbeatTimeout-a.o.HeartbeatInterval)/3, 2*a.o.round())
+	a.looked = now
+	switch {
+	case down:
+		return nil
+	case late:
+		for uid := range a.servers {
+			a.servers[uid] = now
+		}
+		return nil
+	case a.echoes && a.hearing.Before(now):
 		now = a.hearing
 	}
 	for uid, at := range a.servers {
@@ -351,15 +369,19 @@ func (a *Adapter) gone(now time.Time) (uids []string) {
 	return uids
 }
 
+// round is how often is looked at what is due.
+func (o *Options) round() time.Duration { return max(o.HeartbeatInterval/5, 10*time.Millisecond) }
+
 // beat sends heartbeats, and forgets servers that send none any more.
 func (a *Adapter) beat() {
-	t := time.NewTicker(max(a.o.HeartbeatInterval/5, 10*time.Millisecond))
+	t := time.NewTicker(a.o.round())
 	defer t.Stop()
 	for {
 		select {
 		case <-a.stop:
 			return
-		case now := <-t.C:
+		case <-t.C:
+			now := time.Now()
 			gone := a.gone(now)
 			a.mu.RLock()
 			nodes := slices.Collect(maps.Values(a.nodes))

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -119,6 +121,47 @@ func TestBack(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestLateLook: a server that was stopped for any time, and has read the first of what has come
+// meanwhile, takes nobody for gone; who stays silent has gone all the same.
+func TestLateLook(t *testing.T) {
+	for _, echoes := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			a, err := New(new(fakeBus), Options{Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.Close(t.Context())
+			tick := a.o.HeartbeatInterval / 5
+			for age := time.Duration(0); age <= a.o.HeartbeatInterval+tick; age += tick {
+				for stop := tick; stop < 3*a.o.HeartbeatTimeout; stop += tick / 10 {
+					a.hears(echoes)
+					a.heard("b")
+					for range age / tick {
+						time.Sleep(tick)
+						a.hears(echoes)
+						a.gone(time.Now())
+					}
+					time.Sleep(stop)
+					a.hears(false)
+					a.heard("c")
+					if gone := a.gone(time.Now()); len(gone) > 0 {
+						t.Fatalf("echoes %v, heard of %v before, stopped for %v: %q have gone", echoes, age, stop, gone)
+					}
+				}
+			}
+			var gone []string
+			for range 2 * a.o.HeartbeatTimeout / tick {
+				time.Sleep(tick)
+				a.hears(echoes)
+				gone = append(gone, a.gone(time.Now())...)
+			}
+			if slices.Sort(gone); !slices.Equal(gone, []string{"b", "c"}) {
+				t.Errorf("echoes %v: %q have gone", echoes, gone)
+			}
+		})
+	}
 }
 
 // TestSilence: a server that is not heard of has gone, unless nothing could be heard of it:
@@ -265,5 +308,27 @@ func TestEmitter(t *testing.T) {
 	}
 	if err := e.Emit(ctx, "f", func() {}); err == nil || got != nil {
 		t.Errorf("a function is sent: %+v", got)
+	}
+}
+
+// TestMadeUpServers: who makes servers up, many, or with long names, does not fill the memory.
+func TestMadeUpServers(t *testing.T) {
+	a, r := joined(t, new(fakeBus), Options{}, nobody{})
+	defer a.Close(t.Context())
+	long := strings.Repeat("x", maxUID)
+	for i := range 2 * maxServers {
+		a.Receive(&Message{Type: Heartbeat, UID: long + strconv.Itoa(i), Namespace: "/"}, 1)
+	}
+	a.seenMu.Lock()
+	known := len(a.servers)
+	a.seenMu.Unlock()
+	if n, _ := r.Servers(t.Context()); known != 0 || n != 0 {
+		t.Errorf("%d servers with long names are known, %d in the namespace", known, n)
+	}
+	for i := range 2 * maxServers {
+		a.Receive(&Message{Type: Heartbeat, UID: strconv.Itoa(i), Namespace: "/"}, 1)
+	}
+	if n, _ := r.Servers(t.Context()); n != maxServers {
+		t.Errorf("%d servers are known", n)
 	}
 }

@@ -134,6 +134,62 @@ func TestGoneInCall(t *testing.T) {
 	}
 }
 
+// TestTooManyAnswers: a server whose sockets answer without end, and that never tells how many
+// they are, ends the call at once; what comes of it later is no answer to another question.
+func TestTooManyAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := new(fakeBus)
+		a, r := joined(t, bus, Options{MaxAnswerBytes: 100_000}, nobody{})
+		defer a.Close(t.Context())
+		tell := func(m Message) { m.Namespace = "/"; a.Receive(&m, 1) }
+		tell(Message{Type: Heartbeat, UID: "b"})
+		ack := Message{Type: BroadcastAck, UID: "b", Payload: broadcast.Payload{JSON: make([]byte, 1000)}}
+		type result struct {
+			err     error
+			answers int
+			after   time.Duration
+		}
+		call := func(ends chan result) {
+			began, x := time.Now(), result{}
+			x.err = r.Call(t.Context(), broadcast.Payload{JSON: []byte(`["q"]`)}, broadcast.Target{}, func(broadcast.Payload) { x.answers++ })
+			x.after = time.Since(began)
+			ends <- x
+		}
+		ends := make(chan result, 1)
+		go call(ends)
+		ack.RequestID = bus.asked(t)
+		for range 1000 {
+			tell(ack)
+		}
+		if x := <-ends; !errors.As(x.err, new(*broadcast.MissingError)) || x.answers >= 100 || x.answers < 50 || x.after > 0 {
+			t.Errorf("%d answers after %v, %v", x.answers, x.after, x.err)
+		}
+		bus.sent(t)
+		go call(ends)
+		late := ack.RequestID
+		ack.RequestID = bus.asked(t)
+		if ack.RequestID == late {
+			t.Fatal("the name of a question is used again")
+		}
+		tell(Message{Type: BroadcastClientCount, UID: "b", RequestID: ack.RequestID, Count: 1})
+		tell(Message{Type: BroadcastAck, UID: "b", RequestID: late})
+		tell(Message{Type: BroadcastClientCount, UID: "b", RequestID: late})
+		synctest.Wait()
+		select {
+		case x := <-ends:
+			t.Fatalf("it has been answered by what is late: %+v", x)
+		default:
+		}
+		tell(ack)
+		if x := <-ends; x.err != nil || x.answers != 1 {
+			t.Errorf("%+v", x)
+		}
+		if n := a.Stats().Late; n != 1 {
+			t.Errorf("%d are counted", n)
+		}
+	})
+}
+
 // strict is a namespace that takes no event but "good".
 type strict struct {
 	nobody

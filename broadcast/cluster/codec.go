@@ -68,6 +68,10 @@ func AppendDataJSON(dst []byte, m *Message) []byte {
 	case ServerSideEmit:
 		more("packet")
 		dst = append(dst, m.Payload.JSON...)
+		if m.Payload.Passed {
+			more("passed") // other servers do not look at it
+			dst = append(dst, "true"...)
+		}
 	case ServerSideEmitResponse, BroadcastAck:
 		more("packet")
 		dst = append(dst, Value(m.Payload.JSON)...)
@@ -248,6 +252,7 @@ type content struct {
 	Close       bool                   `json:"close"`
 	Sockets     []broadcast.SocketInfo `json:"sockets"`
 	ClientCount int                    `json:"clientCount"`
+	Passed      bool                   `json:"passed"`
 }
 
 // Decode reads a message, in JSON or in MessagePack. What it returns is a copy of JSON,
@@ -308,7 +313,7 @@ func decodeData(m *Message, b []byte, attachments [][]byte) error {
 		}
 		m.Payload.JSON = packet.Data
 	case ServerSideEmit:
-		m.Payload.JSON = c.Packet
+		m.Payload.JSON, m.Payload.Passed = c.Packet, c.Passed
 	case ServerSideEmitResponse, BroadcastAck:
 		m.Payload.JSON = Array(c.Packet)
 	default:

@@ -74,3 +74,20 @@ func TestNumber(t *testing.T) {
 		}
 	}
 }
+
+// TestPassedServerEvent: that an event for servers has been passed on is read as it was written,
+// in both forms.
+func TestPassedServerEvent(t *testing.T) {
+	for _, passed := range []bool{false, true} {
+		m := &Message{Type: ServerSideEmit, UID: "x", Namespace: "/", Payload: broadcast.Payload{JSON: []byte(`["e"]`), Passed: passed}}
+		binary, err := AppendMsgpack(nil, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range [][]byte{AppendJSON(nil, m), binary} {
+			if got, err := Decode(b); err != nil || got.Payload.Passed != passed || got.Payload.Clone().Passed != passed {
+				t.Errorf("%q: %+v, %v", b, got, err)
+			}
+		}
+	}
+}

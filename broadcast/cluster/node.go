@@ -326,6 +326,7 @@ func (n *node) ask(ctx context.Context, m *Message, r *request) error {
 		n.mu.Unlock()
 		return broadcast.ErrClosed
 	}
+	r.max = n.a.o.MaxAnswerBytes
 	r.init(others, counted, slices.Collect(maps.Keys(n.peers)))
 	n.requests[id] = r
 	n.mu.Unlock()

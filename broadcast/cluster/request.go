@@ -15,6 +15,7 @@ type request struct {
 	answered func(p broadcast.Payload) // sockets answer, too, and each server tells how many are asked
 	named    bool                      // those known by name are asked: they are not counted
 	done     chan struct{}             // closed when nobody has to be waited for any more
+	max      int                       // of bytes
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -28,6 +29,7 @@ type request struct {
 	lost     map[string]int  // the same of servers that have gone
 	sockets  []broadcast.SocketInfo
 	payloads []broadcast.Payload
+	bytes    int // of what has been taken
 	over     bool
 	why      error
 }
@@ -62,23 +64,29 @@ func (r *request) take(m *Message) {
 	}
 	switch {
 	case m.Type == BroadcastAck && r.answered != nil:
+		lost := r.lost[m.UID] > 0
 		switch {
-		case r.lost[m.UID] > 0: // it has not gone
-			r.lost[m.UID]--
-		case r.heard[m.UID] && r.owes[m.UID] <= 0:
+		case !lost && r.heard[m.UID] && r.owes[m.UID] <= 0:
 			return // more than it has said
+		case !r.fits(m):
+			return
+		case lost: // it has not gone
+			r.lost[m.UID]--
 		default:
 			r.owe(m.UID, -1)
 		}
 		r.answered(m.Payload)
 	case m.Type == r.answer:
-		if r.named && !r.waits[m.UID] && !r.heard[m.UID] && !r.gone[m.UID] {
+		if m.UID != "" && r.heard[m.UID] {
+			return // twice
+		}
+		if !r.fits(m) {
+			return
+		}
+		if r.named && !r.waits[m.UID] && !r.gone[m.UID] {
 			r.want++ // it has just joined: those that are waited for are waited for all the same
 		}
 		if m.UID != "" {
-			if r.heard[m.UID] {
-				return // twice
-			}
 			r.heard[m.UID] = true
 			delete(r.waits, m.UID)
 			if r.gone[m.UID] { // it has not
@@ -99,6 +107,30 @@ func (r *request) take(m *Message) {
 		return // nobody has asked for it
 	}
 	r.check()
+}
+
+// answerBytes is what an answer takes besides what it says, a socket's description, and a room.
+const answerBytes, infoBytes, roomBytes = 256, 128, 16
+
+// errTooMuch ends a question whose answers are too large, or come without end.
+var errTooMuch = errors.New("cluster: the answers are more than MaxAnswerBytes")
+
+// fits counts an answer that is about to be taken; if it is too much it ends the request. mu is
+// held.
+func (r *request) fits(m *Message) bool {
+	n := answerBytes + len(m.UID) + m.Payload.Size()
+	for i := range m.Sockets {
+		s := &m.Sockets[i]
+		n += infoBytes + len(s.ID) + len(s.Handshake) + len(s.Data)
+		for _, room := range s.Rooms {
+			n += roomBytes + len(room)
+		}
+	}
+	if r.bytes += n; r.bytes > r.max {
+		r.finish(errTooMuch)
+		return false
+	}
+	return true
 }
 
 // owe notes how many answers more a server's sockets owe. mu is held.

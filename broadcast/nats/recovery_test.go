@@ -52,8 +52,15 @@ func serveRoaming(addr, name string) int {
 // roaming starts one.
 func roaming(t testing.TB, addr, name string) (url string, kill func()) {
 	t.Helper()
+	url, p := process(t, roamingEnv+"="+addr, roamingEnv+"_NAME="+name)
+	return url, func() { _ = p.Kill() }
+}
+
+// process starts this program as a server, which prints its URL.
+func process(t testing.TB, env ...string) (url string, p *os.Process) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), roamingEnv+"="+addr, roamingEnv+"_NAME="+name)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -74,7 +81,7 @@ func roaming(t testing.TB, addr, name string) (url string, kill func()) {
 	if _, err := fmt.Fscan(out, &url); err != nil {
 		t.Fatal(err)
 	}
-	return url, func() { _ = cmd.Process.Kill() }
+	return url, cmd.Process
 }
 
 func streams(t testing.TB, addr string) jetstream.JetStream {

@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 	if addr := os.Getenv(roamingEnv); addr != "" {
 		os.Exit(serveRoaming(addr, os.Getenv(roamingEnv+"_NAME")))
 	}
+	if addr := os.Getenv(rivalEnv); addr != "" {
+		os.Exit(serveRival(addr))
+	}
 	os.Exit(m.Run())
 }
 

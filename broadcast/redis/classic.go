@@ -217,6 +217,10 @@ func encodeClassic(prefix string, m *cluster.Message, specific bool) (f cluster.
 		question(reqServerEvent)
 		field("data")
 		text = append(text, m.Payload.JSON...)
+		if m.Payload.Passed {
+			field("passed") // other servers do not look at it
+			text = append(text, "true"...)
+		}
 	case cluster.FetchSocketsResponse:
 		answer()
 		field("sockets")
@@ -355,6 +359,7 @@ type request struct {
 	Packet    packet          `json:"packet"`
 	SID       string          `json:"sid"`  // of old servers, without Opts
 	Room      *string         `json:"room"` // the same
+	Passed    bool            `json:"passed"`
 }
 
 // request takes a request.
@@ -412,7 +417,7 @@ func decodeRequest(namespace string, data []byte) (m *cluster.Message, r *reques
 		m.Type, m.RequestID = cluster.FetchSockets, r.RequestID
 	case reqServerEvent:
 		m.Type, m.RequestID = cluster.ServerSideEmit, r.RequestID
-		m.Payload = broadcast.Payload{JSON: r.Data, Attachments: attachments}
+		m.Payload = broadcast.Payload{JSON: r.Data, Attachments: attachments, Passed: r.Passed}
 	case reqBroadcast:
 		m.Type, m.RequestID = cluster.Broadcast, r.RequestID
 		r.Packet.set(m)

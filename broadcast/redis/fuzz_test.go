@@ -15,7 +15,7 @@ import (
 
 // messages are some of each type.
 func messages() []*cluster.Message {
-	target := broadcast.Target{Rooms: []string{"red", "a#b"}, Except: []string{"*"}, Volatile: true, NoCompress: true}
+	target := broadcast.Target{Rooms: []string{"red", "a#b"}, Except: []string{"*"}, Volatile: true, NoCompress: true, Passed: true}
 	p := broadcast.Payload{JSON: []byte(`["e",{"_placeholder":true,"num":0},1.5,null]`), Attachments: [][]byte{{1, 2, 3}}}
 	answer := broadcast.Payload{JSON: []byte(`[{"_placeholder":true,"num":0}]`), Attachments: [][]byte{{4}}}
 	info := []broadcast.SocketInfo{{ID: "abc", Rooms: []string{"abc", "red"}, Handshake: []byte(`{"a":1}`), Data: []byte(`{}`)}}
@@ -30,6 +30,7 @@ func messages() []*cluster.Message {
 		{Type: cluster.FetchSockets, Target: target, RequestID: "2"},
 		{Type: cluster.FetchSocketsResponse, To: "me", RequestID: "2", Sockets: info},
 		{Type: cluster.ServerSideEmit, Payload: p, RequestID: "3"},
+		{Type: cluster.ServerSideEmit, Payload: broadcast.Payload{JSON: []byte(`["e"]`), Passed: true}},
 		{Type: cluster.ServerSideEmitResponse, To: "me", Payload: answer, RequestID: "3"},
 		{Type: cluster.BroadcastClientCount, To: "me", RequestID: "1", Count: 7},
 		{Type: cluster.BroadcastAck, To: "me", RequestID: "1", Payload: answer},
@@ -169,7 +170,7 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s: %v", f.Data, err)
 			continue
 		}
-		if got.Type != m.Type || got.RequestID != m.RequestID || !slices.Equal(got.Rooms, m.Rooms) || got.Close != m.Close || got.Count != m.Count || len(got.Sockets) != len(m.Sockets) || string(got.Payload.JSON) != string(m.Payload.JSON) || len(got.Payload.Attachments) != len(m.Payload.Attachments) || !slices.Equal(got.Target.Rooms, m.Target.Rooms) || !slices.Equal(got.Target.Except, m.Target.Except) {
+		if got.Type != m.Type || got.RequestID != m.RequestID || !slices.Equal(got.Rooms, m.Rooms) || got.Close != m.Close || got.Count != m.Count || len(got.Sockets) != len(m.Sockets) || string(got.Payload.JSON) != string(m.Payload.JSON) || len(got.Payload.Attachments) != len(m.Payload.Attachments) || got.Payload.Passed != m.Payload.Passed || got.Target.Passed != m.Target.Passed || !slices.Equal(got.Target.Rooms, m.Target.Rooms) || !slices.Equal(got.Target.Except, m.Target.Except) {
 			t.Errorf("%+v became %+v", m, got)
 		}
 	}

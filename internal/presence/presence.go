@@ -47,6 +47,7 @@ type Source struct {
 	rooms   map[string]*sourceRoom
 	dirty   map[string]*sourceRoom // of rooms, those with something to tell
 	scanned time.Time              // when all were last looked at
+	free    uint64                 // above the seq of each room that has been forgotten
 }
 
 type sourceRoom struct {
@@ -75,7 +76,8 @@ func NewSource(server string, lease time.Duration) *Source {
 func (s *Source) Watch(room string, now time.Time, whole bool) (isNew bool) {
 	r := s.rooms[room]
 	if r == nil {
-		r = &sourceRoom{members: map[string]struct{}{}}
+		// A View that still has the room as it was is not to take it for the same.
+		r = &sourceRoom{members: map[string]struct{}{}, seq: s.free}
 		s.rooms[room] = r
 		isNew = true
 	}
@@ -131,6 +133,7 @@ func (s *Source) Tick(now time.Time) (list []Update) {
 		switch {
 		case now.After(r.until):
 			delete(s.rooms, room)
+			s.free = max(s.free, r.seq+1)
 		case r.started:
 			list = s.tell(list, room, r, now)
 		default:

@@ -21,6 +21,7 @@ type world struct {
 	servers map[string]*server
 	made    int
 	loss    int // of 100
+	stopped *server
 }
 
 type server struct {
@@ -69,10 +70,15 @@ func (w *world) deliver(s *server) {
 }
 
 // step lets 100 ms pass.
-func (w *world) step() {
-	w.now = w.now.Add(100 * time.Millisecond)
+func (w *world) step() { w.pass(100 * time.Millisecond) }
+
+func (w *world) pass(d time.Duration) {
+	w.now = w.now.Add(d)
 	for _, name := range slices.Sorted(maps.Keys(w.servers)) {
 		s := w.servers[name]
+		if s == w.stopped {
+			continue
+		}
 		w.deliver(s)
 		if s.ask || w.now.Sub(s.watched) >= lease/3 {
 			w.send(s, watch{s.ask})
@@ -276,5 +282,106 @@ func TestServersAreBounded(t *testing.T) {
 	}
 	if len(v.servers) != maxServers {
 		t.Errorf("%d servers", len(v.servers))
+	}
+}
+
+// TestForgottenRoom: a room that was forgotten, and is told of again, is not taken for what it
+// was, although the whole got lost.
+func TestForgottenRoom(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s, v := NewSource("a", lease), NewView(lease)
+	tick := func(lost bool) (ask bool) {
+		for _, u := range s.Tick(now) {
+			ask = !lost && v.Apply(&u, now) || ask
+		}
+		return ask
+	}
+	s.Watch("room", now, true)
+	s.Start("room", []string{"ghost"})
+	tick(false)
+	now = now.Add(lease + 1) // no watch comes
+	tick(false)
+	if !s.Empty() {
+		t.Fatal("it is not forgotten")
+	}
+	s.Watch("room", now, false) // the View, refreshed, still has it
+	v.Refresh(now)
+	s.Start("room", []string{"new"})
+	tick(true)
+	now = now.Add(lease / 2)
+	if ask := tick(false); !ask {
+		t.Fatal("the whole was lost, and nobody asks")
+	}
+	s.Watch("room", now, true)
+	tick(false)
+	if m := v.Members(); len(m) != 1 || m["new"].Server != "a" {
+		t.Errorf("%v", m)
+	}
+}
+
+// TestStops: one of two servers is stopped, for less than a lease, for one, or for longer, at any
+// moment. The other sees its members go once and come back once, or stay; it sees the other's
+// stay, whatever it finds in its queue when it goes on.
+func TestStops(t *testing.T) {
+	const step = 100 * time.Millisecond
+	stayed, went := 0, 0
+	for phase := range int(lease / step) {
+		for _, stop := range []time.Duration{lease / 6, lease / 2, lease*2/3 - step, lease - 1, lease, lease + 1, lease + lease/3, 3 * lease} {
+			w := &world{t: t, r: rand.New(rand.NewPCG(uint64(phase), 1)), now: time.Unix(1000, 0), servers: map[string]*server{}}
+			a, b := w.add(), w.add()
+			w.change(a)
+			w.change(b)
+			for range 100 + phase {
+				w.step()
+			}
+			here := w.truth()
+			if !same(a.view.Members(), here) || !same(b.view.Members(), here) {
+				t.Fatal("they do not see each other")
+			}
+			changes := map[string][]int{} // how many members each sees, one after the other
+			look := func(s *server) {
+				n := len(s.view.Members())
+				if list := changes[s.name]; len(list) == 0 || list[len(list)-1] != n {
+					changes[s.name] = append(list, n)
+				}
+			}
+			w.step()
+			w.stopped = a // nothing comes out of it, and what is sent to it waits
+			for end := w.now.Add(stop); w.now.Before(end); {
+				w.pass(min(step, end.Sub(w.now)))
+				look(b)
+			}
+			w.stopped = nil
+			a.view.Refresh(w.now) // as package sockeye does after more than a sixth of a lease
+			look(a)
+			for range 200 {
+				w.step()
+				look(a)
+				look(b)
+			}
+			if got := changes[a.name]; !slices.Equal(got, []int{2}) {
+				t.Errorf("stopped for %v: it has seen %v", stop, got)
+			}
+			switch got := changes[b.name]; {
+			case slices.Equal(got, []int{2}):
+				stayed++
+				if stop > lease+lease/6 {
+					t.Errorf("stopped for %v: it has not gone", stop)
+				}
+			case slices.Equal(got, []int{2, 1, 2}):
+				went++
+				if stop < lease/2 {
+					t.Errorf("stopped for %v: it has gone", stop)
+				}
+			default:
+				t.Errorf("stopped for %v: the other has seen %v", stop, got)
+			}
+			if !same(a.view.Members(), here) || !same(b.view.Members(), here) {
+				t.Errorf("stopped for %v: a ghost", stop)
+			}
+		}
+	}
+	if stayed == 0 || went == 0 {
+		t.Errorf("%d stayed, %d went", stayed, went)
 	}
 }
