@@ -27,8 +27,10 @@ socket.on("value", (id, value) => {
 
 async function look(id) {
   const c = cards.get(id);
-  c.values = await socket.emitWithAck("look", id);
-  draw(c);
+  try {
+    c.values = await socket.emitWithAck("look", id);
+    draw(c);
+  } catch {} // cut: the next figures have it asked again
 }
 
 function card(figure) {
