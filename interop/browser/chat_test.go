@@ -241,6 +241,17 @@ func TestChat(t *testing.T) {
 	}
 }
 
+// TestDoor: a name of spaces is none.
+func TestDoor(t *testing.T) {
+	url, _ := startChat(t, buildChat(t), "127.0.0.1:0")
+	b := openTab(t, browser(t), url, "%20", "")
+	b.await("hello.open")
+	b.do(chromedp.SetValue("#hello input", "  "), chromedp.SendKeys("#hello input", "\r"))
+	b.await("hello.open")
+	b.do(chromedp.SetValue("#hello input", " Ann "), chromedp.SendKeys("#hello input", "\r"))
+	b.awaitText("people", "Ann (you)")
+}
+
 // TestChatReconnects: the server is restarted on its port; the pages come back
 // by themselves, into their rooms.
 func TestChatReconnects(t *testing.T) {
