@@ -107,22 +107,22 @@ $("create", HTMLFormElement).addEventListener("submit", async (e) => {
 
 // --- a game: a namespace of its own ---
 
-/** @type {{ name: string, socket: import("./contract").GameSocket, state?: State, mark: Mark } | undefined} */
+/** @type {{ name: string, by: string, socket: import("./contract").GameSocket, state?: State, mark: Mark } | undefined} */
 let current;
 
 /** @param {string} name */
 function enter(name) {
   complain(undefined);
-  if (name === current?.name) return; // going out and in again would end the game
   if (!nameInput.value.trim()) {
     nameInput.focus();
     return complain({ error: "say who you are first" });
   }
+  if (name === current?.name && nameInput.value === current.by) return; // going out and in again would end the game
   current?.socket.disconnect();
   /** @type {import("./contract").GameSocket} */
   const socket = io(name, { auth: { name: nameInput.value } });
   /** @type {NonNullable<typeof current>} */
-  const game = { name, socket, mark: "" };
+  const game = { name, by: nameInput.value, socket, mark: "" };
   current = game;
   $("log", HTMLElement).replaceChildren();
   socket.on("connect", async () => {
