@@ -232,7 +232,7 @@ function showState(s) {
 $("sit", HTMLElement).addEventListener("click", async () => {
   const game = current;
   const seat = await game?.socket.emitWithAck("sit").catch(cut);
-  if (!game || seat === undefined) return;
+  if (!game || game !== current || seat === undefined) return;
   if (typeof seat !== "string") return complain(seat);
   game.mark = seat;
   if (game.state) showState(game.state);
@@ -242,8 +242,10 @@ let asking = false;
 $("again", HTMLElement).addEventListener("click", async () => {
   if (asking) return;
   asking = true;
-  const yes = await current?.socket.emitWithAck("again").catch(cut);
+  const game = current;
+  const yes = await game?.socket.emitWithAck("again").catch(cut);
   asking = false;
+  if (game !== current) return;
   if (typeof yes === "object") complain(yes);
   else if (yes === false) complain({ error: "the other one does not want to" });
 });
