@@ -113,6 +113,7 @@ type tab struct {
 	t    *testing.T
 	name string
 	ctx  context.Context
+	size size // by show
 }
 
 // openTab opens the chat in a tab of its own; script runs before the page's.
@@ -129,7 +130,7 @@ func openTab(t *testing.T, browser context.Context, url, name, script string) *t
 			t.Fatal(err)
 		}
 	}
-	b := &tab{t, name, ctx}
+	b := &tab{t: t, name: name, ctx: ctx}
 	b.do(chromedp.Navigate(url + "?name=" + name))
 	return b
 }

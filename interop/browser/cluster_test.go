@@ -53,7 +53,7 @@ func TestCluster(t *testing.T) {
 	for _, s := range []size{desktop, phone} {
 		for _, theme := range []string{"light", "dark"} {
 			ann.show(s, theme)
-			ann.await("document.documentElement.scrollWidth <= innerWidth")
+			ann.fits()
 			ann.picture("cluster-" + s.name + "-" + theme)
 			ann.accessible(s.name + ", " + theme)
 		}
