@@ -97,8 +97,9 @@ func TestSite(t *testing.T) {
 		}
 		search(b)
 		b.await(own)
-		b.await(`document.getAnimations().every(a => a.playState !== "running")`)                                               // it has been drawn
-		b.await(fmt.Sprintf(`document.querySelector(".md-search__overlay").getBoundingClientRect().right <= %d`, b.size.width)) // or Chrome makes the page as wide, at times
+		b.await(`document.getAnimations().every(a => a.playState !== "running")`)
+		// What is behind the search is no wider than the window: or Chrome makes the page as wide, at times.
+		b.await(fmt.Sprintf(`document.querySelector(".md-search__overlay").getBoundingClientRect().right <= %d`, b.size.width))
 		b.fits()
 		b.picture("site-" + strings.ReplaceAll(title, " ", "-") + "-search")
 	})
