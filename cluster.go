@@ -28,7 +28,7 @@ func (ns *Namespace) joinServers() {
 	}
 	ns.servers = newServerEvents(ns)
 	own := broadcast.Local((*local)(ns))
-	if ns.srv.cfg.Recovery != nil {
+	if ns.past != nil {
 		own = recorder{(*local)(ns)}
 	}
 	remote, err := a.Join(own)
@@ -36,9 +36,9 @@ func (ns *Namespace) joinServers() {
 		return
 	}
 	ns.remote = remote
-	if r, ok := remote.(interface{ History() broadcast.History }); ok && ns.srv.cfg.Recovery != nil {
+	if r, ok := remote.(interface{ History() broadcast.History }); ok && ns.past != nil {
 		if bus := r.History(); bus != nil {
-			ns.shared.Store(newShared(ns, ns.srv.cfg.Recovery, bus))
+			ns.shared.Store(newShared(ns, ns.past, bus))
 		}
 	}
 	prefix := ns.srv.id

@@ -18,6 +18,7 @@ type Namespace struct {
 	srv     *Server
 	name    string
 	parent  *ParentNamespace // nil for one that Server.Of has made
+	past    *Recovery        // nil without recovery
 	rooms   *broadcast.Rooms
 	remote  broadcast.Remote // the other servers' part; nil without Config.Adapter
 	servers *serverEvents    // likewise
@@ -34,15 +35,15 @@ type Namespace struct {
 	presence presences
 }
 
-func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace {
-	ns := &Namespace{srv: srv, name: name, parent: parent}
+func newNamespace(srv *Server, name string, parent *ParentNamespace, past *Recovery) *Namespace {
+	ns := &Namespace{srv: srv, name: name, parent: parent, past: past}
 	if ns.handlers = new(handlers); parent != nil {
 		ns.handlers = &parent.handlers
 	}
 	ns.rooms = broadcast.New(srv.group, ns.deliver)
 	ns.joinServers()
-	if srv.cfg.Recovery != nil && ns.shared.Load() == nil {
-		ns.history = newHistory(ns, srv.cfg.Recovery)
+	if past != nil && ns.shared.Load() == nil {
+		ns.history = newHistory(ns, past)
 	}
 	return ns
 }

@@ -97,7 +97,7 @@ func (srv *Server) makeChild(name string, auth []byte, byPeer bool) *Namespace {
 			srv.mu.Unlock()
 			return nil
 		}
-		ns := newNamespace(srv, name, p)
+		ns := newNamespace(srv, name, p, srv.cfg.Recovery)
 		srv.namespaces[name] = ns
 		srv.dynamic++
 		p.mu.Lock() // inside srv.mu, as in leave: or a child that is left at once stays listed

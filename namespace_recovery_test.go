@@ -374,6 +374,53 @@ func TestNotRecovered(t *testing.T) {
 	}
 }
 
+// TestOfWithoutRecovery: a namespace that keeps nothing, beside one that does.
+func TestOfWithoutRecovery(t *testing.T) {
+	_, srv, join := recoverable(t, sockeye.Recovery{})
+	feed := srv.OfWithoutRecovery("feed")
+	if srv.Of("/feed") != feed || srv.OfWithoutRecovery("/") != srv.Namespace {
+		t.Error("a namespace is made anew")
+	}
+	feed.OnConnect(func(s *sockeye.Socket) error { return s.Join("r") })
+	w, _, _, _ := join("")
+	enter := func(auth string) (id string) {
+		t.Helper()
+		w.Write("40/feed," + auth)
+		answer := strings.TrimPrefix(w.Expect("40/feed,*"), "40/feed,")
+		var got struct{ SID, PID string }
+		if err := json.Unmarshal([]byte(answer), &got); err != nil || got.PID != "" {
+			t.Errorf("%s: %v", answer, err)
+		}
+		return got.SID
+	}
+	id := enter("")
+	s := feed.Socket(id)
+	for _, err := range []error{feed.Emit("all", 1), feed.To("r").Emit("room", 2), s.Emit("one", 3), feed.Volatile().Emit("volatile", 4), srv.Emit("kept")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{`["all",1]`, `["room",2]`, `["one",3]`, `["volatile",4]`} {
+		w.Expect("42/feed," + want) // no offset
+	}
+	offset := offsetOf(t, w.Expect(`42["kept",*`))
+	_ = w.Conn.Close()
+	eventually(t, func() bool { return feed.Len() == 0 && srv.Len() == 0 })
+	if err := s.Emit("away"); !errors.Is(err, sockeye.ErrDisconnected) {
+		t.Error(err)
+	}
+	if stats := feed.RecoveryStats(); stats != (sockeye.RecoveryStats{}) {
+		t.Errorf("kept: %+v", stats)
+	}
+	if stats := srv.RecoveryStats(); stats.Sockets != 1 || stats.Bytes == 0 {
+		t.Errorf("the other namespace keeps nothing: %+v", stats)
+	}
+	w, _, _, _ = join("")
+	if again := enter(fmt.Sprintf(`{"pid":"x","offset":%q}`, offset)); again == id {
+		t.Error("it has come back")
+	}
+}
+
 // TestOffsetWithNewline: base64 decoders skip newlines, so such an offset is shorter
 // than it looks.
 func TestOffsetWithNewline(t *testing.T) {

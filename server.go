@@ -125,7 +125,14 @@ func New(cfg Config) (*Server, error) {
 
 // Of returns the namespace of that name and makes it if there is none: as a
 // parent's child, if one admits the name. A missing slash in front is added.
-func (srv *Server) Of(name string) *Namespace {
+func (srv *Server) Of(name string) *Namespace { return srv.of(name, srv.cfg.Recovery) }
+
+// OfWithoutRecovery is Of for a namespace that Config.Recovery is not for: its events are
+// not kept, and who comes back to it is a new socket. One that exists, and a parent's
+// child, stays what it is.
+func (srv *Server) OfWithoutRecovery(name string) *Namespace { return srv.of(name, nil) }
+
+func (srv *Server) of(name string, past *Recovery) *Namespace {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name
 	}
@@ -142,7 +149,7 @@ func (srv *Server) Of(name string) *Namespace {
 	ns = srv.namespaces[name]
 	made := ns == nil
 	if made {
-		ns = newNamespace(srv, name, nil)
+		ns = newNamespace(srv, name, nil, past)
 		srv.namespaces[name] = ns
 	}
 	srv.mu.Unlock()

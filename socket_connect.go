@@ -52,7 +52,7 @@ func (s *Socket) refusal(err error) (answer *engine.Message) {
 // ask asks middlewares and OnConnect, in between putting the socket into its
 // namespace.
 func (s *Socket) ask() error {
-	if !s.who().recovered() || !s.ns.srv.cfg.Recovery.skipMiddlewares() {
+	if !s.who().recovered() || !s.ns.past.skipMiddlewares() {
 		for _, m := range s.ns.middlewares.get() {
 			if err := s.guard("connect", func() error { return (*m)(s) }); err != nil {
 				return err

@@ -143,7 +143,7 @@ func Instrument(srv *sockeye.Server, opts Options) (*Admin, error) {
 		opts.Logger = slog.Default()
 	}
 	a := &Admin{
-		srv: srv, ns: srv.Of(opts.Namespace), opts: opts, log: ratelog.New(opts.Logger), attempts: newAttempts(),
+		srv: srv, ns: srv.OfWithoutRecovery(opts.Namespace), opts: opts, log: ratelog.New(opts.Logger), attempts: newAttempts(),
 		queue: make(chan message, maxQueued), kick: make(chan struct{}, 1), done: make(chan struct{}), begin: time.Now(),
 		admins: map[*sockeye.Socket]*viewer{}, parents: map[*sockeye.ParentNamespace]bool{}, known: map[*sockeye.Namespace]bool{},
 		last: srv.Stats(), rooms: map[string]map[string]bool{},

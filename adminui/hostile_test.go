@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
 	"github.com/sockeye-io/sockeye/client"
 	"github.com/sockeye-io/sockeye/internal/heaptest"
 	"github.com/sockeye-io/sockeye/internal/wiretest"
@@ -287,4 +289,30 @@ func TestManyAreShown(t *testing.T) {
 		}
 	}
 	await(t, "the first one is not shown all anew", func() bool { return first.count("all_sockets", func([]any) bool { return true }) > 1 })
+}
+
+// TestNothingIsKept: what admins are told is not kept with Config.Recovery: who comes back is
+// shown all sockets anew.
+func TestNothingIsKept(t *testing.T) {
+	for name, adapter := range map[string]sockeye.Adapter{"alone": nil, "with a bus that keeps": new(adaptertest.Hub).KeepingAdapter(t, cluster.Options{})} {
+		t.Run(name, func(t *testing.T) {
+			srv, _, url := serveBy(t, sockeye.Config{Recovery: &sockeye.Recovery{}, Adapter: adapter}, Options{Auth: NoAuth, Mode: Development, Logger: quiet})
+			_, s := watchAs(t, url, nil)
+			s.await(t, "all_sockets", nil)
+			other := dial(t, url, client.Config{})
+			s.await(t, "socket_connected", func(args []any) bool { return args[0].(map[string]any)["id"] == other.ID() })
+			if args := s.await(t, "server_stats", nil); len(args) != 1 {
+				t.Errorf("server_stats has an offset: %d arguments", len(args))
+			}
+			if kept := srv.Of("/admin").RecoveryStats(); kept != (sockeye.RecoveryStats{}) {
+				t.Errorf("kept: %+v", kept)
+			}
+			if err := srv.Emit("the application's"); err != nil {
+				t.Fatal(err)
+			}
+			if adapter == nil && srv.Of("/").RecoveryStats().Bytes == 0 {
+				t.Error("the application's own events are not kept")
+			}
+		})
+	}
 }

@@ -42,6 +42,10 @@ var commands = map[string]map[string]string{
 		"go mod tidy": "here",
 		"npm pack @socket.io/admin-ui@0.5.1 && tar xzf socket.io-admin-ui-0.5.1.tgz": "not: ci/clients.sh installs the same package, whose page the tests of interop/browser drive",
 	},
+	"cluster.md": {
+		"go mod edit -require github.com/sockeye-io/sockeye/broadcast/redis@v0.0.0 -replace github.com/sockeye-io/sockeye/broadcast/redis=../sockeye/broadcast/redis": "here",
+		"go mod tidy": "here",
+	},
 	"contracts.md": {
 		"go run ./cmd/sockeye contract -write ./examples/lobby":                              "TestCommandsOfTheText",
 		"go run ./cmd/sockeye contract ./examples/lobby":                                     "TestCommandsOfTheText",
@@ -256,10 +260,11 @@ var (
 // inSentences are the commands within sentences that are not the go command's, nor make's,
 // and how they are tried, as in commands.
 var inSentences = map[string]string{
-	"cat /proc/net/sockstat":             "here",
-	"ulimit -n":                          "here",
-	"ulimit -Hn":                         "here",
-	"ulimit -n 20000":                    "not: the limit is the machine's to allow",
+	"cat /proc/net/sockstat": "here",
+	"ulimit -n":              "here",
+	"ulimit -Hn":             "here",
+	"ulimit -n 20000":        "not: the limit is the machine's to allow",
+	"npm install --prefix examples/lobby socket.io-client": "not: ci/clients.sh installs it for the tests of interop/browser",
 	"sleep 5":                            "not: it is a time to choose",
 	"git show v1.2.0:contract.json":      "not: there is no release yet",
 	"systemctl enable --now chat.socket": "not: it changes the machine; TestUnits reads the unit",

@@ -122,6 +122,7 @@ var imports = []string{
 	"context", "crypto/subtle", "errors", "expvar", "log", "log/slog", "net", "net/http", "net/netip", "os", "os/signal", "regexp", "strings", "syscall", "testing", "time",
 	"github.com/sockeye-io/sockeye", "github.com/sockeye-io/sockeye/contract", "github.com/sockeye-io/sockeye/adminui",
 	"sockeyeprom github.com/sockeye-io/sockeye/metrics/prometheus", "sockeyeotel github.com/sockeye-io/sockeye/otel",
+	"redis github.com/redis/go-redis/v9", "sockeyeredis github.com/sockeye-io/sockeye/broadcast/redis",
 	"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/promhttp",
 }
 
@@ -166,7 +167,7 @@ func TestGo(t *testing.T) {
 	addr := l.Addr().String()
 	_ = l.Close()
 
-	write("go.work", fmt.Sprintf("go 1.26.0\n\nuse (\n\t.\n\t%[1]s\n\t%[1]s/adminui\n\t%[1]s/otel\n\t%[1]s/metrics/prometheus\n)\n", root))
+	write("go.work", fmt.Sprintf("go 1.26.0\n\nuse (\n\t.\n\t%[1]s\n\t%[1]s/adminui\n\t%[1]s/broadcast/redis\n\t%[1]s/otel\n\t%[1]s/metrics/prometheus\n)\n", root))
 	write("go.mod", "module shown\n\ngo 1.26\n")
 	n, fragments, found := 0, "", []string{}
 	for _, b := range blocks(t) {

@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
+
+	"github.com/sockeye-io/sockeye/client"
 )
 
 // crowdResults are what crowd has measured.
@@ -140,6 +143,12 @@ func crowd(ctx context.Context, c *config) (err error) {
 		res.HeartbeatCPU = (ps.cpu() - cpu) * 1e6 / (n * s / pingInterval.Seconds())
 		res.IdleIn, res.IdleOut = (now.in-before.in)/s, (now.out-before.out)/s
 	}
+	if c.admin != "" {
+		progress("nobody looks: %.2f s of CPU in %v, %.1f MB", ps.cpu()-cpu, c.idle, ps.memory()/1e6)
+		if err := c.watched(ctx, servers, ps, addrs[0]); err != nil {
+			return err
+		}
+	}
 
 	cpu = ps.cpu()
 	for seq := range crowdBroadcasts {
@@ -176,6 +185,42 @@ func crowd(ctx context.Context, c *config) (err error) {
 	}
 	fmt.Print(res.table())
 	return save(c.out, "crowd.json", res)
+}
+
+// watched tells what the same time costs while an admin looks at all servers.
+func (c *config) watched(ctx context.Context, servers []*process, ps pids, addr string) error {
+	for i, p := range servers {
+		if _, err := p.do("admin %s %d", c.admin, i); err != nil {
+			return err
+		}
+	}
+	admin, err := client.New("http://"+addr+"/admin", client.Config{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = admin.Close() }()
+	var messages, bytes atomic.Int64
+	admin.OnAny(func(e *client.Event) {
+		messages.Add(1)
+		if values, err := e.Values(); err == nil {
+			b, _ := json.Marshal(values)
+			bytes.Add(int64(len(b)))
+		}
+	})
+	cpu := ps.cpu()
+	if err := admin.Connect(ctx); err != nil {
+		return err
+	}
+	if err := pause(ctx, min(settle, c.idle)); err != nil {
+		return err
+	}
+	progress("an admin has come, in %s mode: %.2f s of CPU in %v; it was told %d messages of %d bytes", c.admin, ps.cpu()-cpu, min(settle, c.idle), messages.Swap(0), bytes.Swap(0))
+	cpu = ps.cpu()
+	if err := pause(ctx, c.idle); err != nil {
+		return err
+	}
+	progress("it looks: %.2f s of CPU in %v, %.1f MB; it was told %d messages of %d bytes", ps.cpu()-cpu, c.idle, ps.memory()/1e6, messages.Load(), bytes.Load())
+	return nil
 }
 
 // presence has sockets of one server join a room that another one follows.

@@ -21,6 +21,7 @@ require (
 	github.com/nats-io/nkeys v0.4.16 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
 	github.com/panjf2000/gnet/v2 v2.9.7 // indirect
+	github.com/sockeye-io/sockeye/adminui v0.0.0
 	github.com/valyala/bytebufferpool v1.0.0 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
@@ -34,3 +35,5 @@ require (
 replace github.com/sockeye-io/sockeye => ../..
 
 replace github.com/sockeye-io/sockeye/broadcast/redis => ../../broadcast/redis
+
+replace github.com/sockeye-io/sockeye/adminui => ../../adminui

@@ -25,6 +25,7 @@ type config struct {
 
 	n, processes int
 	idle         time.Duration
+	admin        string
 
 	rounds               int
 	dur, rest            time.Duration
@@ -58,6 +59,7 @@ func main() {
 	f.IntVar(&c.n, "n", 90_000, "crowd: connections")
 	f.IntVar(&c.processes, "processes", 5, "crowd: server processes")
 	f.DurationVar(&c.idle, "idle", 30*time.Second, "crowd: time in which nothing is sent but heartbeats")
+	f.StringVar(&c.admin, "admin", "", "crowd: what an admin costs that looks in this `mode`, production or development, is told, too")
 	f.IntVar(&c.rounds, "rounds", 3, "nodes, bus: rounds")
 	f.DurationVar(&c.dur, "dur", 3*time.Second, "nodes, bus: measured time of each")
 	f.DurationVar(&c.rest, "rest", 0, "nodes: pause after each round, for others on the machine")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/adminui"
 	sockeyeredis "github.com/sockeye-io/sockeye/broadcast/redis"
 )
 
@@ -37,6 +38,7 @@ var adapters = map[string]func(c redis.UniversalClient) (*sockeyeredis.Adapter, 
 //	join 1000 room      have so many of its sockets join one
 //	present room        how many are in one, as far as is known here
 //	servers             how many servers there are
+//	admin production 1  let admins in, in a mode, as server 1
 //
 // Each is answered by a line.
 func serve(args []string) error {
@@ -104,6 +106,9 @@ func obey(srv *sockeye.Server, words []string) (answer string, err error) {
 			}
 		}
 		return "joined", nil
+	case "admin":
+		_, err := adminui.Instrument(srv, adminui.Options{Auth: adminui.NoAuth, Mode: adminui.Mode(words[1]), ServerID: words[2]})
+		return "instrumented", err
 	case "watch":
 		srv.Presence(words[1], nil)
 		return "watched", nil

@@ -157,15 +157,25 @@ func TestLogin(t *testing.T) {
 	if status, _ := post("/refresh", ""); status != 401 {
 		t.Errorf("after the logout: %d", status)
 	}
-	g.logins["old"] = login{"Bob", time.Now().Add(-time.Second)}
+	g.logins["old"] = login{"Bob", time.Now().Add(-time.Second), "127.0.0.1"}
 	post("/login", `{"name":"Ann"}`)
 	if len(g.logins) != 1 {
 		t.Errorf("%d logins are kept", len(g.logins))
 	}
-	for i := range maxLogins {
-		g.logins[fmt.Sprint(i)] = login{"x", time.Now().Add(time.Hour)}
+	// One peer cannot take all places, and another one still logs in.
+	for range maxOwn + 10 {
+		post("/login", `{"name":"Ann"}`)
 	}
-	if status, _ := post("/login", `{"name":"Ann"}`); status != 503 {
-		t.Errorf("one more: %d", status)
+	if len(g.logins) != maxOwn {
+		t.Errorf("an address has %d", len(g.logins))
+	}
+	clear(g.logins)
+	for i := range maxLogins - 1 {
+		g.logins[fmt.Sprint(i)] = login{"x", time.Now().Add(time.Hour), fmt.Sprint(i)}
+	}
+	for _, want := range []int{200, 503} {
+		if status, _ := post("/login", `{"name":"Ann"}`); status != want {
+			t.Errorf("%d, want %d", status, want)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -17,7 +18,8 @@ const (
 	cookie    = "login"
 	loginLife = time.Hour
 	maxLogins = 10_000
-	maxName   = 24 // characters
+	maxOwn    = 100 // of an address; behind a proxy all have one
+	maxName   = 24  // characters
 )
 
 // guard knows who has logged in, and makes and checks JWTs.
@@ -32,8 +34,9 @@ type guard struct {
 }
 
 type login struct {
-	name string
-	ends time.Time
+	name    string
+	ends    time.Time
+	address string
 }
 
 // token is what a page gets to let its socket in.
@@ -67,16 +70,21 @@ func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := time.Now()
+	address, _, _ := net.SplitHostPort(r.RemoteAddr)
+	own := 0
 	g.mu.Lock()
 	for id, l := range g.logins {
-		if now.After(l.ends) {
+		switch {
+		case now.After(l.ends):
 			delete(g.logins, id)
+		case l.address == address:
+			own++
 		}
 	}
-	full := len(g.logins) >= maxLogins
+	full := len(g.logins) >= maxLogins || own >= maxOwn
 	id := rand.Text()
 	if !full {
-		g.logins[id] = login{name, now.Add(loginLife)}
+		g.logins[id] = login{name, now.Add(loginLife), address}
 	}
 	g.mu.Unlock()
 	if full {

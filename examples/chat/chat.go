@@ -89,11 +89,13 @@ func (c *chat) connect(s *sockeye.Socket) error {
 	c.mu.Lock()
 	c.people[s.ID()] = &person{ID: s.ID(), Name: name}
 	c.mu.Unlock()
-	if _, err := c.join(s, auth.Room); err != nil {
+	if _, err = c.join(s, auth.Room); err != nil {
 		_, err = c.join(s, "lobby")
-		return err
 	}
-	return nil
+	if err != nil { // it has gone: disconnect is for those that were let in
+		c.disconnect(s, "")
+	}
+	return err
 }
 
 func (c *chat) disconnect(s *sockeye.Socket, _ sockeye.Reason) {

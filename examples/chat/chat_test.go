@@ -87,3 +87,20 @@ func TestSaidForgetsTheOldest(t *testing.T) {
 		t.Error("one before those kept is still known")
 	}
 }
+
+// TestGoneWhileComing: who goes before being let in is in no list.
+func TestGoneWhileComing(t *testing.T) {
+	srv := sockeyetest.NewServer(t, sockeye.Config{})
+	srv.OnConnect(func(s *sockeye.Socket) error {
+		s.Disconnect()
+		return nil
+	})
+	c := newChat(srv.Server)
+	c.register()
+	for _, room := range []string{"lobby", ""} {
+		_, _ = srv.Dial(t, sockeyetest.Options{Auth: map[string]string{"name": "Ann", "room": room}})
+	}
+	if len(c.people) != 0 {
+		t.Errorf("%d are listed", len(c.people))
+	}
+}

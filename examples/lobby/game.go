@@ -126,9 +126,10 @@ func (g *game) markOf(id string) mark {
 	return empty
 }
 
+// sit gives a seat, or tells which it is.
 func (g *game) sit(id, name string) (mark, error) {
-	if g.markOf(id) != empty {
-		return empty, &sockeye.AckError{Message: "you sit already"}
+	if m := g.markOf(id); m != empty {
+		return m, nil
 	}
 	for i, m := range []mark{cross, ring} {
 		if g.seats[i].id == "" {
@@ -200,11 +201,14 @@ func (g *game) opponent(id string) (string, error) {
 	return g.seats[0].id, nil
 }
 
-// restart begins another game, with who was second in the last one.
-func (g *game) restart(id string) error {
-	if g.markOf(id) == empty || g.phase() != over {
+// restart begins another game of two, with who was second in the last one. It has been begun
+// if each has asked the other.
+func (g *game) restart(id, other string) error {
+	switch {
+	case g.markOf(id) == empty || g.markOf(other) == empty:
 		return &sockeye.AckError{Message: "there is no game to repeat"}
+	case g.phase() == over:
+		g.clear(g.first.other())
 	}
-	g.clear(g.first.other())
 	return nil
 }

@@ -121,12 +121,10 @@ func (h *hall) forgetOnesLocked(which func(g *game) bool) {
 type person struct {
 	name string
 	g    *game
+	here bool // guarded by g.mu: it is counted
 }
 
-func of(s *sockeye.Socket) person {
-	p, _ := s.Data().(person)
-	return p
-}
+func of(s *sockeye.Socket) *person { return s.Data().(*person) }
 
 // enter refuses those whose game there is not.
 func (h *hall) enter(s *sockeye.Socket) error {
@@ -146,13 +144,18 @@ func (h *hall) enter(s *sockeye.Socket) error {
 	if g == nil {
 		return &sockeye.ConnectError{Message: "there is no such game"}
 	}
-	s.SetData(person{name, g})
+	s.SetData(&person{name: name, g: g})
 	return s.Join("watching")
 }
 
 func (h *hall) entered(s *sockeye.Socket) {
-	g := of(s).g
-	_ = g.change(s.Namespace(), func(g *game) error { g.here++; return nil })
+	p := of(s)
+	g := p.g
+	_ = g.change(s.Namespace(), func(g *game) error {
+		g.here++
+		p.here = true
+		return nil
+	})
 	h.mu.Lock()
 	there := h.games[g.name] == g
 	h.mu.Unlock()
@@ -162,9 +165,12 @@ func (h *hall) entered(s *sockeye.Socket) {
 }
 
 func (h *hall) left(s *sockeye.Socket, _ sockeye.Reason) {
-	g := of(s).g
+	p := of(s)
+	g := p.g
 	_ = g.change(s.Namespace(), func(g *game) error {
-		g.here--
+		if p.here { // or it has gone before it was told that it is in
+			g.here--
+		}
 		g.stand(s.ID())
 		return nil
 	})
@@ -181,17 +187,24 @@ func (h *hall) sit(s *sockeye.Socket) (m mark, err error) {
 		m, err = g.sit(s.ID(), p.name)
 		return err
 	})
-	if err == nil {
-		s.Leave("watching")
-		err = s.Join("playing")
+	if err != nil {
+		return m, err
 	}
+	s.Leave("watching")
 	h.show()
-	return m, err
+	return m, s.Join("playing")
 }
 
 func (h *hall) move(s *sockeye.Socket, cell int) error {
-	err := of(s).g.change(s.Namespace(), func(g *game) error { return g.move(s.ID(), cell) })
-	h.show()
+	ended := false
+	err := of(s).g.change(s.Namespace(), func(g *game) error {
+		err := g.move(s.ID(), cell)
+		ended = g.ended
+		return err
+	})
+	if err == nil && ended {
+		h.show()
+	}
 	return err
 }
 
@@ -216,8 +229,10 @@ func (h *hall) again(ctx context.Context, s *sockeye.Socket) (bool, error) {
 	if err != nil || !yes { // gone, or silent, is a no
 		return false, nil //nolint:nilerr // as above
 	}
-	err = p.g.change(s.Namespace(), func(g *game) error { return g.restart(s.ID()) })
-	h.show()
+	err = p.g.change(s.Namespace(), func(g *game) error { return g.restart(s.ID(), other) })
+	if err == nil {
+		h.show()
+	}
 	return err == nil, err
 }
 

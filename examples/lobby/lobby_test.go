@@ -100,7 +100,7 @@ func TestGame(t *testing.T) {
 		}
 	}
 	call(ann, "[x]", "sit")
-	call(ann, "[map[error:you sit already]]", "sit")
+	call(ann, "[x]", "sit") // by a double click
 	call(ann, "[map[error:nothing is being played]]", "move", 0)
 	call(bob, "[o]", "sit")
 	call(cid, "[map[error:both seats are taken]]", "sit")
@@ -169,6 +169,67 @@ func TestRefused(t *testing.T) {
 	}
 	if _, err := srv.Dial(t, sockeyetest.Options{Namespace: name}); err == nil || !strings.Contains(err.Error(), "your name is empty") {
 		t.Error(err)
+	}
+}
+
+// TestGoneWhileComing: who goes before it has been told that it is in is not counted out.
+func TestGoneWhileComing(t *testing.T) {
+	srv, h := newTestHall(t)
+	name := srv.Connect(t, sockeyetest.Options{}).Call("create", "Friday")[0].(string)
+	ann := srv.Connect(t, sockeyetest.Options{Namespace: name, Auth: map[string]string{"name": "Ann"}})
+	remove := h.playing.OnConnect(func(s *sockeye.Socket) error {
+		s.Disconnect()
+		return nil
+	})
+	for range 2 {
+		_, _ = srv.Dial(t, sockeyetest.Options{Namespace: name, Auth: map[string]string{"name": "Eve"}})
+	}
+	remove()
+	bob := srv.Connect(t, sockeyetest.Options{Namespace: name, Auth: map[string]string{"name": "Bob"}})
+	if got := last(bob, "state"); !strings.Contains(got, `"watches":2`) {
+		t.Errorf("two are there: %s", got)
+	}
+	ann.Disconnect()
+	if len(h.list()) != 1 {
+		t.Error("Bob's game has gone")
+	}
+}
+
+// TestRefusalsAreQuiet: what is refused is told to nobody else, however often it is tried.
+func TestRefusalsAreQuiet(t *testing.T) {
+	srv, _ := newTestHall(t)
+	lobby := srv.Connect(t, sockeyetest.Options{})
+	name := lobby.Call("create", "Friday")[0].(string)
+	enter := func(who string) *sockeyetest.Client {
+		return srv.Connect(t, sockeyetest.Options{Namespace: name, Auth: map[string]string{"name": who}})
+	}
+	ann, bob, eve := enter("Ann"), enter("Bob"), enter("Eve")
+	ann.Call("sit")
+	bob.Call("sit")
+	for _, c := range []*sockeyetest.Client{lobby, ann} {
+		c.Received()
+	}
+	for _, event := range []string{"sit", "again"} {
+		eve.Call(event)
+	}
+	eve.Call("move", 0)
+	eve.Call("say", "")
+	if a, l := ann.Received(), lobby.Received(); len(a)+len(l) != 0 {
+		t.Errorf("the player hears %v, the lobby %v", a, l)
+	}
+}
+
+// TestBothAsk: two that ask each other get one game.
+func TestBothAsk(t *testing.T) {
+	g := &game{turn: cross, first: cross, ended: true, seats: [2]seat{{id: "a"}, {id: "b"}}}
+	for _, ids := range [][2]string{{"a", "b"}, {"b", "a"}} {
+		if err := g.restart(ids[0], ids[1]); err != nil || g.phase() != playing || g.turn != ring {
+			t.Errorf("%v: %v, %s, %s begins", ids, err, g.phase(), g.turn)
+		}
+	}
+	g.ended = true
+	if err := g.restart("a", "c"); err == nil || g.phase() != over {
+		t.Errorf("with somebody else: %v", err)
 	}
 }
 

@@ -198,10 +198,19 @@ func TestAdminPageProduction(t *testing.T) {
 			b.noText(app.ID())
 			b.await("!document.querySelector('a[href=\"#/rooms/\"]')")
 			b.await("document.querySelectorAll('canvas').length >= 2")
+			b.await(drawn)
 			b.picture("admin-" + theme + "-" + s.name)
 		}
 	}
 }
+
+// drawn becomes true when the plots, which grow for a second, have not changed for a while.
+const drawn = `(() => {
+	const now = [...document.querySelectorAll("canvas")].map(c => c.toDataURL()).join()
+	window.still = now === window.before ? window.still + 1 : 0
+	window.before = now
+	return window.still > 25
+})()`
 
 // is tells whether an expression of the page is true now.
 func (b *tab) is(expression string) bool {

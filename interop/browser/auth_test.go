@@ -36,6 +36,28 @@ func TestAuth(t *testing.T) {
 	b.awaitText("connection", "offline")
 }
 
+// TestAuthRestart: a server that was restarted knows nobody: the page asks to log in again, and
+// two clicks are one login.
+func TestAuthRestart(t *testing.T) {
+	e := buildExample(t, "auth", "-life", "10m")
+	url, stop := e.start("127.0.0.1:0")
+	b := openTab(t, browser(t), url, "Ann", "")
+	login := func(times string) {
+		t.Helper()
+		b.do(chromedp.SetValue("#name", "Ann"))
+		b.await(`(() => { const b = document.querySelector("#login button"); b.click(); b.click(); return true; })()`)
+		b.awaitText("connection", "online")
+		b.await(`document.getElementById("log").textContent.split("logged in").length - 1 === ` + times)
+	}
+	login("1")
+	stop()
+	b.awaitText("connection", "offline")
+	e.start(host(url))
+	b.awaitText("log", "refused: the token is not valid")
+	b.await(`!document.getElementById("login").hidden`)
+	login("2")
+}
+
 // TestAuthLooks: see eachLook.
 func TestAuthLooks(t *testing.T) {
 	url := startExample(t, "auth")

@@ -113,6 +113,7 @@ type tab struct {
 	t    *testing.T
 	name string
 	ctx  context.Context
+	size size // by show
 }
 
 // openTab opens the chat in a tab of its own; script runs before the page's.
@@ -129,7 +130,7 @@ func openTab(t *testing.T, browser context.Context, url, name, script string) *t
 			t.Fatal(err)
 		}
 	}
-	b := &tab{t, name, ctx}
+	b := &tab{t: t, name: name, ctx: ctx}
 	b.do(chromedp.Navigate(url + "?name=" + name))
 	return b
 }
@@ -239,6 +240,17 @@ func TestChat(t *testing.T) {
 			ann.awaitText("latency", "ms")
 		})
 	}
+}
+
+// TestDoor: a name of spaces is none.
+func TestDoor(t *testing.T) {
+	url, _ := startChat(t, buildChat(t), "127.0.0.1:0")
+	b := openTab(t, browser(t), url, "%20", "")
+	b.await("hello.open")
+	b.do(chromedp.SetValue("#hello input", "  "), chromedp.SendKeys("#hello input", "\r"))
+	b.await("hello.open")
+	b.do(chromedp.SetValue("#hello input", " Ann "), chromedp.SendKeys("#hello input", "\r"))
+	b.awaitText("people", "Ann (you)")
 }
 
 // TestChatReconnects: the server is restarted on its port; the pages come back

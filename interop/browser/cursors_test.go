@@ -2,6 +2,7 @@ package browser
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,7 +52,14 @@ func TestCursors(t *testing.T) {
 	for _, b := range []*tab{ann, bob} {
 		b.await(`document.querySelector(".mark").style.left === "75%"`)
 	}
-	bob.do(chromedp.Navigate("about:blank"))
+	// A long name is cut, and its pointer is seen.
+	long := openTab(t, ctx, url, strings.Repeat("x", 40), "")
+	long.name = long.name[:24]
+	long.awaitText("connection", "online")
+	long.shows(ann, 0.125, 0.25)
+	for _, b := range []*tab{bob, long} {
+		b.do(chromedp.Navigate("about:blank"))
+	}
 	ann.awaitText("others", "Nobody else is here.")
 	ann.await(`document.querySelectorAll(".cursor").length === 0`)
 }

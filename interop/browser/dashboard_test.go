@@ -1,8 +1,10 @@
 package browser
 
 import (
+	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -39,6 +41,12 @@ func TestDashboardLooks(t *testing.T) {
 	eachLook(t, browser(t), url, "dashboard", func(ann *tab, look func(state string), _ string) {
 		ann.awaitText("connection", "online")
 		ann.await(`document.querySelector("#out svg").getAttribute("aria-label")?.includes("now")`)
+		if os.Getenv("SOCKEYE_PICTURES") != "" { // of the two minutes that a figure has
+			full := `document.querySelector("#out svg").getAttribute("aria-label").includes("last 120 seconds")`
+			if ok, err := ann.within(3*time.Minute, full); !ok {
+				t.Fatal("the plots do not fill: ", err)
+			}
+		}
 		look("board")
 	})
 }

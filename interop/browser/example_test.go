@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -13,6 +15,19 @@ import (
 // startExample builds and runs an example whose page uses the official client, and returns
 // its address.
 func startExample(t *testing.T, name string, args ...string) (url string) {
+	t.Helper()
+	url, _ = buildExample(t, name, args...).start("127.0.0.1:0")
+	return url
+}
+
+// example is one that has been built.
+type example struct {
+	t      *testing.T
+	binary string
+	args   []string
+}
+
+func buildExample(t *testing.T, name string, args ...string) *example {
 	t.Helper()
 	client, err := filepath.Abs("../clients/node_modules/socket.io-client/dist")
 	if err != nil {
@@ -29,21 +44,31 @@ func startExample(t *testing.T, name string, args ...string) (url string) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	cmd := exec.Command(binary, append([]string{"-addr", "127.0.0.1:0", "-client", client}, args...)...)
+	return &example{t, binary, append([]string{"-client", client}, args...)}
+}
+
+// start runs it; stop ends it, as the end of the test does.
+func (e *example) start(addr string) (url string, stop func()) {
+	e.t.Helper()
+	cmd := exec.Command(e.binary, append([]string{"-addr", addr}, e.args...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		e.t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	})
+	e.t.Cleanup(stop)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if url = regexp.MustCompile(`http://\S+/`).FindString(line); err != nil || url == "" {
-		t.Fatalf("no address in %q: %v", line, err)
+		e.t.Fatalf("no address in %q: %v", line, err)
 	}
-	return url
+	return url, stop
 }
+
+// host is the address in a URL of an example's.
+func host(url string) string { return strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/") }

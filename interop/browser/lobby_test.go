@@ -22,12 +22,17 @@ func TestLobby(t *testing.T) {
 	// The server's error is shown: the type of the answer has it.
 	ann.do(chromedp.Click("#create button"))
 	ann.awaitText("problem", "the title is empty")
-	ann.do(chromedp.SendKeys("#title", "Fri <b>day\r"))
+	ann.do(chromedp.SendKeys("#title", "Fri <b>day"))
+	ann.await("(document.getElementById('create').requestSubmit(), document.getElementById('create').requestSubmit(), true)") // one game
 	ann.awaitText("game-title", "Fri <b>day")
 	ann.await("document.getElementById('problem').hidden")
 	ann.awaitText("status", "Waiting for a second player.")
 	ann.awaitText("seats", "Ann (you)")
 	bob.awaitText("games", "1 of 2")
+	bob.await("document.querySelectorAll('#games button').length === 1")
+	ann.do(chromedp.Click("#games button")) // her own: she stays
+	ann.do(chromedp.SendKeys("#text", "still here\r"))
+	ann.awaitText("log", "Ann: still here")
 	bob.do(chromedp.Click("#games button"))
 	ann.awaitText("status", "It is your turn.")
 	bob.awaitText("status", "It is Ann’s turn.")

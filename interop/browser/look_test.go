@@ -36,7 +36,15 @@ func (b *tab) show(s size, theme string) {
 	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features}); err != nil {
 		b.t.Fatal(err)
 	}
+	b.size = s
 	b.await(fmt.Sprintf("innerWidth === %d && matchMedia('(prefers-color-scheme: %s)').matches", s.width, theme))
+}
+
+// fits holds that nothing is wider than the window. On a phone Chrome makes innerWidth as
+// wide as the page then.
+func (b *tab) fits() {
+	b.t.Helper()
+	b.await(fmt.Sprintf("innerWidth === %[1]d && document.documentElement.scrollWidth <= %[1]d", b.size.width))
 }
 
 // picture keeps what is shown in the folder that SOCKEYE_PICTURES names.
@@ -179,7 +187,7 @@ func TestPhone(t *testing.T) {
 				(!e.matches("button, input") || r.height >= 44 && r.width >= 44)
 		})()`, selector))
 	}
-	fits := "document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight"
+	fits := "innerWidth === 390 && document.documentElement.scrollWidth <= 390 && document.documentElement.scrollHeight <= innerHeight"
 	for _, s := range []string{"#menu", "#room", "#transport", "#say input", "#say button"} {
 		reachable(s)
 	}
@@ -220,7 +228,7 @@ func TestPictures(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatal("no pictures: ", err)
 	}
-	b := &tab{t, "pictures", browser(t)}
+	b := &tab{t: t, name: "pictures", ctx: browser(t)}
 	for _, f := range files {
 		f, err := filepath.Abs(f)
 		if err != nil {
@@ -269,7 +277,7 @@ func eachLook(t *testing.T, browser context.Context, url, example string, f func
 				ann.show(s, theme)
 				f(ann, func(state string) {
 					t.Helper()
-					ann.await("document.documentElement.scrollWidth <= innerWidth")
+					ann.fits()
 					ann.accessible(state)
 					ann.picture(example + "-" + theme + "-" + s.name + "-" + state)
 				}, title)

@@ -97,6 +97,10 @@ func TestSite(t *testing.T) {
 		}
 		search(b)
 		b.await(own)
+		b.await(`document.getAnimations().every(a => a.playState !== "running")`)
+		// What is behind the search is no wider than the window: or Chrome makes the page as wide, at times.
+		b.await(fmt.Sprintf(`document.querySelector(".md-search__overlay").getBoundingClientRect().right <= %d`, b.size.width))
+		b.fits()
 		b.picture("site-" + strings.ReplaceAll(title, " ", "-") + "-search")
 	})
 	// Opened as files, there is no server at all.
@@ -110,7 +114,7 @@ func TestSite(t *testing.T) {
 	for _, page := range []string{"index.html", "troubleshooting.html"} {
 		b := openTab(t, ctx, server.URL+"/"+page, page, rules)
 		b.show(phone, "dark")
-		b.await("document.documentElement.scrollWidth <= innerWidth")
+		b.fits()
 		b.accessible(page)
 	}
 	// Drawings are drawn, by a script of the site's own.

@@ -65,7 +65,7 @@ func TestStatusPage(t *testing.T) {
 			b.await(value("Deliveries") + " > 10")
 			b.await(value("Memory") + " > 0")
 			b.await("document.querySelector('svg path.curve').getAttribute('d').split('L').length > " + points)
-			b.await("document.documentElement.scrollWidth <= innerWidth")
+			b.fits()
 			b.await("document.getElementById('fault').hidden")
 			b.accessible(name)
 			b.picture(name)

@@ -44,6 +44,22 @@ func TestUpload(t *testing.T) {
 	b.awaitText("files", "files may have up to 256 MB")
 }
 
+// TestUploadRestart: the server is restarted in the middle of a file: it comes all the same.
+func TestUploadRestart(t *testing.T) {
+	e := buildExample(t, "upload")
+	url, stop := e.start("127.0.0.1:0")
+	proxy := adaptertest.NewProxy(t, host(url))
+	b := openTab(t, browser(t), "http://"+proxy.Addr()+"/", "Ann", "")
+	b.awaitText("connection", "online")
+	proxy.Delay(20 * time.Millisecond)
+	b.choose("fish.bin", 4<<20)
+	b.await(`document.querySelector("progress").value > 0.1`)
+	stop()
+	e.start(host(url))
+	proxy.Delay(0)
+	b.awaitText("files", "there, and the same")
+}
+
 // TestUploadLooks: see eachLook.
 func TestUploadLooks(t *testing.T) {
 	url := startExample(t, "upload")

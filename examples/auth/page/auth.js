@@ -8,6 +8,7 @@ let token = null;
 let until = 0; // of the token, in ms, by this page's clock
 let life = 0;
 let renewal;
+let visit = 0; // one more with each logout
 
 const socket = io({ autoConnect: false, auth: (give) => give({ token }) });
 
@@ -19,13 +20,15 @@ socket.on("disconnect", async (reason) => {
 });
 socket.on("connect_error", async (error) => {
   show("offline", `refused: ${error.message}`);
-  if (error.data?.expired) await back();
+  if (error.data) await back(); // the token has expired, or is of the server before a restart
 });
 
 // back comes back with another token.
 async function back() {
   if (await refresh()) socket.connect();
 }
+
+const unreachable = (error) => error instanceof TypeError; // by fetch
 
 async function post(path, body) {
   const answer = await fetch(path, { method: "POST", body: body && JSON.stringify(body) });
@@ -34,7 +37,9 @@ async function post(path, body) {
 }
 
 async function take(path, body) {
+  const mine = visit;
   const t = await (await post(path, body)).json();
+  if (mine !== visit) throw new Error("logged out meanwhile");
   token = t.token;
   life = t.lifeMs;
   until = Date.now() + life;
@@ -52,8 +57,9 @@ async function refresh() {
     log("a new token");
     return true;
   } catch (error) {
-    log(error.message);
-    leave();
+    log(unreachable(error) ? "the server cannot be reached" : error.message);
+    if (!unreachable(error)) leave();
+    else if (token) renewal = setTimeout(renew, 2000);
     return false;
   }
 }
@@ -61,12 +67,14 @@ async function refresh() {
 // renew gets another token, and has the connection go on by it.
 async function renew() {
   if (!$("renews").checked || !(await refresh())) return;
+  if (!socket.active) return socket.connect(); // it was sent away meanwhile
   const error = await socket.timeout(life).emitWithAck("renew", token).catch((e) => ({ error: e.message }));
   log(error ? `not renewed: ${error.error}` : "the connection goes on");
 }
 
 function leave() {
   token = null;
+  visit++;
   clearTimeout(renewal);
   $("session").hidden = true;
   $("login").hidden = false;
@@ -74,6 +82,8 @@ function leave() {
 
 $("login").addEventListener("submit", async (event) => {
   event.preventDefault();
+  const button = event.target.querySelector("button");
+  button.disabled = true; // one login by two clicks
   try {
     await take("/login", { name: $("name").value });
     log("logged in");
@@ -81,15 +91,16 @@ $("login").addEventListener("submit", async (event) => {
   } catch (error) {
     log(error.message);
   }
+  button.disabled = false;
 });
 $("logout").addEventListener("click", async () => {
   leave();
   socket.disconnect();
-  await post("/logout");
-  log("logged out");
+  await post("/logout").then(() => log("logged out"), (error) => log(`not logged out: ${error.message}`));
 });
 $("ask").addEventListener("click", async () => {
-  log(`the server: you are ${await socket.timeout(5000).emitWithAck("who am I")}`);
+  const name = await socket.timeout(5000).emitWithAck("who am I").catch(() => null);
+  log(name === null ? "the server does not answer" : `the server: you are ${name}`);
 });
 
 function show(state, text) {

@@ -11,10 +11,12 @@ const typists = new Map(); // id -> {name, timer}
 
 const hello = $("hello");
 hello.addEventListener("cancel", (e) => e.preventDefault());
-hello.querySelector("form").addEventListener("submit", (e) => enter(e.target.name.value));
+hello.querySelector("form").addEventListener("submit", (e) => {
+  if (e.target.name.value.trim()) enter(e.target.name.value);
+  else e.preventDefault(); // spaces are no name: it stays open
+});
 function enter(chosen) {
   name = chosen.trim();
-  if (!name) return;
   localStorage.setItem("name", name);
   $("rename").name.value = name;
   socket = new SockeyeClient({
@@ -322,7 +324,7 @@ $("rename").elements.name.addEventListener("change", (e) => {
 matchMedia("(max-width: 46rem)").addEventListener("change", () => $("side").matches(":popover-open") && $("side").hidePopover());
 
 showOnline(false);
-if (params.get("name")) enter(params.get("name"));
+if (params.get("name")?.trim()) enter(params.get("name"));
 else {
   hello.showModal();
   hello.querySelector("input").value = localStorage.getItem("name") ?? "";

@@ -11,10 +11,12 @@ let mine; // the process that this page is on
 
 const hello = $("hello");
 hello.addEventListener("cancel", (e) => e.preventDefault());
-hello.querySelector("form").addEventListener("submit", (e) => enter(e.target.name.value));
+hello.querySelector("form").addEventListener("submit", (e) => {
+  if (e.target.name.value.trim()) enter(e.target.name.value);
+  else e.preventDefault(); // spaces are no name: it stays open
+});
 function enter(chosen) {
   name = chosen.trim();
-  if (!name) return;
   localStorage.setItem("name", name);
   socket = new SockeyeClient({ auth: { name }, transport: params.get("transport") ?? "polling", maxDelay: 2000 });
   socket.on("connect", () => {
@@ -172,7 +174,7 @@ async function send(key) {
   }
 }
 
-if (params.get("name")) enter(params.get("name"));
+if (params.get("name")?.trim()) enter(params.get("name"));
 else {
   hello.showModal();
   hello.querySelector("input").value = localStorage.getItem("name") ?? "";

@@ -2,7 +2,7 @@
 
 import { io } from "/socket.io/socket.io.esm.min.js";
 
-const name = new URLSearchParams(location.search).get("name") ?? "";
+const name = [...(new URLSearchParams(location.search).get("name") ?? "")].slice(0, 24).join(""); // what the server takes
 const board = document.getElementById("board");
 const others = document.getElementById("others");
 const connection = document.getElementById("connection");
@@ -50,8 +50,13 @@ board.addEventListener("pointermove", (event) => {
 });
 board.addEventListener("pointerdown", (event) => {
   place(event);
-  socket.emit("mark", x, y);
+  mark();
 });
+
+// mark is for now: what is clicked without a connection is not sent later.
+function mark() {
+  if (socket.connected) socket.emit("mark", x, y);
+}
 
 const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 board.addEventListener("keydown", (event) => {
@@ -61,7 +66,7 @@ board.addEventListener("keydown", (event) => {
     y = Math.min(1, Math.max(0, y + step[1] / 50));
     tell();
   } else if (event.key === "Enter") {
-    socket.emit("mark", x, y);
+    mark();
   } else {
     return;
   }
@@ -71,6 +76,7 @@ board.addEventListener("keydown", (event) => {
 // --- the others' ---
 
 const cursors = new Map(); // elements by socket
+const shown = 20; // names
 
 socket.on("moved", (cursor) => move(cursor));
 socket.on("gone", forget);
@@ -105,7 +111,8 @@ function forget(id) {
 }
 
 function count() {
-  const names = [...cursors.values()].map((e) => e.textContent).sort();
+  const names = [...cursors.values()].slice(0, shown).map((e) => e.textContent).sort();
+  if (cursors.size > shown) names.push(`${cursors.size - shown} more`);
   others.textContent = names.length ? "Here, too: " + names.join(", ") : "Nobody else is here. Open this page once more.";
 }
 

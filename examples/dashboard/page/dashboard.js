@@ -27,8 +27,10 @@ socket.on("value", (id, value) => {
 
 async function look(id) {
   const c = cards.get(id);
-  c.values = await socket.emitWithAck("look", id);
-  draw(c);
+  try {
+    c.values = await socket.emitWithAck("look", id);
+    draw(c);
+  } catch {} // cut: the next figures have it asked again
 }
 
 function card(figure) {
@@ -63,7 +65,7 @@ function draw(c) {
 }
 
 function show(v) {
-  return v >= 100 ? v.toFixed(0) : v >= 10 ? v.toFixed(1) : Number(v.toFixed(2)).toString();
+  return Number(v.toFixed(v >= 100 ? 0 : v >= 10 ? 1 : 2)).toString();
 }
 
 // A page that is left may be kept by the browser, with its connection.

@@ -37,6 +37,7 @@ function element(tag, className, text) {
 const nameInput = $("name", HTMLInputElement);
 const problem = $("problem", HTMLElement);
 const board = $("board", HTMLElement);
+const ask = $("ask", HTMLDialogElement);
 const signs = { x: "✕", o: "◯", "": "" };
 
 nameInput.value = new URLSearchParams(location.search).get("name") ?? localStorage.getItem("name") ?? "";
@@ -47,6 +48,12 @@ function complain(error) {
   problem.textContent = !error ? "" : "error" in error ? error.error : error.message;
   problem.hidden = !error;
 }
+
+/**
+ * cut is the answer of a connection that was lost.
+ * @returns {AckError}
+ */
+const cut = () => ({ error: "the connection was lost" });
 
 // --- the lobby: the namespace "/" ---
 
@@ -68,23 +75,31 @@ function showConnection(text) {
 }
 
 function showGames() {
+  const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.game : undefined;
   $("no-games", HTMLElement).hidden = games.length > 0;
   $("games", HTMLElement).replaceChildren(
     ...games.map((g) => {
       const li = document.createElement("li");
       const button = element("button", g.name === current?.name ? "current" : "");
+      button.dataset.game = g.name;
       button.append(element("b", "", g.title), element("span", "", g.phase === "waiting" ? `${g.players} of 2` : g.phase));
       button.addEventListener("click", () => enter(g.name));
       li.append(button);
       return li;
     }),
   );
+  if (focused) [...$("games", HTMLElement).querySelectorAll("button")].find((b) => b.dataset.game === focused)?.focus();
 }
 
+let creating = false; // one game by two clicks
 $("create", HTMLFormElement).addEventListener("submit", async (e) => {
   e.preventDefault();
   const title = $("title", HTMLInputElement);
-  const answer = await lobby.emitWithAck("create", title.value);
+  if (!lobby.connected) return complain(cut());
+  if (creating) return;
+  creating = true;
+  const answer = await lobby.emitWithAck("create", title.value).catch(cut);
+  creating = false;
   if (typeof answer !== "string") return complain(answer);
   title.value = "";
   enter(answer);
@@ -92,7 +107,7 @@ $("create", HTMLFormElement).addEventListener("submit", async (e) => {
 
 // --- a game: a namespace of its own ---
 
-/** @type {{ name: string, socket: import("./contract").GameSocket, state?: State, mark: Mark } | undefined} */
+/** @type {{ name: string, by: string, socket: import("./contract").GameSocket, state?: State, mark: Mark } | undefined} */
 let current;
 
 /** @param {string} name */
@@ -102,16 +117,17 @@ function enter(name) {
     nameInput.focus();
     return complain({ error: "say who you are first" });
   }
+  if (name === current?.name && nameInput.value === current.by) return; // going out and in again would end the game
   current?.socket.disconnect();
   /** @type {import("./contract").GameSocket} */
   const socket = io(name, { auth: { name: nameInput.value } });
   /** @type {NonNullable<typeof current>} */
-  const game = { name, socket, mark: "" };
+  const game = { name, by: nameInput.value, socket, mark: "" };
   current = game;
   $("log", HTMLElement).replaceChildren();
   socket.on("connect", async () => {
     game.mark = ""; // after a lost connection, the server has given the seat away
-    const seat = await socket.emitWithAck("sit");
+    const seat = await socket.emitWithAck("sit").catch(cut);
     if (typeof seat === "string") game.mark = seat; // else both are taken, and one watches
     if (game === current && game.state) showState(game.state);
   });
@@ -121,21 +137,29 @@ function enter(name) {
       complain(error);
     }
   });
-  socket.on("disconnect", () => game === current && ($("status", HTMLElement).textContent = "No connection."));
+  socket.on("disconnect", (reason) => {
+    if (game !== current) return;
+    $("status", HTMLElement).textContent = "No connection.";
+    if (reason !== "io server disconnect") return;
+    leave();
+    complain({ error: "there is no such game" });
+  });
   socket.on("state", (state) => game === current && showState((game.state = state)));
   socket.on("said", (remark) => {
     if (game !== current) return;
     const li = document.createElement("li");
     li.append(element("b", "", remark.by), ": ", remark.text);
-    $("log", HTMLElement).append(li);
+    const log = $("log", HTMLElement);
+    log.append(li);
+    while (log.children.length > 200) log.firstChild?.remove();
     li.scrollIntoView({ block: "nearest" });
   });
   socket.on("again?", (by, ack) => {
-    const ask = $("ask", HTMLDialogElement);
+    if (game !== current) return ack(false);
     $("ask-text", HTMLElement).textContent = by + " wants to play again. Do you?";
     ask.returnValue = "no";
     ask.addEventListener("close", () => ack(ask.returnValue === "yes"), { once: true });
-    ask.showModal();
+    if (!ask.open) ask.showModal(); // it has been asked twice
   });
   showGames();
 }
@@ -172,6 +196,7 @@ function statusOf(s) {
 function showState(s) {
   if (!current) return;
   const mine = current.mark;
+  if (s.phase !== "over") ask.close(s.phase === "playing" ? "yes" : "no"); // it has begun, or who has asked has gone
   $("nothing", HTMLElement).hidden = true;
   $("game", HTMLElement).hidden = false;
   $("game-title", HTMLElement).textContent = s.title;
@@ -187,7 +212,9 @@ function showState(s) {
   if (!board.children.length) {
     for (let i = 0; i < 9; i++) {
       const cell = element("button", "");
-      cell.addEventListener("click", () => current?.socket.emit("move", i, complain));
+      cell.addEventListener("click", (e) => {
+        if (e.detail < 2 && current?.socket.connected) current.socket.emit("move", i, complain); // not twice by a double click, nor later
+      });
       board.append(cell);
     }
   }
@@ -204,15 +231,21 @@ function showState(s) {
 
 $("sit", HTMLElement).addEventListener("click", async () => {
   const game = current;
-  const seat = await game?.socket.emitWithAck("sit");
-  if (!game || seat === undefined) return;
+  const seat = await game?.socket.emitWithAck("sit").catch(cut);
+  if (!game || game !== current || seat === undefined) return;
   if (typeof seat !== "string") return complain(seat);
   game.mark = seat;
   if (game.state) showState(game.state);
 });
 
+let asking = false;
 $("again", HTMLElement).addEventListener("click", async () => {
-  const yes = await current?.socket.emitWithAck("again");
+  if (asking) return;
+  asking = true;
+  const game = current;
+  const yes = await game?.socket.emitWithAck("again").catch(cut);
+  asking = false;
+  if (game !== current) return;
   if (typeof yes === "object") complain(yes);
   else if (yes === false) complain({ error: "the other one does not want to" });
 });

@@ -39,17 +39,31 @@ function add(file) {
   queue = queue.then(() => send(file, e)).catch((error) => say(e, "failed", error.message));
 }
 
+class Refused extends Error {}
+
+// send sends a file: anew if the server has forgotten it, because it was restarted, or has
+// waited for too long.
 async function send(file, e) {
-  const id = [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
-  const bar = e.querySelector("progress");
-  let { have } = await ask(e, "begin", id, file.size);
+  for (let tries = 1; ; tries++) {
+    const id = [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
+    let { have } = await ask(e, "begin", id, file.size);
+    try {
+      return say(e, "done", await verdict(file, await pieces(file, e, id, have)));
+    } catch (error) {
+      if (!(error instanceof Refused) || tries === 3) throw error;
+    }
+  }
+}
+
+// pieces sends a file's pieces from one on, and returns the SHA-256 of what is there.
+async function pieces(file, e, id, have) {
   for (;;) {
     const piece = await file.slice(have, have + pieceSize).arrayBuffer();
     const answer = await ask(e, "piece", id, have, piece);
     have = answer.have;
-    bar.value = have / file.size;
+    e.querySelector("progress").value = have / file.size;
     say(e, "sends", `${Math.floor((100 * have) / file.size)} %`);
-    if (answer.sha256) return say(e, "done", await verdict(file, answer.sha256));
+    if (answer.sha256) return answer.sha256;
   }
 }
 
@@ -65,7 +79,7 @@ async function ask(e, event, ...args) {
       say(e, "waits", "cut; goes on when the server is back");
       continue;
     }
-    if (answer.error) throw new Error(answer.error);
+    if (answer.error) throw new Refused(answer.error);
     return answer;
   }
 }
