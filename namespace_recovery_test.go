@@ -591,7 +591,10 @@ func TestRoomsOfOneThatGoes(t *testing.T) {
 				return s.Join("a", "b", "c")
 			}
 			seen(s)
-			in <- struct{}{}
+			select {
+			case in <- struct{}{}:
+			default: // of the one before
+			}
 			for s.Context().Err() == nil {
 				seen(s)
 			}
@@ -624,7 +627,6 @@ func TestRoomsOfOneThatGoes(t *testing.T) {
 		}
 		if w = dial(fmt.Sprintf(`{"pid":%q}`, answer.PID)); i%2 == 0 {
 			<-in // or the connection breaks while it comes back
-			in <- struct{}{}
 		}
 	}
 }
