@@ -79,6 +79,10 @@ func (s *Socket) Claim(ctx context.Context, key string) error {
 // take gives key to c, whose time is now, and disconnects who held it.
 func (t *claims) take(key string, c *claim) error {
 	t.mu.Lock()
+	if !c.s.life.state().sends() { // it beats nobody: who has the key may be its successor
+		t.mu.Unlock()
+		return ErrDisconnected
+	}
 	t.clock = max(t.clock+1, time.Now().UnixNano())
 	c.at = t.clock
 	old := t.byKey[key]
