@@ -128,11 +128,12 @@ func (t *claims) take(key string, c *claim) error {
 		x.claims = append(x.claims, key)
 	}
 	s.mu.Unlock()
-	if !s.life.state().sends() { // who has gone takes nothing from anybody
+	t.mu.Lock()
+	if !s.life.state().sends() { // it beats nobody: who has the key may be its successor
+		t.mu.Unlock()
 		s.dropClaims()
 		return ErrDisconnected
 	}
-	t.mu.Lock()
 	if farAhead(t.clock) { // this server's own clock was wrong
 		t.clock = 0
 	}
@@ -149,10 +150,6 @@ func (t *claims) take(key string, c *claim) error {
 	t.mu.Unlock()
 	if old != nil && old.s != s {
 		old.s.replace(key)
-	}
-	if !s.life.state().sends() { // remove may have been faster
-		t.drop(s, key)
-		return ErrDisconnected
 	}
 	return nil
 }

@@ -46,12 +46,9 @@ func (srv *Server) Health() Health {
 		not("the event loops have failed: %v", err)
 	}
 	h.Live = len(h.NotReady) == 0
-	srv.mu.RLock()
-	closing := srv.closing
-	srv.mu.RUnlock()
 	net, m := srv.group.Config(), srv.group.Memory()
 	switch {
-	case closing:
+	case srv.closing.Load():
 		not("it is shutting down")
 	case srv.retired.Load():
 		not("it is about to shut down")

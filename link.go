@@ -174,24 +174,13 @@ func (l *link) disconnect(s *Socket) {
 func (l *link) remove(s *Socket, how *Disconnect, e lifeEvent) bool {
 	reason := how.Reason
 	l.session.Loop().Check()
-	from, ok := s.life.change(e)
+	from, ok := s.goes(e, reason)
 	if !ok {
 		return false
 	}
 	if from.answered() || from == dismissing && e == left { // accept was called
 		l.srv.stats.countDisconnect(how)
 		s.tellDisconnect(how)
-	}
-	s.ns.rooms.Settle(&s.member) // what was broadcast to it before is delivered first
-	rooms := s.takeOut()
-	who := s.who()
-	keep := who.pid != "" && recoverable(reason) && (from == connected || who.recovered())
-	if h := s.ns.shared.Load(); h != nil {
-		if s.identity != nil {
-			h.left(s, keep)
-		}
-	} else if keep {
-		s.remember(rooms)
 	}
 	s.dropClaims()
 	s.endContext(how)
@@ -211,4 +200,33 @@ func (l *link) remove(s *Socket, how *Disconnect, e lifeEvent) bool {
 		l.weigh()
 	}
 	return true
+}
+
+// goes takes the socket out of its namespace; connection state recovery remembers it.
+// Loop-owned.
+func (s *Socket) goes(e lifeEvent, reason Reason) (from lifeState, ok bool) {
+	who, h := s.who(), s.ns.history
+	if h != nil && s.recovers() {
+		h.mu.Lock() // who emits to it meanwhile finds it here, or remembered
+		defer h.mu.Unlock()
+	}
+	if from, ok = s.life.change(e); !ok {
+		return from, false
+	}
+	rooms := s.takeOut()
+	keep := s.recovers() && recoverable(reason) && !from.byServer() && (from == connected || who.recovered())
+	if shared := s.ns.shared.Load(); shared != nil {
+		if s.identity != nil {
+			shared.left(s, keep)
+		}
+		return from, true
+	}
+	if !s.recovers() {
+		return from, true
+	}
+	delete(h.coming, who.pid)
+	if keep {
+		h.remember(s, rooms)
+	}
+	return from, true
 }

@@ -103,7 +103,8 @@ func (h *handlers) OnDisconnecting(f func(s *Socket, reason Reason)) (remove fun
 
 // OnDisconnect adds what is called, once, when a socket is gone that all of
 // OnConnect's functions have let in, after its last event. Its rooms are empty by
-// then.
+// then. With connection state recovery the peer may have come back by then, as another
+// Socket of the same ID: handlers of the two do not wait for each other.
 func (h *handlers) OnDisconnect(f func(s *Socket, reason Reason)) (remove func()) {
 	return h.onDisconnect.add(&h.mu, "OnDisconnect", f)
 }

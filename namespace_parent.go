@@ -146,12 +146,12 @@ func (srv *Server) leave(ns *Namespace) {
 // server is to.
 func (srv *Server) tidy(ns *Namespace) {
 	p := ns.parent
-	if p == nil || !srv.cfg.CleanupEmptyChildNamespaces || ns.history != nil && ns.history.away() {
+	if p == nil || !srv.cfg.CleanupEmptyChildNamespaces {
 		return
 	}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if ns.users.Load() > 0 || srv.namespaces[ns.name] != ns {
+	if ns.users.Load() > 0 || srv.namespaces[ns.name] != ns || ns.history != nil && ns.history.away() {
 		return
 	}
 	delete(srv.namespaces, ns.name)

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -91,7 +92,9 @@ type history struct {
 	direct  map[string]*log // by the ID of the only one addressed
 	toAll   log
 	saved   map[string]*savedSocket // by pid
+	coming  map[string]struct{}     // pids of those that are coming back: middlewares are being asked
 	order   list.List               // of *savedSocket, by the time of leaving
+	except  uint64                  // the offset of the last event that rooms were excepted from; 0 for none
 	timer   *time.Timer             // forgets what is old, while there is anything
 	stats   RecoveryStats
 	charged int // of bytes and pinned, to the group's memory
@@ -104,7 +107,7 @@ type savedSocket struct {
 	rights  rights
 	data    any
 	at      time.Duration
-	last    uint64        // the last event that was handed to its session; 0 for none
+	last    uint64        // the last event that was handed to its session, or that its peer has said that it has; 0 for none
 	owed    uint64        // the first event that was for it and has not been handed to its session
 	place   *list.Element // in order
 
@@ -119,6 +122,52 @@ type savedSocket struct {
 type rights struct {
 	since  uint64
 	joined map[string]uint64
+	left   []leftRoom // in the order of leaving
+	judged uint64     // what it had no right to before is not known any more
+}
+
+// leftRoom is a room that a socket was in, from one offset to before another, while events
+// were sent to all but such a room.
+type leftRoom struct {
+	name     string
+	from, to uint64
+}
+
+// maxLeft is how many rooms that a socket has left are remembered.
+const maxLeft = 64
+
+// join notes that a socket is in a room, from an offset on, if it was not before.
+func (r *rights) join(room string, at uint64) {
+	if _, in := r.joined[room]; in {
+		return
+	}
+	if r.joined == nil {
+		r.joined = map[string]uint64{}
+	}
+	r.joined[room] = at
+}
+
+// leaves notes that it is not any more. What it was excepted from meanwhile stays so.
+func (h *history) leaves(r *rights, room string) {
+	from, in := r.joined[room]
+	delete(r.joined, room)
+	if !in || from > h.except || h.except < h.first {
+		return
+	}
+	r.left = slices.DeleteFunc(r.left, func(l leftRoom) bool { return l.to <= h.first })
+	if len(r.left) == maxLeft {
+		r.judged = r.left[0].to
+		r.left = slices.Delete(r.left, 0, 1)
+	}
+	r.left = append(r.left, leftRoom{room, from, h.end()})
+}
+
+// in tells whether it was in a room when an event was sent.
+func (r *rights) in(room string, offset uint64) bool {
+	if from, in := r.joined[room]; in && from <= offset {
+		return true
+	}
+	return slices.ContainsFunc(r.left, func(l leftRoom) bool { return l.name == room && l.from <= offset && offset < l.to })
 }
 
 // started is what the times of events count from.
@@ -129,7 +178,7 @@ func newHistory(ns *Namespace, cfg *Recovery) *history {
 	_, _ = rand.Read(b[:]) // never fails
 	return &history{
 		ns: ns, cfg: cfg, epoch: base64.RawURLEncoding.EncodeToString(b[:]), first: 1,
-		logs: map[string]*log{}, direct: map[string]*log{}, saved: map[string]*savedSocket{},
+		logs: map[string]*log{}, direct: map[string]*log{}, saved: map[string]*savedSocket{}, coming: map[string]struct{}{},
 	}
 }
 
@@ -235,10 +284,18 @@ func (s *Socket) emitRecorded(event string, args []any, em emission) error {
 	em.noWait = true
 	msg.NoCompress = em.noCompress
 	h.mu.Lock()
+	if s.life.state() == gone { // it has gone while it was waited for
+		h.mu.Unlock()
+		msg.Release()
+		return s.emitGone(event, args, em)
+	}
 	defer h.mu.Unlock()
-	if em.volatile || s.life.state() == asking {
+	switch saved := s.who().saved; {
+	case s.life.state() == asking && saved != nil: // before what it has missed
+		h.setOffset(msg, saved.last)
+	case em.volatile || s.life.state() == asking:
 		h.setOffset(msg, h.end()-1)
-	} else {
+	default:
 		h.record(msg, &broadcast.Options{Member: &s.member})
 	}
 	s.count(tallyEventsOut)
@@ -249,11 +306,20 @@ func (s *Socket) emitRecorded(event string, args []any, em emission) error {
 // emitAway keeps what is emitted for a socket that may come back, or gives it to the
 // one that it has come back as.
 func (s *Socket) emitAway(event string, args []any, em emission) error {
-	s.ns.tellOutgoing(s, event, args, false)
-	if back := s.ns.Socket(s.member.ID); back != nil && back != s {
+	h := s.ns.history
+	h.mu.Lock()
+	away, back := h.find(s)
+	h.mu.Unlock()
+	if !away && back == nil {
+		return ErrDisconnected
+	}
+	if !em.told {
+		em.told = true
+		s.ns.tellOutgoing(s, event, args, false)
+	}
+	if back != nil {
 		return back.emit(event, args, em)
 	}
-	h := s.ns.history
 	msg, err := h.encode(event, args)
 	if err != nil {
 		return err
@@ -261,12 +327,27 @@ func (s *Socket) emitAway(event string, args []any, em emission) error {
 	defer msg.Release()
 	msg.NoCompress = em.noCompress
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.saved[s.who().pid] == nil {
-		return ErrDisconnected
+	if away, _ = h.find(s); away {
+		h.record(msg, &broadcast.Options{Member: &s.member})
 	}
-	h.record(msg, &broadcast.Options{Member: &s.member})
+	h.mu.Unlock()
+	if !away { // it has come back, or was forgotten
+		return s.emitAway(event, args, em)
+	}
 	return nil
+}
+
+// find tells where a socket that has gone is: it may come back, it has come back as
+// another, or neither. mu is held.
+func (h *history) find(s *Socket) (away bool, back *Socket) {
+	pid := s.who().pid
+	if _, coming := h.coming[pid]; coming || h.saved[pid] != nil {
+		return true, nil
+	}
+	if back = h.ns.Socket(s.member.ID); back == s {
+		back = nil
+	}
+	return false, back
 }
 
 // record gives msg its offset and keeps a copy. mu is held.
@@ -287,7 +368,9 @@ func (h *history) record(msg *engine.Message, o *broadcast.Options) {
 	for _, p := range more.parts {
 		e.takes += len(p) + 24
 	}
-	more.except = slices.Clone(o.Except)
+	if more.except = slices.Clone(o.Except); more.except != nil {
+		h.except = offset
+	}
 	for _, x := range more.except {
 		e.takes += len(x) + 16
 	}
@@ -475,6 +558,9 @@ func (s *savedSocket) memory() int {
 	for _, room := range s.rooms {
 		n += 2*len(room) + 64
 	}
+	for _, l := range s.rights.left {
+		n += len(l.name) + 32
+	}
 	return n
 }
 
@@ -485,16 +571,10 @@ func (h *history) away() bool {
 	return h.order.Len() > 0
 }
 
-// save remembers a socket that has gone; last is the offset of the last event that
-// was handed to its session, 0 for none.
-func (h *history) save(s *savedSocket, last uint64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if old := h.saved[s.pid]; old != nil {
-		h.forget(old)
-	}
+// save remembers a socket that has gone. mu is held.
+func (h *history) save(s *savedSocket) {
 	s.at, s.owed = time.Since(started), h.end()
-	h.own(s, max(last+1, s.rights.since), func(offset uint64) bool {
+	h.own(s, max(s.last+1, s.rights.since), func(offset uint64) bool {
 		s.owed = min(s.owed, offset)
 		return false
 	})
@@ -530,8 +610,7 @@ func (h *history) own(s *savedSocket, from uint64, f func(offset uint64) (more b
 // mayHave tells whether s is not excepted from an event that was sent to it.
 func (s *savedSocket) mayHave(e *pastEvent) bool {
 	return e.more == nil || e.more.exceptID != s.id && !slices.ContainsFunc(e.more.except, func(name string) bool {
-		since, in := s.rights.joined[name]
-		return name == s.id || in && since <= e.offset
+		return name == s.id || s.rights.in(name, e.offset)
 	})
 }
 
@@ -553,24 +632,25 @@ func (h *history) restore(auth []byte, unmarshal func([]byte, any) error) *saved
 		h.stats.Missed++
 		return nil
 	}
-	offset, ok := h.parseOffset(asked.Offset)
-	from := offset + 1
+	has, ok := h.parseOffset(asked.Offset) // all that was for it, up to there
 	switch {
 	case asked.Offset == "":
-		from = s.rights.since // it has got no event
-	case !ok || offset >= h.end():
-		from = s.owed // a text of the application's: what was handed over is taken to have come
+		has = s.rights.since - 1 // it has got no event
+	case !ok || has >= h.end():
+		has = s.last // a text of the application's: what was handed over is taken to have come
 	}
-	if last := s.last; from > last {
+	from := has + 1
+	if has >= s.last {
 		from = max(from, s.owed)
 	}
-	if from = max(from, s.rights.since); from < h.first {
+	if from = max(from, s.rights.since); from < max(h.first, s.rights.judged) {
 		h.stats.Missed++
 		return nil
 	}
 	h.forget(s)
+	h.coming[s.pid] = struct{}{}
 	h.stats.Recovered++
-	s.next, s.missed.h = from, h
+	s.last, s.next, s.missed.h = has, from, h
 	h.collect(s)
 	return s
 }
@@ -593,19 +673,40 @@ func (h *history) collect(s *savedSocket) (complete bool) {
 	return true
 }
 
-// enter gives a socket that has come back, and is in its rooms again, what was sent to
-// them meanwhile: everything later is delivered as usual. mu is held, since before the
-// socket was admitted.
-func (h *history) enter(s *Socket) {
+// enter gives a socket that has come back, and is in rooms again, what was sent to those
+// that it had meanwhile: everything later is delivered as usual. mu is held, since before
+// the socket was admitted.
+func (h *history) enter(s *Socket, rooms []string) {
 	who := s.who()
-	if who.saved == nil {
-		who.rights.since = h.end()
-		return
+	r, saved := &who.rights, who.saved
+	if saved == nil {
+		r.since = h.end()
+	} else {
+		delete(h.coming, who.pid)
+		*r = saved.rights
+		if !h.collect(saved) { // MaxBytes have been sent while middlewares were asked
+			s.engineSession().CloseFor(ForcedClose, CauseMemory, "Recovery.MaxBytes are spent: what the peer has missed is no longer kept")
+		}
+		for _, room := range leftOf(saved.rooms, rooms) {
+			h.leaves(r, room)
+		}
 	}
-	who.rights = who.saved.rights
-	if !h.collect(who.saved) { // MaxBytes have been sent while middlewares were asked
-		s.engineSession().CloseFor(ForcedClose, CauseMemory, "Recovery.MaxBytes are spent: what the peer has missed is no longer kept")
+	for _, room := range rooms {
+		r.join(room, h.end())
 	}
+}
+
+// leftOf are the rooms that a socket was in before, and is not in now.
+func leftOf(before, now []string) (left []string) {
+	if len(now) >= len(before) && slices.Equal(now[:len(before)], before) {
+		return nil // as most: no middleware has taken it out of any
+	}
+	for _, room := range before {
+		if !slices.Contains(now, room) {
+			left = append(left, room)
+		}
+	}
+	return left
 }
 
 // join puts a socket into rooms, and notes from when on it may see what is sent to them.
@@ -615,14 +716,8 @@ func (h *history) join(s *Socket, rooms []string) bool {
 	if !h.ns.rooms.Join(&s.member, rooms...) {
 		return false
 	}
-	r := &s.who().rights
-	if r.joined == nil {
-		r.joined = map[string]uint64{}
-	}
 	for _, room := range rooms {
-		if _, in := r.joined[room]; !in {
-			r.joined[room] = h.end()
-		}
+		s.who().rights.join(room, h.end())
 	}
 	return true
 }
@@ -630,8 +725,9 @@ func (h *history) join(s *Socket, rooms []string) bool {
 func (h *history) leave(s *Socket, room string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(s.who().rights.joined, room)
-	h.ns.rooms.Leave(&s.member, room)
+	if h.ns.rooms.Leave(&s.member, room) {
+		h.leaves(&s.who().rights, room)
+	}
 }
 
 // recoverable tells whether a socket that went for this reason may come back.
@@ -679,34 +775,39 @@ func (ns *Namespace) RecoveryStats() RecoveryStats {
 	return s
 }
 
-// remember lets the socket come back, to the rooms that it was in, its own first.
-// It is on its loop.
-func (s *Socket) remember(rooms []string) {
+// remember lets the socket come back, to the rooms that it was in, its own first. It is
+// on its loop, and mu is held since before it went.
+func (h *history) remember(s *Socket, rooms []string) {
 	who := s.who()
-	saved := &savedSocket{id: s.member.ID, pid: who.pid, data: s.Data(), last: who.last}
-	h := s.ns.history
+	saved, first := &savedSocket{id: s.member.ID, pid: who.pid, data: s.Data(), last: who.last}, s.unhanded()
 	if len(rooms) > 0 {
-		saved.rooms = rooms[1:] // its own comes with the ID
-		h.mu.Lock()
-		saved.rights = who.rights.in(saved.rooms)
-		h.mu.Unlock()
+		saved.rooms, saved.rights = rooms[1:], who.rights // its own comes with the ID
 	} else if was := who.saved; was != nil { // it had not come back yet
-		saved.rooms, saved.rights = was.rooms, was.rights
-	}
-	h.save(saved, who.last)
-}
-
-// in are the rights of the socket's own successor: what is called of the socket that has
-// gone does not change them. mu is held.
-func (r rights) in(rooms []string) rights {
-	own := rights{since: r.since}
-	for _, room := range rooms {
-		if since, ok := r.joined[room]; ok {
-			if own.joined == nil {
-				own.joined = make(map[string]uint64, len(rooms))
-			}
-			own.joined[room] = since
+		saved.rooms, saved.rights, saved.data = was.rooms, was.rights, was.data
+		if first == 0 && was.next < h.first {
+			first = was.next // what was sent meanwhile is not kept
 		}
 	}
-	return own
+	h.save(saved)
+	if first != 0 { // the history may not have it any more
+		saved.owed = min(saved.owed, first)
+	}
+}
+
+// unhanded is the first event that waits to be handed to a socket's session; 0 for none.
+// It is on its loop, and history.mu is held.
+func (s *Socket) unhanded() uint64 {
+	was := s.who().saved
+	if was != nil && len(was.missed.runs) > 0 {
+		run := was.missed.runs[0]
+		return run.block.events[bits.TrailingZeros64(run.set)].offset
+	}
+	if s.held != nil {
+		for _, msg := range s.held.messages {
+			if msg.Tag != 0 {
+				return msg.Tag
+			}
+		}
+	}
+	return 0
 }

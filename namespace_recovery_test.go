@@ -578,8 +578,13 @@ func TestEmitWhileAway(t *testing.T) {
 		t.Fatalf("recovered %v, gets %q", got == pid, before)
 	}
 	w.Expect(`42["welcome back",*`)
+	told := 0
+	remove := srv.OnAnyOutgoing(func(*sockeye.Socket, string, []any) { told++ })
 	if err := s.Emit("by the old one", 2); err != nil {
 		t.Error(err)
+	}
+	if remove(); told != 1 {
+		t.Errorf("OnAnyOutgoing was told %d times", told)
 	}
 	w.Expect(`42["by the old one",2,*`)
 	back := srv.Socket(sid)
@@ -641,7 +646,7 @@ func TestRoomsOfOneThatGoes(t *testing.T) {
 			seen(s)
 			select {
 			case in <- struct{}{}:
-			default:
+			default: // of the one before
 			}
 			for s.Context().Err() == nil {
 				seen(s)
@@ -672,6 +677,189 @@ func TestRoomsOfOneThatGoes(t *testing.T) {
 		}
 		if w = dial(fmt.Sprintf(`{"pid":%q}`, answer.PID)); i%2 == 0 {
 			<-in // or the connection breaks while it comes back
+		}
+	}
+}
+
+// TestEmitWhileItGoes: an emit that waits for a slow peer, which goes meanwhile, is for it
+// when it comes back.
+func TestEmitWhileItGoes(t *testing.T) {
+	const events = 50
+	addr, srv := serve(t, sockeye.Config{Recovery: &sockeye.Recovery{}, MaxQueuedBytes: 8 << 10}, nil)
+	p := wiretest.OpenPoll(t, addr)
+	p.Post("40", 200, "ok")
+	_, body := p.Get()
+	var answer struct{ SID, PID string }
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(body, "40")), &answer); err != nil {
+		t.Fatal(body, err)
+	}
+	s := srv.Socket(answer.SID)
+	emitted := make(chan error, 1)
+	go func() {
+		for i := range events {
+			if err := s.Emit("n", i, strings.Repeat("x", 1000)); err != nil {
+				emitted <- fmt.Errorf("event %d: %w", i, err)
+				return
+			}
+		}
+		emitted <- nil
+	}()
+	eventually(t, func() bool { return s.QueuedBytes() > 8<<10 })
+	p.Post("1", 200, "ok")
+	if err := <-emitted; err != nil {
+		t.Error(err)
+	}
+	w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+	w.Expect("0{*")
+	w.Write(fmt.Sprintf(`40{"pid":%q}`, answer.PID))
+	for i := 0; i < events; {
+		if got := w.Expect("4*"); got[1] == '2' {
+			if want := fmt.Sprintf(`42["n",%d,`, i); !strings.HasPrefix(got, want) {
+				t.Fatalf("%.40s, want %s", got, want)
+			}
+			i++
+		}
+	}
+}
+
+// TestRoomsOfAMiddleware: a socket is never in its namespace without the rooms that a
+// middleware has joined for it, also while Join has to wait.
+func TestRoomsOfAMiddleware(t *testing.T) {
+	for _, recovery := range []*sockeye.Recovery{nil, {}} {
+		told, block := make(chan struct{}, 1), make(chan struct{})
+		addr, srv := serve(t, sockeye.Config{Recovery: recovery}, func(srv *sockeye.Server) {
+			srv.Use(func(s *sockeye.Socket) error { return s.Join("guests") })
+			srv.OnRoom(func(sockeye.RoomEvent) {
+				select {
+				case told <- struct{}{}:
+				default:
+				}
+				<-block
+			})
+		})
+		wiretest.Connect(t, addr)
+		<-told
+		var rooms []string
+		for i := range 5000 { // the events of which are not told
+			rooms = append(rooms, fmt.Sprint("room ", i))
+		}
+		if err := srv.Sockets()[0].Join(rooms...); err != nil {
+			t.Fatal(err)
+		}
+		w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+		w.Expect("0{*")
+		w.Write("40")
+		in := func() bool {
+			for _, s := range srv.Sockets() {
+				if len(s.Rooms()) < 2 {
+					t.Error("it is in its namespace without its rooms")
+				}
+			}
+			return srv.Len() == 2 || t.Failed()
+		}
+		eventually(t, func() bool { return in() || srv.Stats().ActiveSockets == 1 })
+		for range 1000 {
+			in()
+		}
+		close(block)
+		eventually(t, in)
+		if got := len(srv.To("guests").Sockets()); got != 2 {
+			t.Errorf("%d are guests", got)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// slowValue is encoded when it may be.
+type slowValue struct{ begun, goOn chan struct{} }
+
+func (v slowValue) MarshalJSON() ([]byte, error) {
+	v.begun <- struct{}{}
+	<-v.goOn
+	return []byte(`"slow"`), nil
+}
+
+// TestEmitWhileItComesBack: an emit whose arguments are still being encoded when the peer
+// goes, and comes back, is for who it is then.
+func TestEmitWhileItComesBack(t *testing.T) {
+	_, srv, join := recoverable(t, sockeye.Recovery{})
+	w, _, sid, pid := join("")
+	s := srv.Socket(sid)
+	v := slowValue{make(chan struct{}), make(chan struct{})}
+	emitted := make(chan error, 1)
+	go func() { emitted <- s.Emit("n", v) }()
+	<-v.begun
+	_ = w.Conn.Close()
+	eventually(t, func() bool { return srv.RecoveryStats().Sockets == 1 })
+	w, _, again, _ := join(fmt.Sprintf(`{"pid":%q}`, pid))
+	if again != sid {
+		t.Fatal("not recovered")
+	}
+	w.Expect(`42["welcome back",*`)
+	go func() { // it is encoded again
+		close(v.goOn)
+		<-v.begun
+	}()
+	if err := <-emitted; err != nil {
+		t.Fatal(err)
+	}
+	w.Expect(`42["n","slow",*`)
+}
+
+// TestCutAgainTooLate: who is cut again before it has got what it had missed, and that is not
+// kept any more, is a new socket.
+func TestCutAgainTooLate(t *testing.T) {
+	for _, asks := range []bool{false, true} {
+		const limit = 64 << 10
+		waits, release := make(chan struct{}, 1), make(chan struct{})
+		wait := func(s *sockeye.Socket) error {
+			if s.Recovered() {
+				select {
+				case waits <- struct{}{}:
+				default:
+				}
+				<-release
+			}
+			return nil
+		}
+		addr, srv := serve(t, sockeye.Config{Recovery: &sockeye.Recovery{MaxBytes: limit, AskMiddlewares: asks}}, func(srv *sockeye.Server) {
+			if asks {
+				srv.Use(wait)
+			} else {
+				srv.OnConnect(wait)
+			}
+		})
+		dial := func(auth string) *wiretest.WS {
+			w := wiretest.DialWS(t, addr, "/socket.io/?EIO=4&transport=websocket")
+			w.Expect("0{*")
+			w.Write("40" + auth)
+			return w
+		}
+		cut := func(w *wiretest.WS) {
+			_ = w.Conn.Close()
+			eventually(t, func() bool { return srv.RecoveryStats().Sockets == 1 && srv.Stats().Engine.Sessions == 0 })
+		}
+		w := dial("")
+		var answer struct{ SID, PID string }
+		if err := json.Unmarshal([]byte(w.Expect("40{*")[2:]), &answer); err != nil {
+			t.Fatal(err)
+		}
+		_ = srv.Emit("first")
+		auth := fmt.Sprintf(`{"pid":%q,"offset":%q}`, answer.PID, offsetOf(t, w.Expect(`42["first",*`)))
+		cut(w)
+		_ = srv.Emit("missed")
+		w = dial(auth)
+		<-waits
+		for range 2 * limit / 1000 {
+			_ = srv.To("others").Emit("n", strings.Repeat("x", 1000))
+		}
+		cut(w)
+		close(release)
+		w = dial(auth)
+		if got := w.Expect("4*"); !strings.HasPrefix(got, "40{") || strings.Contains(got, answer.SID) {
+			t.Errorf("asks %v: it comes back: %s", asks, got)
 		}
 	}
 }

@@ -153,9 +153,7 @@ func (ns *Namespace) closedErr(err error) error {
 	if !errors.Is(err, broadcast.ErrClosed) {
 		return err
 	}
-	ns.srv.mu.RLock()
-	defer ns.srv.mu.RUnlock()
-	if ns.srv.closing {
+	if ns.srv.closing.Load() {
 		return ErrServerClosed
 	}
 	return nil

@@ -124,7 +124,10 @@ func awayWith(t testing.TB, others int) (h *history, saved *savedSocket, first u
 // comeBack has the socket go, having got nothing of these, and come back.
 func comeBack(t testing.TB, h *history, saved *savedSocket, first uint64) {
 	t.Helper()
-	h.save(saved, first-1)
+	saved.last = first - 1
+	h.mu.Lock()
+	h.save(saved)
+	h.mu.Unlock()
 	var offset engine.Message
 	offset.B = []byte(noOffset)
 	h.setOffset(&offset, first-1)

@@ -1,12 +1,14 @@
 package sockeye
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sockeye-io/sockeye/broadcast"
@@ -18,7 +20,7 @@ type restoring struct {
 	s      *Socket
 	pid    string // "": a new socket, before anybody knows where the bus is
 	offset clientOffset
-	none   bool // it has got no event
+	had    string // the offset as it was given; "": it has got no event
 	until  time.Time
 	wait   time.Duration // until it is tried again
 
@@ -49,10 +51,10 @@ func (h *shared) prepare(s *Socket) bool {
 	if auth := who.auth; len(auth) > 0 && h.ns.srv.unmarshal(auth, &asked) != nil {
 		asked.PID = ""
 	}
-	r := &restoring{s: s, pid: asked.PID, none: asked.Offset == "", until: time.Now().Add(restoreTimeout)}
+	r := &restoring{s: s, pid: asked.PID, had: strings.TrimRight(asked.Offset, " "), until: time.Now().Add(restoreTimeout)}
 	if r.pid != "" {
 		ok := isPID(r.pid)
-		if ok && !r.none {
+		if ok && r.had != "" {
 			r.offset, ok = h.parseOffset(asked.Offset)
 		}
 		if !ok {
@@ -171,9 +173,14 @@ func (h *shared) tryRestore(r *restoring) (b *back, again bool) {
 		}
 	}
 	from := r.stored.Since.Offset
-	if !r.none {
+	if r.had != "" {
 		if order, ok := h.bus.Compare(from, r.offset.at); ok && order < 0 {
 			from = r.offset.at
+		}
+	}
+	if judged := r.stored.Judged; judged != "" {
+		if order, ok := h.bus.Compare(from, judged); !ok || order < 0 {
+			return nil, false
 		}
 	}
 	h.mu.Lock()
@@ -182,7 +189,7 @@ func (h *shared) tryRestore(r *restoring) (b *back, again bool) {
 	if before == nil || before == r.s {
 		before = local
 	}
-	if before == r.s || before != nil && before.life.state().over() {
+	if before == r.s || before != nil && before.who().gone { // it is out of the index, then
 		before = nil
 	}
 	if before != nil {
@@ -200,7 +207,7 @@ func (h *shared) tryRestore(r *restoring) (b *back, again bool) {
 	if order, ok := h.bus.Compare(from, here); early || !ok || order > 0 {
 		return nil, ok || early // this server has not got as much as the peer
 	}
-	b = &back{h: h, s: r.s, id: r.stored.ID, offset: r.offset, next: from, upto: here}
+	b = &back{h: h, s: r.s, id: r.stored.ID, offset: r.offset, had: cmp.Or(r.had, from), next: from, upto: here}
 	b.places = r.stored.places
 	for {
 		got, seen, err := b.read(ctx)
@@ -237,6 +244,11 @@ func preparedOnLoop(a, b any) {
 	if s.life.state().over() {
 		if p.back != nil {
 			p.back.drop()
+			p.h.mu.Lock()
+			if p.h.byPID[p.pid] == s { // it went before it was known by that name
+				delete(p.h.byPID, p.pid)
+			}
+			p.h.mu.Unlock()
 		}
 		return
 	}
@@ -255,6 +267,9 @@ func preparedOnLoop(a, b any) {
 	s.mu.Lock()
 	s.data = data
 	s.extra().refused = false
+	if p.back != nil {
+		s.extra().rooms = slices.Collect(maps.Keys(p.stored.places.Rooms))
+	}
 	s.mu.Unlock()
 	s.push(mail{kind: mailConnect})
 }
@@ -276,6 +291,7 @@ type back struct {
 	s      *Socket
 	id     string
 	offset clientOffset
+	had    string // what the client has got last: an offset
 	places places // as they were: what was joined since is behind upto
 
 	// Who reads: one at a time.

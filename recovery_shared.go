@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,6 +37,8 @@ type shared struct {
 	number   uint64            // of the last event that this server has appended
 	done     uint64            // of the last of them that has been handed to the loops
 	early    uint64            // of the last that was handed to them before it had come back; 0: it has
+	except   string            // the offset of the last event that somebody was excepted from, or of the first that has come; "" before
+	excepts  uint64            // the number of this server's own last one that has not come back; 0 for none
 	pending  fifo.Queue[later] // what has not been handed to the loops yet
 	waiting  int               // bytes of memory of pending
 	timer    *time.Timer       // for the first of pending; nil if there is none
@@ -85,8 +88,9 @@ func (h *shared) encode(p broadcast.Payload) (*engine.Message, error) {
 var offsetPlace = noOffset + strings.Repeat(".", 64-len(noOffset))
 
 // setOffset gives an encoded event its offset. mu is held.
-func (h *shared) setOffset(msg *engine.Message) {
-	offset := h.offset()
+func (h *shared) setOffset(msg *engine.Message) { h.putOffset(msg, h.offset()) }
+
+func (h *shared) putOffset(msg *engine.Message, offset string) {
 	if h.ns.srv.cfg.Parser == nil {
 		encodeOffset(msg, offset)
 		return
@@ -179,12 +183,15 @@ func (h *shared) broadcastHere(op Operator, p broadcast.Payload) error {
 
 // append appends an event, which is p, and msg here. mu is held.
 func (h *shared) append(op Operator, p broadcast.Payload, msg *engine.Message) error {
-	number := h.number + 1
-	if err := h.bus.Append(p, op.target(), number); err != nil {
+	number, target := h.number+1, op.target()
+	if err := h.bus.Append(p, target, number); err != nil {
 		h.inOrder(laterMemory(msg), func() { h.deliver(op, msg, 0) })
 		return err
 	}
 	h.number = number
+	if len(target.Except) > 0 {
+		h.excepts = number
+	}
 	h.push(later{number: number, bytes: laterMemory(msg), run: func() { h.deliver(op, msg, number) }})
 	return nil
 }
@@ -277,6 +284,12 @@ func (h *shared) recorded(e broadcast.Kept) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.except == "" || len(e.Target.Except) > 0 {
+		h.except = e.Offset
+	}
+	if own && e.Number >= h.excepts {
+		h.excepts = 0
+	}
 	switch {
 	case own && (e.Number > h.number || e.Number == 0), err != nil: // somebody else's: forged
 		h.position = e.Offset
@@ -364,8 +377,8 @@ func (h *shared) parseOffset(text string) (o clientOffset, ok bool) {
 	if early {
 		origin, number, _ := strings.Cut(rest, ".")
 		n, err := strconv.ParseUint(number, 10, 63)
-		if err != nil || origin == "" {
-			return o, false
+		if err != nil || origin == "" || strings.ContainsFunc(origin, func(c rune) bool { return c <= ' ' || c == '"' || c == '\\' }) {
+			return o, false // nor may it be put into an event
 		}
 		o.origin, o.number = origin, n
 	}
@@ -398,9 +411,26 @@ func (h *shared) exceptRecent(o broadcast.Options, number uint64) []string {
 type places struct {
 	Since place            `json:"since"`
 	Rooms map[string]place `json:"rooms,omitempty"`
+
+	Left   []leftPlace `json:"left,omitempty"`   // rooms that it has left, and may have been excepted from events for
+	Judged string      `json:"judged,omitempty"` // what it was excepted from before this offset is not known any more
 }
 
-func (p *places) clone() places { return places{Since: p.Since, Rooms: maps.Clone(p.Rooms)} }
+// leftPlace is a room that a socket was in, and since and until when.
+type leftPlace struct {
+	Room string `json:"room"`
+	From place  `json:"from"`
+	To   place  `json:"to"`
+}
+
+// maxLeftPlaces is how many of them are remembered; each is written with the session.
+const maxLeftPlaces = 16
+
+func (p *places) clone() places {
+	c := *p
+	c.Rooms, c.Left = maps.Clone(p.Rooms), slices.Clone(p.Left)
+	return c
+}
 
 // place is a place among the events: behind an offset and, of those of one server that were
 // on their way then, behind a number.
@@ -432,7 +462,7 @@ func (p *places) allow(bus broadcast.History, rooms, except []string, id string,
 		return ok && at.before(bus, e)
 	}
 	for _, name := range except {
-		if in(name) {
+		if in(name) || slices.ContainsFunc(p.Left, func(l leftPlace) bool { return l.Room == name && l.From.before(bus, e) && !l.To.before(bus, e) }) {
 			return false
 		}
 	}
@@ -467,42 +497,78 @@ func (h *shared) join(s *Socket, rooms []string) bool {
 	if !h.ns.rooms.Join(&s.member, rooms...) {
 		return false
 	}
-	who := s.who()
-	if who.places.Rooms == nil {
-		who.places.Rooms = map[string]place{}
-	}
-	news := false
-	for _, room := range rooms {
-		if _, in := who.places.Rooms[room]; !in && room != s.ID() {
-			who.places.Rooms[room] = h.here()
-			news = true
-		}
-	}
-	if news {
+	if h.joins(s, rooms) {
 		h.entered(s)
 	}
 	return true
 }
 
+// joins notes since when a socket is in rooms, and tells whether it was not before. mu is
+// held.
+func (h *shared) joins(s *Socket, rooms []string) (news bool) {
+	p := &s.who().places
+	if p.Rooms == nil {
+		p.Rooms = map[string]place{}
+	}
+	for _, room := range rooms {
+		if _, in := p.Rooms[room]; !in && room != s.ID() {
+			p.Rooms[room] = h.here()
+			news = true
+		}
+	}
+	return news
+}
+
 func (h *shared) leave(s *Socket, room string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.ns.rooms.Leave(&s.member, room)
-	if _, in := s.who().places.Rooms[room]; in {
-		delete(s.who().places.Rooms, room)
+	if h.ns.rooms.Leave(&s.member, room) {
+		h.leaves(s, room)
 		h.touch(s)
 	}
 }
 
+// leaves notes that a socket is not in a room any more. What it was excepted from meanwhile
+// stays so. mu is held.
+func (h *shared) leaves(s *Socket, room string) {
+	p := &s.who().places
+	from, in := p.Rooms[room]
+	delete(p.Rooms, room)
+	if !in {
+		return
+	}
+	if order, ok := h.bus.Compare(from.Offset, h.except); ok && order >= 0 && h.excepts == 0 {
+		return // as most: nobody was excepted from anything since
+	}
+	if len(p.Left) == maxLeftPlaces {
+		p.Judged = p.Left[0].To.Offset
+		p.Left = slices.Delete(p.Left, 0, 1)
+	}
+	p.Left = append(p.Left, leftPlace{room, from, h.here()})
+}
+
 // enter is history.enter. mu is held.
-func (h *shared) enter(s *Socket) {
+func (h *shared) enter(s *Socket, rooms []string) {
 	who := s.who()
 	h.byPID[who.pid] = s
 	b := who.back
 	if b == nil {
 		who.places.Since = h.here()
+		h.joins(s, rooms)
 		h.entered(s)
 		return
+	}
+	if !h.cfg.skipMiddlewares() {
+		// They may have taken it out of rooms, and changed its data.
+		for room := range who.places.Rooms {
+			if !slices.Contains(rooms, room) {
+				h.leaves(s, room)
+			}
+		}
+		h.touch(s)
+	}
+	if h.joins(s, rooms) {
+		h.entered(s)
 	}
 	if b.reachTo(h.at()); h.early != 0 {
 		// It has not got what was handed out early, and its offsets would say so.
@@ -533,7 +599,11 @@ func (h *shared) emit(s *Socket, event string, args []any, em emission) error {
 		return nil
 	}
 	send := func() {
-		h.setOffset(msg)
+		if b := s.who().back; early && b != nil { // before what it has missed
+			h.putOffset(msg, b.had)
+		} else {
+			h.setOffset(msg)
+		}
 		em.noWait, em.inOrder = true, true
 		s.post(msg, em)
 	}
@@ -548,11 +618,13 @@ func (h *shared) emit(s *Socket, event string, args []any, em emission) error {
 
 // emitAway emits to a socket that may be back, or come back, on any server.
 func (h *shared) emitAway(s *Socket, event string, args []any, em emission) error {
-	how := s.DisconnectDetail()
-	if how == nil || !recoverable(how.Reason) || !s.recovers() {
+	how := s.DisconnectDetail() // nil: it is going
+	if how != nil && !recoverable(how.Reason) || !s.recovers() {
 		return ErrDisconnected
 	}
-	h.ns.tellOutgoing(s, event, args, false)
+	if !em.told {
+		h.ns.tellOutgoing(s, event, args, false)
+	}
 	return h.broadcast(Operator{ns: h.ns, o: broadcast.Options{Rooms: []string{s.ID()}}, noCompress: em.noCompress}, event, args)
 }
 

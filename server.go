@@ -55,13 +55,13 @@ type Server struct {
 	parents    []*ParentNamespace // replaced as a whole
 	dynamic    int                // namespaces that have a parent
 	closed     chan struct{}      // closed when Shutdown has ended
-	closing    bool
-	closeErr   error // what Shutdown has returned, once closed is closed
+	closeErr   error              // what Shutdown has returned, once closed is closed
 
 	// Guarded by hooksMu: who registers.
 	hooksMu sync.Mutex
 
 	// Any goroutine (atomic).
+	closing     atomic.Bool // asked also with a namespace's locks held, which are taken inside mu
 	onError     hooks[func(s *Socket, event string, err error)]
 	onNamespace hooks[func(ns *Namespace)]
 	active      atomic.Int64 // sockets whose handlers have something to do
@@ -194,9 +194,7 @@ func (srv *Server) Listen(network, address string) (net.Addr, error) {
 }
 
 func (srv *Server) listenError(err error) error {
-	srv.mu.RLock()
-	defer srv.mu.RUnlock()
-	if srv.closing {
+	if srv.closing.Load() {
 		return ErrServerClosed
 	}
 	return fmt.Errorf("sockeye: %w", err)
@@ -263,10 +261,7 @@ func (srv *Server) wait() error {
 // A handler, or an event loop, cannot wait for itself: there Shutdown begins, returns
 // nil, and goes on without the caller.
 func (srv *Server) Shutdown(ctx context.Context) error {
-	srv.mu.Lock()
-	again := srv.closing
-	srv.closing = true
-	srv.mu.Unlock()
+	again := srv.closing.Swap(true)
 	if !again {
 		go srv.close(ctx)
 	}

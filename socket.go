@@ -2,7 +2,6 @@ package sockeye
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -55,17 +54,6 @@ type identity struct {
 // recovered tells whether it was away.
 func (who *identity) recovered() bool { return who.saved != nil || who.back != nil }
 
-// rooms are those that a socket which has come back had.
-func (who *identity) rooms() []string {
-	switch {
-	case who.saved != nil:
-		return who.saved.rooms
-	case who.back != nil:
-		return slices.Collect(maps.Keys(who.places.Rooms))
-	}
-	return nil
-}
-
 var noIdentity identity
 
 // who is the socket's identity, never nil.
@@ -91,7 +79,8 @@ func newSocket(ns *Namespace, session *engine.Session, auth []byte) *Socket {
 		if shared {
 			who.pid = engine.NewID() // or what prepare finds
 		} else if who.saved = ns.history.restore(auth, ns.srv.unmarshal); who.saved != nil {
-			id, who.pid, s.data = who.saved.id, who.saved.pid, who.saved.data
+			id, who.pid, who.last, s.data = who.saved.id, who.saved.pid, who.saved.last, who.saved.data
+			s.extra().rooms = slices.Clone(who.saved.rooms)
 		} else {
 			who.pid = engine.NewID()
 		}
@@ -143,13 +132,21 @@ func (s *Socket) Join(rooms ...string) error {
 	if !s.life.state().sends() {
 		return ErrDisconnected
 	}
-	if s.changeEarly(func(early []string) []string { return append(early, rooms...) }) {
+	if s.changeEarly(func(early []string) []string {
+		for _, room := range rooms {
+			if room != s.member.ID && !slices.Contains(early, room) {
+				early = append(early, room)
+			}
+		}
+		return early
+	}) {
 		return nil
 	}
 	return s.join(rooms)
 }
 
-// Leave takes the socket out of a room.
+// Leave takes the socket out of a room; in a middleware, as soon as the middlewares have let
+// the socket in. One that has gone is not changed, nor is what it may come back to.
 func (s *Socket) Leave(room string) {
 	if !s.changeEarly(func(early []string) []string {
 		return slices.DeleteFunc(early, func(r string) bool { return r == room })
@@ -188,11 +185,8 @@ func (s *Socket) join(rooms []string) error {
 func (s *Socket) recovers() bool { return s.who().pid != "" }
 
 // changeEarly changes the rooms that the socket joins when it enters the
-// namespace; false if it has entered.
+// namespace; false if it has entered: it is in the index then.
 func (s *Socket) changeEarly(f func(rooms []string) []string) bool {
-	if s.life.state() != asking { // of all calls but a middleware's
-		return false
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.life.state() != asking {

@@ -70,9 +70,15 @@ func (s *Socket) ask() error {
 	return nil
 }
 
-// enter puts the socket into the namespace's index, and into the rooms that
-// middlewares have joined for it; false if it has gone.
+// enter puts the socket into the namespace's index, and into the rooms that it had and
+// that middlewares have joined for it, in one step; false if it has gone.
 func (s *Socket) enter() bool {
+	s.mu.Lock()
+	joins := s.earlyRooms() != nil
+	s.mu.Unlock()
+	if joins {
+		s.ns.rooms.WaitToJoin()
+	}
 	h, shared := s.ns.history, s.ns.shared.Load()
 	if h != nil {
 		h.mu.Lock() // until it is there for events that have an offset
@@ -80,11 +86,11 @@ func (s *Socket) enter() bool {
 	if shared != nil {
 		shared.mu.Lock()
 	}
-	s.mu.Lock() // nobody finds it without the rooms that it had, nor takes it out before it is in
+	s.mu.Lock() // nobody finds it without its rooms, nor takes it out before it is in
 	_, ok := s.life.change(admitted)
 	rooms := s.earlyRooms()
 	if ok {
-		s.ns.rooms.Add(&s.member, s.who().rooms()...)
+		s.ns.rooms.Add(&s.member, rooms...)
 	}
 	if ok && rooms != nil {
 		s.extras.rooms = nil
@@ -93,9 +99,9 @@ func (s *Socket) enter() bool {
 	switch {
 	case !ok || !s.recovers(): // or an old client
 	case h != nil:
-		h.enter(s)
+		h.enter(s, rooms)
 	case shared != nil:
-		shared.enter(s)
+		shared.enter(s, rooms)
 	}
 	if h != nil {
 		h.mu.Unlock()
@@ -103,13 +109,7 @@ func (s *Socket) enter() bool {
 	if shared != nil {
 		shared.mu.Unlock()
 	}
-	if !ok {
-		return false
-	}
-	if rooms != nil {
-		_ = s.join(rooms) // or it has gone again
-	}
-	return true
+	return ok
 }
 
 // handleDisconnect is the last mail. Mailbox-owned.

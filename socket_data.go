@@ -40,11 +40,17 @@ func (s *Socket) earlyRooms() []string {
 }
 
 // SetData keeps a value of the application's with the socket. With connection
-// state recovery it comes back with the socket.
+// state recovery it comes back with the socket, as it was when that went: what is set in
+// OnDisconnecting's and OnDisconnect's functions, or later, does not.
 func (s *Socket) SetData(v any) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.data = v
+	s.mu.Unlock()
+	if h := s.ns.shared.Load(); h != nil && s.life.state().entered() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.touch(s)
+	}
 }
 
 // Data is what SetData has kept, or nil.

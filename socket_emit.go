@@ -2,6 +2,7 @@ package sockeye
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -38,18 +39,17 @@ func (s *Socket) Emit(event string, args ...any) error {
 func (s *Socket) Send(args ...any) error { return s.Emit("message", args...) }
 
 func (s *Socket) emit(event string, args []any, em emission) error {
-	if state := s.life.state(); !state.sends() {
-		switch h := s.ns.shared.Load(); {
-		case state != gone || em.volatile:
-		case h != nil:
-			return h.emitAway(s, event, args, em)
-		case s.ns.history != nil:
-			return s.emitAway(event, args, em)
-		}
-		return ErrDisconnected
+	if !s.life.state().sends() {
+		return s.emitGone(event, args, em)
 	}
-	s.ns.tellOutgoing(s, event, args, false)
-	if err := s.waitForSpace(em); err != nil {
+	if !em.told {
+		s.ns.tellOutgoing(s, event, args, false)
+		em.told = true
+	}
+	switch err := s.waitForSpace(em); {
+	case errors.Is(err, ErrDisconnected):
+		return s.emitGone(event, args, em)
+	case err != nil:
 		return err
 	}
 	if h := s.ns.shared.Load(); h != nil {
@@ -65,6 +65,18 @@ func (s *Socket) emit(event string, args []any, em emission) error {
 	s.count(tallyEventsOut)
 	s.post(msg, em)
 	return nil
+}
+
+// emitGone is emit of a socket that has gone: connection state recovery may know where it is.
+func (s *Socket) emitGone(event string, args []any, em emission) error {
+	switch h := s.ns.shared.Load(); {
+	case s.life.state() != gone || em.volatile:
+	case h != nil:
+		return h.emitAway(s, event, args, em)
+	case s.ns.history != nil:
+		return s.emitAway(event, args, em)
+	}
+	return ErrDisconnected
 }
 
 // ack answers the peer's acknowledgement id.
@@ -403,6 +415,7 @@ type emission struct {
 	ctx        context.Context // of one call
 	noWait     bool            // for the loop: a lock is held, and it has been waited for
 	inOrder    bool            // it is behind what was emitted before
+	told       bool            // those who watch know of it
 }
 
 func (em *emission) context() context.Context {

@@ -20,7 +20,7 @@ type Options struct {
 	Member *Member
 	// Except are rooms whose members get nothing.
 	Except []string
-	// ExceptMember, if not nil, gets nothing.
+	// ExceptMember, if not nil, gets nothing, nor who has its ID when it has gone.
 	ExceptMember *Member
 	// Volatile drops the message for members whose transport cannot take it at
 	// once.

@@ -232,8 +232,8 @@ func (sh *shard) prepare(o *Options) *fanout {
 	for _, name := range o.Except {
 		f.except = sh.snapshot(name, f.except)
 	}
-	if o.ExceptMember != nil && sh.rooms.shard(o.ExceptMember) == sh {
-		f.exclude = o.ExceptMember
+	if o.ExceptMember != nil {
+		f.exclude = sh.now(o.ExceptMember)
 	}
 	f.shard, f.volatile = sh, o.Volatile
 	return f

@@ -173,9 +173,9 @@ func (sh *shard) join(m *Member, names []string) {
 	}
 }
 
-// Leave takes a member out of a room. It never waits, since callers may hold a lock: they
-// call the WaitForSpace of the member's loop before.
-func (r *Rooms) Leave(m *Member, name string) {
+// Leave takes a member out of a room, and tells whether it was there. It never waits, since
+// callers may hold a lock: they call the WaitForSpace of the member's loop before.
+func (r *Rooms) Leave(m *Member, name string) bool {
 	sh := r.shard(m)
 	sh.mu.Lock()
 	rm := sh.byName[name]
@@ -185,11 +185,10 @@ func (r *Rooms) Leave(m *Member, name string) {
 	}
 	sh.mu.Unlock()
 	if left {
-		// What was broadcast to the room before still reaches the member.
-		if !sh.loop.PostNow(settleLeftOnLoop, sh, m, 0) {
-			return // the loop has ended
-		}
+		// What was broadcast to the room before still reaches the member, if the loop has not ended.
+		_ = sh.loop.PostNow(settleLeftOnLoop, sh, m, 0)
 	}
+	return left
 }
 
 // In returns the names of the rooms that a member is in; ok tells whether it is one.
@@ -303,11 +302,11 @@ func (r *Rooms) Count() int {
 func (r *Rooms) Members(o Options) []*Member {
 	var found []*Member
 	seen := map[*Member]struct{}{}
-	if o.ExceptMember != nil {
-		seen[o.ExceptMember] = struct{}{}
-	}
 	for _, sh := range r.shards {
 		sh.mu.Lock()
+		if o.ExceptMember != nil {
+			seen[sh.now(o.ExceptMember)] = struct{}{}
+		}
 		for _, name := range o.Except {
 			for _, m := range sh.members(name) {
 				seen[m] = struct{}{}
@@ -360,6 +359,15 @@ func (sh *shard) members(name string) []*Member {
 		list = append(slices.Clip(list), m)
 	}
 	return list
+}
+
+// now is the member itself or, if it has gone, the one that has its ID now; nil if that is
+// not here. mu is held.
+func (sh *shard) now(m *Member) *Member {
+	if sh.rooms.shard(m) == sh && m.all > 0 {
+		return m
+	}
+	return sh.byID.Get(m.ID)
 }
 
 // index is where the member's index in rm.members is kept; nil if it is not in

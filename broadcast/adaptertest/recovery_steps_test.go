@@ -35,8 +35,9 @@ type steppedBus struct {
 func (b *steppedBus) arm(step string) (at <-chan struct{}, goOn func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.stop, b.at, b.on = step, make(chan struct{}), make(chan struct{})
-	return b.at, sync.OnceFunc(func() { close(b.on) })
+	on := make(chan struct{})
+	b.stop, b.at, b.on = step, make(chan struct{}), on
+	return b.at, sync.OnceFunc(func() { close(on) })
 }
 
 func (b *steppedBus) step(name string) {
@@ -140,12 +141,10 @@ func TestRecoverySteps(t *testing.T) {
 	})
 }
 
-// restoreStops: a client of server 0 comes back at server 1, which stops at a step. There
-// the fault happens. Where it has to, the client goes on to server 2.
-func restoreStops(t *testing.T, step, fault string, alive bool) {
-	hub := new(Hub)
-	var buses []*steppedBus
-	w := recoveryWorld(t, Bus{Adapter: func(t testing.TB) broadcast.Adapter {
+// steppedWorld is servers that ask middlewares, and renew nothing.
+func steppedWorld(t *testing.T, n int) (hub *Hub, w *world, buses []*steppedBus) {
+	hub = new(Hub)
+	w = recoveryWorld(t, Bus{Adapter: func(t testing.TB) broadcast.Adapter {
 		b := &steppedBus{keepingBus: &keepingBus{&hubBus{hub: hub, namespaces: map[string]map[string]bool{}}}}
 		b.turn.L = &b.hubBus.mu
 		a, err := cluster.New(b, cluster.Options{Logger: slog.New(slog.DiscardHandler)})
@@ -154,10 +153,17 @@ func restoreStops(t *testing.T, step, fault string, alive bool) {
 		}
 		buses = append(buses, b)
 		return a
-	}}, 3, func(cfg *sockeye.Config, _ int) {
+	}}, n, func(cfg *sockeye.Config, _ int) {
 		cfg.Recovery.AskMiddlewares = true
 		cfg.Recovery.MaxDisconnection = time.Hour // no renewal
 	})
+	return hub, w, buses
+}
+
+// restoreStops: a client of server 0 comes back at server 1, which stops at a step. There
+// the fault happens. Where it has to, the client goes on to server 2.
+func restoreStops(t *testing.T, step, fault string, alive bool) {
+	hub, w, buses := steppedWorld(t, 3)
 	b := buses[1]
 	w.servers[1].Use(func(*sockeye.Socket) error { b.step("middleware"); return nil })
 	w.servers[1].OnConnect(func(s *sockeye.Socket) error {

@@ -34,6 +34,7 @@ type life struct {
 	disconnects int
 	events      int // that have been handled
 	goneAt      time.Duration
+	left        bool // the peer has left by itself
 
 	// Any goroutine (atomic).
 	dismissed atomic.Bool  // Disconnect has returned
@@ -317,7 +318,7 @@ func (w *world) onDisconnecting(s *sockeye.Socket, _ sockeye.Reason) {
 func (w *world) onDisconnect(s *sockeye.Socket, reason sockeye.Reason) {
 	w.lifeOf(s).in("disconnect", func(l *life) {
 		w.note("l%d goes: %s", l.name, reason)
-		l.goneAt = w.kernel.Now()
+		l.goneAt, l.left = w.kernel.Now(), reason == sockeye.ClientNamespaceDisconnect
 		if l.disconnects++; l.disconnects > 1 || !l.accepted || l.leavings != 1 {
 			w.fault("life", "OnDisconnect of l%d: %d times, accepted %v, OnDisconnecting %d times", l.name, l.disconnects, l.accepted, l.leavings)
 		}

@@ -116,7 +116,7 @@ func (c *client) drop(abort bool) {
 		if s.state != seatOut || c.rng.IntN(2) == 0 { // socket.io-client keeps what it has of a namespace that it has left
 			s.state = seatIdle
 		}
-		s.todo, s.early, s.murky = nil, nil, false
+		s.todo, s.murky = nil, false
 	}
 	c.retryAt = c.w.kernel.Now() + time.Duration(c.rng.Int64N(int64(c.w.cfg.retry)))
 }

@@ -21,12 +21,14 @@ type seat struct {
 	peer      *peer
 	sent      int      // events
 	early     []int    // entries that came before the answer to CONNECT
+	before    []int    // likewise, to earlier CONNECTs that have not been answered
 	todo      []func() // answers that are given later
 	due       bool     // the server has to recover it
 	replay    bool     // it has asked to be recovered
 	inexact   bool     // it has forged its offset
 	dropped   bool     // the application has disconnected it
-	unchecked bool     // see recoveryIsTrue
+	vague     bool     // its offset is a text of the application's: what was under way to it is lost
+	unchecked bool     // it has come back so
 	murky     bool     // it has left before: what was under way may still come
 }
 
@@ -64,6 +66,12 @@ func (c *client) join(s *seat) {
 	c.w.nonces[s.nonce] = place{c, c.sessions, s}
 	s.state, s.sent, s.replay = seatAsking, 0, false
 	defer func() { s.dropped = false }()
+	if s.pid == "" {
+		s.before = nil
+	} else {
+		s.before = append(s.before, s.early...)
+		s.unchecked = s.unchecked || s.vague
+	}
 	s.early, s.todo = nil, nil
 	auth := map[string]string{"Nonce": s.nonce, "Wish": s.wish}
 	if s.pid != "" {
@@ -90,7 +98,7 @@ func (c *client) recoverable(s *seat) bool {
 		return false
 	}
 	l := s.peer.last
-	return l.disconnects == 1 && l.connections == 1 && c.w.kernel.Now()-l.goneAt < c.w.cfg.recovery.MaxDisconnection/2
+	return l.disconnects == 1 && l.connections == 1 && !l.left && c.w.kernel.Now()-l.goneAt < c.w.cfg.recovery.MaxDisconnection/2
 }
 
 func (c *client) forgeOffset(s *seat, auth map[string]string) {
@@ -172,24 +180,27 @@ func (c *client) admitted(s *seat, data []byte) {
 			c.w.count("recovered", 1)
 		} else {
 			s.offset = ""
-			if s.due && recoveryIsTrue {
+			if s.due {
 				c.fault("recovery", "it comes back to %s as p%d, and was p%d", s.ns, p.name, s.peer.name)
 			}
 		}
 	}
 	s.state, s.sid, s.pid, s.peer = seatIn, a.SID, a.PID, p
-	s.unchecked = recovered && !recoveryIsTrue
-	early := s.early
-	s.early = nil
+	s.unchecked = recovered && s.unchecked
+	early, before := s.early, s.before
+	s.early, s.before = nil, nil
+	if recovered {
+		for _, id := range before {
+			if c.w.ledger.isFor(p, id) { // or for another, as which it was coming
+				c.check(s, id)
+			}
+		}
+	}
 	for _, id := range early {
 		c.check(s, id)
 	}
 	s.answerLate()
 }
-
-// recoveryIsTrue is to be set when connection state recovery replays to each peer what
-// it had a right to, and nothing twice.
-const recoveryIsTrue = false
 
 // check has the ledger look at what has come.
 func (c *client) check(s *seat, id int) {
@@ -231,7 +242,7 @@ func (c *client) received(s *seat, p sio.Packet, attachments [][]byte) {
 	// As socket.io-client: the last argument, if it is a string.
 	var last string
 	if s.pid != "" && json.Unmarshal(args[len(args)-1], &last) == nil {
-		s.offset = last
+		s.offset, s.vague = last, p.HasID
 	}
 	if p.HasID {
 		c.answer(s, p.ID, id)

@@ -224,6 +224,13 @@ func (l *ledger) call(p *peer, room string) (end func(joined, left bool)) {
 	}
 }
 
+// isFor tells whether an entry may be for a peer.
+func (l *ledger) isFor(p *peer, id int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.entries[id].may[p]
+}
+
 // received is told of each entry that comes to a peer. exact: the client has done
 // nothing because of which it might be doubled or missing.
 func (l *ledger) received(p *peer, id int, exact bool) {
