@@ -182,23 +182,3 @@ func TestClaimsAndEnds(t *testing.T) {
 		}
 	}
 }
-
-// TestClaimOfThePast: a socket that has gone takes the key from nobody.
-func TestClaimOfThePast(t *testing.T) {
-	addr, srv := serve(t, sockeye.Config{Recovery: &sockeye.Recovery{}}, nil)
-	w := wiretest.Connect(t, addr)
-	old := srv.Sockets()[0]
-	_ = w.Conn.Close()
-	eventually(t, func() bool { return srv.Len() == 0 })
-	wiretest.Connect(t, addr)
-	s := srv.Sockets()[0]
-	if err := s.Claim(t.Context(), "user"); err != nil {
-		t.Fatal(err)
-	}
-	if err := old.Claim(t.Context(), "user"); !errors.Is(err, sockeye.ErrDisconnected) {
-		t.Errorf("Claim: %v", err)
-	}
-	if !s.Connected() {
-		t.Error("the one that is there is disconnected")
-	}
-}
