@@ -200,6 +200,9 @@ func (h *shared) tryRestore(r *restoring) (b *back, again bool) {
 	if order, ok := h.bus.Compare(from, here); early || !ok || order > 0 {
 		return nil, ok || early // this server has not got as much as the peer
 	}
+	if err := h.fits(ctx, &r.stored.places, from, here); err != nil {
+		return nil, !errors.Is(err, broadcast.ErrTrimmed)
+	}
 	b = &back{h: h, s: r.s, id: r.stored.ID, offset: r.offset, next: from, upto: here}
 	b.places = r.stored.places
 	for {
@@ -221,6 +224,27 @@ func (h *shared) tryRestore(r *restoring) (b *back, again bool) {
 			return nil, true
 		}
 	}
+}
+
+var errAhead = errors.New("sockeye: this server has not got as much")
+
+// fits tells whether the places of rooms behind an offset are still places of the bus: one
+// that has lost its end gives them to other events, which came when the socket was in.
+func (h *shared) fits(ctx context.Context, p *places, from, here string) error {
+	fit := map[string]bool{}
+	for _, at := range p.Rooms {
+		if order, ok := h.bus.Compare(from, at.Offset); !ok || order >= 0 || fit[at.Offset] {
+			continue
+		}
+		if order, ok := h.bus.Compare(at.Offset, here); !ok || order > 0 {
+			return errAhead
+		}
+		if _, _, err := h.bus.Read(ctx, at.Offset, here, nil, 1); err != nil {
+			return err
+		}
+		fit[at.Offset] = true
+	}
+	return nil
 }
 
 // prepared is what has become of a restoring.
