@@ -24,3 +24,9 @@ func NewDeaf(nc *nats.Conn, o Options) (a *cluster.Adapter, deaf func(on bool), 
 		t.sub, _ = b.subscribe(t.subject)
 	}, err
 }
+
+// NewCounting makes an adapter that tells how many answers of the stream it expects.
+func NewCounting(nc *nats.Conn, o Options) (a *cluster.Adapter, unanswered func() int, err error) {
+	a, b, err := open(nc, o)
+	return a, func() int { return b.kept.js.PublishAsyncPending() }, err
+}
