@@ -299,23 +299,20 @@ func (k *kept) after(ctx context.Context, seq uint64) (uint64, error) {
 
 var errNone = errors.New("nats: there is no such message")
 
-// firstAnswer is how long a leader has to answer before it is asked again: it may have changed.
-const firstAnswer = 250 * time.Millisecond
+// patience is how long a leader has to answer before it is asked again: it may have changed.
+const (
+	patience    = 250 * time.Millisecond
+	mostAnswers = 32 // with a wait that is doubled
+)
 
 // leaders asks a stream's leader for a message.
 func (k *kept) leaders(ctx context.Context, stream, request string) (s stored, err error) {
-	for wait := firstAnswer; ; wait *= 2 {
-		some, cancel := context.WithTimeout(ctx, wait)
-		ask := &nats.Msg{Subject: k.api + "STREAM.MSG.GET." + stream, Data: []byte(request)}
-		err = k.x.ask(some, []*nats.Msg{ask}, 1, func(_ int, m *nats.Msg) (bool, error) {
-			s, err = readAnswer(m.Data)
-			return true, err
-		})
-		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
-			return s, err
-		}
-	}
+	ask := &nats.Msg{Subject: k.api + "STREAM.MSG.GET." + stream, Data: []byte(request)}
+	err = k.x.insist(ctx, patience, []*nats.Msg{ask}, mostAnswers, func(_ int, m *nats.Msg) (bool, error) {
+		s, err = readAnswer(m.Data)
+		return true, err
+	})
+	return s, err
 }
 
 // readAnswer reads a leader's answer.

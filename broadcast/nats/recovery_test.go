@@ -926,3 +926,26 @@ func TestSmallStream(t *testing.T) {
 	b.takes(t, "q", "b", "", "")
 	b.takes(t, "r", "b", "1", "a")
 }
+
+// TestAskedAgain: who does not answer, as a leader that has just changed, is asked again.
+func TestAskedAgain(t *testing.T) {
+	s := startServer(t, false)
+	nc := connect(t, s.addr())
+	asked := 0
+	if _, err := nc.Subscribe("leader", func(m *natsgo.Msg) {
+		if asked++; asked == 3 {
+			_ = m.Respond(fmt.Append(nil, "asked ", asked, " times"))
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	answer, err := nats.Insist(ctx, connect(t, s.addr()), "leader", 20*time.Millisecond)
+	if err != nil || answer != "asked 3 times" {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
