@@ -398,8 +398,8 @@ func (k *kept) live(m *nats.Msg) {
 		return
 	}
 	s.subject = m.Subject[len(k.prefix):]
-	// The first of a stream is another stream's, if the clock that tells its time is not behind.
-	if again := s.seq <= k.last && s.when.After(k.when) || s.seq == 1; again || s.seq > k.last+k.jump() { // or some are missing
+	// The first of a stream is looked at in any case: the stream may be new, and its clock behind.
+	if again := s.seq <= k.last && s.when.After(k.when) || s.seq == 1 && k.o.Recovery; again || s.seq > k.last+k.jump() { // or some are missing
 		if !k.catchUp() {
 			return
 		}
