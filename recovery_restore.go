@@ -207,6 +207,9 @@ func (h *shared) tryRestore(r *restoring) (b *back, again bool) {
 	if order, ok := h.bus.Compare(from, here); early || !ok || order > 0 {
 		return nil, ok || early // this server has not got as much as the peer
 	}
+	if err := h.fits(ctx, &r.stored.places, from, here); err != nil {
+		return nil, !errors.Is(err, broadcast.ErrTrimmed)
+	}
 	b = &back{h: h, s: r.s, id: r.stored.ID, offset: r.offset, had: cmp.Or(r.had, from), next: from, upto: here}
 	b.places = r.stored.places
 	for {
@@ -228,6 +231,32 @@ func (h *shared) tryRestore(r *restoring) (b *back, again bool) {
 			return nil, true
 		}
 	}
+}
+
+var errAhead = errors.New("sockeye: this server has not got as much")
+
+// fits tells whether the places of rooms, and of those that it has left, behind an offset are still places of the bus: one
+// that has lost its end gives them to other events, which came when the socket was in.
+func (h *shared) fits(ctx context.Context, p *places, from, here string) error {
+	offsets := map[string]struct{}{}
+	for _, at := range p.Rooms {
+		offsets[at.Offset] = struct{}{}
+	}
+	for _, l := range p.Left {
+		offsets[l.From.Offset], offsets[l.To.Offset] = struct{}{}, struct{}{}
+	}
+	for at := range offsets {
+		if order, ok := h.bus.Compare(from, at); !ok || order >= 0 {
+			continue
+		}
+		if order, ok := h.bus.Compare(at, here); !ok || order > 0 {
+			return errAhead
+		}
+		if _, _, err := h.bus.Read(ctx, at, here, nil, 1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // prepared is what has become of a restoring.

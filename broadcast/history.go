@@ -26,8 +26,9 @@ type History interface {
 	Compare(a, b string) (order int, ok bool)
 	// Read reads some of the events behind an offset, up to another one, at least those
 	// that are for rooms or for all: payloads of maxBytes together, about, or a single
-	// event. It returns how far it has read, which is upto at the end. The error is
-	// ErrTrimmed if not all is there any more.
+	// event, or none, where much is for others. It returns how far it has read, which is
+	// upto at the end. The error is ErrTrimmed if not all is there any more, or if after
+	// is no longer the place of what it was.
 	Read(ctx context.Context, after, upto string, rooms []string, maxBytes int) (list []Kept, next string, err error)
 	// TakeSession makes owner the owner of a session, and returns what was written last,
 	// and who owned it; nil if there is none.

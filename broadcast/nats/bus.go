@@ -127,10 +127,22 @@ func (b *bus) Room(namespace, room string, exists bool) {
 // Encode makes a frame of a message.
 func (b *bus) Encode(m *cluster.Message) (cluster.Frame, error) {
 	f, err := encode(b.o.Prefix, m)
-	if limit := b.maxPayload.Load(); err == nil && limit > 0 && int64(len(f.Data)) > limit {
+	limit := b.maxPayload.Load()
+	if b.kept != nil && f.Kind == keep {
+		limit = least(limit, b.kept.maxMessage.Load())
+	}
+	if err == nil && limit > 0 && int64(len(f.Data)) > limit {
 		err = fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(f.Data), limit)
 	}
 	return f, err
+}
+
+// least is the least of two limits, of which 0 is none.
+func least(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // Send hands frames to NATS, and waits until it has them.
@@ -145,10 +157,11 @@ func (b *bus) Send(ctx context.Context, frames []cluster.Frame) (sent, lost int,
 	b.kept.readFirst(ctx)
 	before := b.nc.Stats().Reconnects
 	acks := b.kept.begin(len(frames))
+	defer func() { acks.end(err) }()
 	n := 0
 	for _, f := range frames {
 		if b.kept != nil && f.Kind == keep {
-			err = acks.publish(f)
+			err = acks.publish(f, n)
 		} else {
 			err = b.nc.Publish(f.Channel, f.Data)
 		}
@@ -175,7 +188,10 @@ func (b *bus) Send(ctx context.Context, frames []cluster.Frame) (sent, lost int,
 		if b.nc.Stats().Reconnects != before {
 			return 0, n + refused, errReset // what NATS has flushed may be the rest of it
 		}
-		if done, err := acks.wait(ctx); err != nil {
+		if done, none, err := acks.wait(ctx, n); err != nil {
+			if none {
+				return done, 0, err
+			}
 			return done, n - done + refused, err
 		}
 	}
@@ -210,6 +226,9 @@ func (b *bus) Close() error {
 	ended := make(chan struct{})
 	go func() { // the connection may be stuck
 		b.topics.close()
+		if b.kept != nil {
+			b.kept.js.CleanupPublisher()
+		}
 		b.nc.RemoveStatusListener(b.status)
 		b.ends.Wait()
 		close(ended)

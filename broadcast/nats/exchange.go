@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -62,14 +63,38 @@ var errNobody = errors.New("nats: JetStream does not answer")
 // ask publishes requests, and hands each answer to take, with the index of its request,
 // until that has returned last for each. There are at most most answers.
 func (x *exchange) ask(ctx context.Context, requests []*nats.Msg, most int, take func(i int, m *nats.Msg) (last bool, err error)) error {
+	return x.insist(ctx, 0, requests, most, take)
+}
+
+// insist is ask that publishes what has not been answered again, after some time, and then
+// after twice as long, and so on; 0: it does not.
+func (x *exchange) insist(ctx context.Context, patience time.Duration, requests []*nats.Msg, most int, take func(i int, m *nats.Msg) (last bool, err error)) error {
 	if len(requests) == 0 {
 		return nil
+	}
+	var again *time.Timer
+	var due <-chan time.Time
+	if patience > 0 {
+		again = time.NewTimer(patience)
+		defer again.Stop()
+		due = again.C
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	gone := *x.gone.Load()
 	inbox := x.nc.NewInbox() + "."
 	in := make(chan *nats.Msg, most+1)
+	publish := func() error {
+		for _, m := range requests {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := x.nc.PublishMsg(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	err := x.touch(ctx, func() error {
 		if !x.nc.IsConnected() { // the library would keep it for later
 			return errOffline
@@ -81,14 +106,8 @@ func (x *exchange) ask(ctx context.Context, requests []*nats.Msg, most int, take
 		context.AfterFunc(ctx, func() { _ = sub.Unsubscribe() })
 		for i, m := range requests {
 			m.Reply = inbox + strconv.Itoa(i)
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := x.nc.PublishMsg(m); err != nil {
-				return err
-			}
 		}
-		return nil
+		return publish()
 	})
 	if err != nil {
 		return err
@@ -110,6 +129,12 @@ func (x *exchange) ask(ctx context.Context, requests []*nats.Msg, most int, take
 			if last {
 				open--
 			}
+		case <-due:
+			if err := x.touch(ctx, publish); err != nil {
+				return err
+			}
+			patience *= 2
+			again.Reset(patience)
 		case <-gone:
 			return errReset
 		case <-ctx.Done():

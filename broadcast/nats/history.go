@@ -123,6 +123,7 @@ type stored struct {
 	subject string
 	data    []byte
 	when    time.Time
+	copied  bool // by an operator's mirror, which may be an older stream's
 	place
 }
 
@@ -145,10 +146,10 @@ var errForeign = errors.New("it is not the stream's")
 // readStored reads a message with the stream's headers.
 func readStored(m *nats.Msg, stream string) (s stored, err error) {
 	seq, err := strconv.ParseUint(header(m, headerSequence), 10, 64)
-	if err != nil || seq == 0 || header(m, headerStream) != stream {
+	if err != nil || seq == 0 {
 		return s, errForeign
 	}
-	s = stored{subject: header(m, headerSubject), data: m.Data, place: place{seq: seq}}
+	s = stored{subject: header(m, headerSubject), data: m.Data, copied: header(m, headerStream) != stream, place: place{seq: seq}}
 	if text := header(m, headerTime); text != "" {
 		if s.when, err = time.Parse(time.RFC3339Nano, text); err != nil {
 			return s, errForeign
@@ -179,12 +180,15 @@ const (
 
 var errBehind = errors.New("nats: who was asked has not got it yet")
 
-// batch reads what is stored from a number on: some messages, at least one, whatever its
-// size.
-func (k *kept) batch(ctx context.Context, from uint64, maxBytes int) (list []stored, err error) {
+// batch reads what is stored from a number on, of the stream that was made then: some messages,
+// at least one, whatever its size.
+func (k *kept) batch(ctx context.Context, made, from uint64, maxBytes int) (list []stored, err error) {
 	err = k.direct(ctx, k.o.Stream, fmt.Sprintf(`{"seq":%d,"batch":%d,"max_bytes":%d}`, from, batchMessages, maxBytes), func(s stored) error {
 		if len(list) > 0 && s.seq <= list[len(list)-1].seq || s.seq < from {
 			return errForeign
+		}
+		if s.copied && uint64(max(s.when.UnixMilli(), 0)) < made {
+			return errBehind
 		}
 		list = append(list, s)
 		return nil
@@ -223,6 +227,8 @@ func (b keepingBus) ReadKept(ctx context.Context, namespace, after, upto string,
 	switch {
 	case !ok1 || !ok2:
 		return nil, after, errForeign
+	case from.compare(to) == 0 && from.at != to.at && from.at != 0 && to.at != 0:
+		return nil, after, broadcast.ErrTrimmed // another event has its number
 	case from.compare(to) >= 0:
 		return nil, upto, nil
 	case from.made != to.made:
@@ -234,14 +240,16 @@ func (b keepingBus) ReadKept(ctx context.Context, namespace, after, upto string,
 		wanted[roomSubject(at, room)] = true
 	}
 	bytes := 0
-	for len(list) == 0 {
+	for began := from.seq; from.seq == began; { // where much is for others, what was read is not read again
 		first := from.seq + 1
 		if from.at != 0 { // whose event is looked at, if it is still there
 			first = max(from.seq, 1)
 		}
-		got, err := k.batch(ctx, first, maxBytes)
-		if errors.Is(err, errBehind) && k.trimmed(ctx, from.seq) {
-			err = broadcast.ErrTrimmed
+		got, err := k.batch(ctx, to.made, first, maxBytes)
+		if errors.Is(err, errBehind) {
+			if next, e := k.after(ctx, from.seq); e == nil && next != from.seq+1 {
+				err = broadcast.ErrTrimmed
+			}
 		}
 		if err != nil {
 			return nil, after, err
@@ -268,6 +276,9 @@ func (b keepingBus) ReadKept(ctx context.Context, namespace, after, upto string,
 			}
 			from = place{made: from.made, seq: s.seq}
 			if s.seq == to.seq {
+				if to.at != 0 && s.at != to.at {
+					return nil, after, errBehind // this server: the stream has gone back
+				}
 				return list, upto, nil
 			}
 		}
@@ -276,18 +287,28 @@ func (b keepingBus) ReadKept(ctx context.Context, namespace, after, upto string,
 	return list, from.String(), nil
 }
 
-// trimmed tells whether a stream has nothing behind a number any more, or not all.
-func (k *kept) trimmed(ctx context.Context, seq uint64) bool {
+// after is the number of what the stream has behind a number, as its leader has it; 0 if there
+// is nothing.
+func (k *kept) after(ctx context.Context, seq uint64) (uint64, error) {
 	s, err := k.leaders(ctx, k.o.Stream, fmt.Sprintf(`{"seq":%d,"next_by_subj":">"}`, seq+1))
-	return errors.Is(err, errNone) || err == nil && s.seq > seq+1
+	if errors.Is(err, errNone) {
+		return 0, nil
+	}
+	return s.seq, err
 }
 
 var errNone = errors.New("nats: there is no such message")
 
+// patience is how long a leader has to answer before it is asked again: it may have changed.
+const (
+	patience    = 250 * time.Millisecond
+	mostAnswers = 32 // with a wait that is doubled
+)
+
 // leaders asks a stream's leader for a message.
 func (k *kept) leaders(ctx context.Context, stream, request string) (s stored, err error) {
 	ask := &nats.Msg{Subject: k.api + "STREAM.MSG.GET." + stream, Data: []byte(request)}
-	err = k.x.ask(ctx, []*nats.Msg{ask}, 1, func(_ int, m *nats.Msg) (bool, error) {
+	err = k.x.insist(ctx, patience, []*nats.Msg{ask}, mostAnswers, func(_ int, m *nats.Msg) (bool, error) {
 		s, err = readAnswer(m.Data)
 		return true, err
 	})
@@ -316,23 +337,32 @@ func readAnswer(data []byte) (s stored, err error) {
 		return s, errForeign
 	}
 	m := answer.Message
-	return stored{m.Subject, m.Data, m.Time, place{seq: m.Seq, at: stamp(m.Time)}}, nil
+	return stored{subject: m.Subject, data: m.Data, when: m.Time, place: place{seq: m.Seq, at: stamp(m.Time)}}, nil
 }
 
 // readAll hands on what is in the stream up to a number.
 func (k *kept) readAll(ctx context.Context, to uint64) error {
 	for k.last < to {
-		list, err := k.batch(ctx, k.last+1, batchBytes)
-		if errors.Is(err, errBehind) && k.trimmed(ctx, k.last) {
-			k.pass(to) // what there was is no longer there
-			return nil
+		list, err := k.batch(ctx, k.made, k.last+1, batchBytes)
+		if errors.Is(err, errBehind) || err == nil && list[0].seq != k.last+1 { // who was asked is behind, or has trimmed more
+			next, err := k.after(ctx, k.last)
+			switch {
+			case err != nil:
+				return err
+			case next == k.last+1:
+				return errBehind
+			case next == 0 || next > to:
+				next = to + 1
+			}
+			k.pass(next - 1)
+			continue
 		}
 		if err != nil {
 			return err
 		}
 		for _, s := range list {
-			if s.seq > k.last+1 {
-				k.pass(s.seq - 1)
+			if s.seq != k.last+1 {
+				break
 			}
 			k.hand(s)
 		}
@@ -353,7 +383,7 @@ func (k *kept) pass(to uint64) {
 const quiet = 5 * time.Second
 
 // watch has the stream read where what it has handed on has been lost, and nothing came
-// behind it.
+// behind it, and the bucket made again.
 func (k *kept) watch() {
 	t := time.NewTicker(quiet)
 	defer t.Stop()
@@ -361,6 +391,13 @@ func (k *kept) watch() {
 	for {
 		select {
 		case <-t.C:
+		case <-k.lacks:
+			ctx, cancel := context.WithTimeout(k.ctx, quiet)
+			if err := k.ensureBucket(ctx); err != nil {
+				k.log.Warn("bucket", "nats: there is no bucket for sessions", "bucket", k.o.Sessions, "error", err)
+			}
+			cancel()
+			continue
 		case <-k.ctx.Done():
 			return
 		}
@@ -381,7 +418,8 @@ func (k *kept) check(at string) {
 		return // who sends finds out, or the connection comes back
 	}
 	here, _ := parsePlace(at)
-	if now := s.CachedInfo(); here.compare(place{made: made(now), seq: now.State.LastSeq}) != 0 && k.at() == at {
+	if now := s.CachedInfo(); (here.made != made(now) || here.seq < now.State.LastSeq) && k.at() == at {
+		k.log.Warn("silence", "nats: what the stream has handed on has not come; is this server allowed to subscribe?", "stream", k.o.Stream, "subject", k.prefix+">")
 		k.inbox.gap()
 	}
 }

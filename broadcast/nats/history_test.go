@@ -107,7 +107,7 @@ func FuzzStored(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if s.seq == 0 || stream != "sockeye" || s.subject != subject || seq == "" {
+		if s.seq == 0 || s.copied != (stream != "sockeye") || s.subject != subject || seq == "" {
 			t.Fatalf("%+v", s)
 		}
 		m, err := k.decode(s, 3)

@@ -30,11 +30,14 @@ type kept struct {
 	cancel context.CancelFunc
 	ctx    context.Context //nolint:containedctx // until Close
 	ready  chan struct{}   // closed when it is known from where the stream is read
+	lacks  chan struct{}   // has an element when the bucket has not been found
 	x      exchange
 	log    *ratelog.Log
 
 	// Any goroutine (atomic).
-	position atomic.Pointer[string] // with recovery: the last place that has been handed on
+	position   atomic.Pointer[string] // with recovery: the last place that has been handed on
+	maxMessage atomic.Int64           // of the stream; 0: it has no bound of its own
+	maxRecord  atomic.Int64           // of the bucket
 
 	// deliver's own.
 	known bool
@@ -85,47 +88,123 @@ func newKept(b *bus, o JetStream) (*kept, error) {
 	}
 	k := &kept{
 		b: b, js: js, o: o, prefix: keptPrefix(b.o.Prefix), api: cmp.Or(js.Options().APIPrefix, jetstream.DefaultAPIPrefix),
-		inbox: newInbox(b.o.MaxReceived), ready: make(chan struct{}), log: ratelog.New(b.o.Logger),
+		inbox: newInbox(b.o.MaxReceived), ready: make(chan struct{}), lacks: make(chan struct{}, 1), log: ratelog.New(b.o.Logger),
 	}
 	k.x.init(b.nc)
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(k.ctx, openTimeout)
 	defer cancel()
-	if _, err := k.ensure(ctx); err != nil {
-		return nil, err
+	for {
+		_, err := k.ensure(ctx)
+		if err == nil && o.Recovery {
+			err = k.ensureBucket(ctx)
+		}
+		if !errors.Is(err, errNoLeader) {
+			return k, err
+		}
+		select {
+		case <-time.After(openTimeout / 50):
+		case <-ctx.Done():
+			return nil, err
+		}
 	}
-	return k, nil
 }
 
 // keptPrefix begins the subjects of what a stream hands on.
 func keptPrefix(prefix string) string { return prefix + "-kept." }
 
-// ensure has the stream exist, and, with recovery, the bucket.
+// ensure has the stream exist, and one that leads it: others may answer, meanwhile, and are
+// behind.
 func (k *kept) ensure(ctx context.Context) (jetstream.Stream, error) {
 	p := k.b.o.Prefix
-	s, err := k.ensureStream(ctx, jetstream.StreamConfig{
+	wanted := jetstream.StreamConfig{
 		Name: k.o.Stream, Description: "events of Socket.IO servers, for those that were cut off",
 		Subjects: []string{p + ".*.all", p + ".*.room.*", p + ".*.sock.*.*"},
 		MaxAge:   k.o.MaxAge, MaxBytes: k.o.MaxBytes, AllowDirect: true,
 		RePublish: &jetstream.RePublish{Source: ">", Destination: k.prefix + ">"},
-	})
+	}
+	s, err := k.ensureStream(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
-	if r := s.CachedInfo().Config.RePublish; r == nil || r.Destination != k.prefix+">" || r.HeadersOnly {
-		return nil, fmt.Errorf("nats: stream %q hands nothing on to %s (RePublish)", k.o.Stream, k.prefix+">")
-	}
-	if !k.o.Recovery {
-		return s, nil
-	}
-	if !s.CachedInfo().Config.AllowDirect {
+	info := s.CachedInfo()
+	c := &info.Config
+	switch r := c.RePublish; {
+	case r == nil || r.Destination != k.prefix+">" || r.Source != ">" && r.Source != "" || r.HeadersOnly:
+		return nil, fmt.Errorf("nats: stream %q does not hand all on to %s (RePublish)", k.o.Stream, k.prefix+">")
+	case c.MaxMsgsPerSubject > 0:
+		return nil, fmt.Errorf("nats: stream %q keeps only some events of each room: nats stream edit %s --max-msgs-per-subject=-1", k.o.Stream, k.o.Stream)
+	case k.o.Recovery && !c.AllowDirect:
 		return nil, fmt.Errorf("nats: stream %q cannot be read directly, as Recovery needs it: nats stream edit %s --allow-direct", k.o.Stream, k.o.Stream)
 	}
-	bucket, err := k.ensureStream(ctx, k.bucket())
-	if err == nil && !bucket.CachedInfo().Config.AllowMsgTTL {
-		err = fmt.Errorf("nats: bucket %q takes no expiry of a single record (AllowMsgTTL), as Recovery needs it: remove it, and have nats-server 2.11 or later", k.o.Sessions)
+	if err := unfit("stream", k.o.Stream, c, wanted.Subjects); err != nil {
+		return nil, err
 	}
-	return s, err
+	if info.Cluster != nil && info.Cluster.Leader == "" {
+		return nil, fmt.Errorf("%w: %q", errNoLeader, k.o.Stream)
+	}
+	k.maxMessage.Store(int64(max(c.MaxMsgSize, 0)))
+	return s, nil
+}
+
+// ensureBucket has the bucket exist.
+func (k *kept) ensureBucket(ctx context.Context) error {
+	wanted := k.bucket()
+	s, err := k.ensureStream(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	c := &s.CachedInfo().Config
+	switch {
+	case !c.AllowMsgTTL:
+		return fmt.Errorf("nats: bucket %q takes no expiry of a single record (AllowMsgTTL), as Recovery needs it: remove it, and have nats-server 2.11 or later", k.o.Sessions)
+	case !c.AllowDirect:
+		return fmt.Errorf("nats: bucket %q cannot be read directly: nats stream edit %s --allow-direct", k.o.Sessions, wanted.Name)
+	}
+	k.maxRecord.Store(int64(max(c.MaxMsgSize, 0)))
+	return unfit("bucket", k.o.Sessions, c, wanted.Subjects)
+}
+
+// unfit tells why a stream that was found does not do; nil if it does.
+func unfit(what, name string, c *jetstream.StreamConfig, subjects []string) error {
+	bounded := c.MaxBytes > 0 || c.MaxMsgs > 0
+	for _, u := range []struct {
+		is      bool
+		because string
+	}{
+		{c.Retention != jetstream.LimitsPolicy, "does not keep what nobody consumes (its retention is not by limits)"},
+		{c.NoAck, "does not say what it has stored (NoAck)"},
+		{c.Sealed, "takes nothing (Sealed)"},
+		{c.Discard == jetstream.DiscardNew && (bounded || c.DiscardNewPerSubject), "refuses what is new when it is full: nats stream edit " + c.Name + " --discard=old"},
+		{c.SubjectTransform != nil, "changes subjects (SubjectTransform)"},
+		{c.AllowMsgCounter, "takes numbers only (AllowMsgCounter)"},
+	} {
+		if u.is {
+			return fmt.Errorf("nats: %s %q %s", what, name, u.because)
+		}
+	}
+	for _, subject := range subjects {
+		if !slices.ContainsFunc(c.Subjects, func(s string) bool { return covers(s, subject) }) {
+			return fmt.Errorf("nats: %s %q has not all that is sent: it lacks the subject %s", what, name, subject)
+		}
+	}
+	return nil
+}
+
+// covers tells whether all that one pattern of subjects has is another's, too.
+func covers(pattern, other string) bool {
+	a, b := strings.Split(pattern, "."), strings.Split(other, ".")
+	for i, word := range a {
+		switch {
+		case i == len(b):
+			return false
+		case word == ">":
+			return true
+		case b[i] == ">" || word != "*" && word != b[i]:
+			return false
+		}
+	}
+	return len(a) == len(b)
 }
 
 // ensureStream has a stream exist.
@@ -158,42 +237,132 @@ func (k *kept) close() {
 // acks are what is awaited of the stream for a batch; nil without one.
 type acks struct {
 	k       *kept
-	futures []jetstream.PubAckFuture // in the order of the frames; nil for those that nobody keeps
+	frames  []cluster.Frame          // that are to be kept
+	at      []int                    // where they are in the batch
+	futures []jetstream.PubAckFuture // what becomes of them
 }
 
 func (k *kept) begin(n int) *acks {
 	if k == nil {
 		return nil
 	}
-	return &acks{k, make([]jetstream.PubAckFuture, 0, n)}
+	return &acks{k: k, frames: make([]cluster.Frame, 0, n), at: make([]int, 0, n), futures: make([]jetstream.PubAckFuture, 0, n)}
 }
 
-// publish publishes a frame that is to be kept: once.
-func (a *acks) publish(f cluster.Frame) error {
+// publish publishes a frame that is to be kept, and is somewhere in the batch: once.
+func (a *acks) publish(f cluster.Frame, at int) error {
 	future, err := a.k.js.PublishMsgAsync(&nats.Msg{Subject: f.Channel, Data: f.Data}, jetstream.WithRetryAttempts(0))
 	if err == nil {
-		a.futures = append(a.futures, future)
+		a.frames, a.at, a.futures = append(a.frames, f), append(a.at, at), append(a.futures, future)
 	}
 	return err
 }
 
-// wait waits until all is kept, and returns how many frames certainly are.
-func (a *acks) wait(ctx context.Context) (done int, err error) {
+// wait waits until all n frames of the batch are kept. It returns how many of the first ones
+// certainly are, and whether certainly none of the others has been sent.
+func (a *acks) wait(ctx context.Context, n int) (done int, none bool, err error) {
 	if a == nil {
-		return 0, nil
+		return n, false, nil
 	}
-	for i, f := range a.futures {
-		select {
-		case <-f.Ok():
-		case err := <-f.Err():
-			return i, err
-		case <-ctx.Done():
-			return i, ctx.Err()
-		case <-a.k.ctx.Done():
-			return i, a.k.ctx.Err()
+	for i := 0; i < len(a.futures); i++ {
+		err := a.answer(ctx, i)
+		for nobody(err) {
+			if none = a.none(ctx, i); !none || !a.again(ctx, i) {
+				break
+			}
+			none, err = false, a.answer(ctx, i)
+		}
+		if err != nil {
+			return a.at[i], none && n-a.at[i] == len(a.futures)-i, err
 		}
 	}
-	return len(a.futures), nil
+	return n, false, nil
+}
+
+// answer waits for what has become of a frame.
+func (a *acks) answer(ctx context.Context, i int) error {
+	select {
+	case <-a.futures[i].Ok():
+		return nil
+	case err := <-a.futures[i].Err():
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.k.ctx.Done():
+		return a.k.ctx.Err()
+	}
+}
+
+// nobody tells whether an error says that there was nobody to keep it.
+func nobody(err error) bool {
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
+}
+
+// none tells whether nobody has kept any of those behind a frame either.
+func (a *acks) none(ctx context.Context, first int) bool {
+	for i := first + 1; i < len(a.futures); i++ {
+		if !nobody(a.answer(ctx, i)) {
+			return false
+		}
+	}
+	return true
+}
+
+// again publishes frames again from one on, of which nobody has kept any, when the stream has a
+// leader again; false if it has none, and they have not been published.
+func (a *acks) again(ctx context.Context, first int) bool {
+	for {
+		some, cancel := context.WithTimeout(ctx, time.Second)
+		_, err := a.k.ensure(some)
+		cancel()
+		if err == nil {
+			break
+		}
+		if api := (*jetstream.APIError)(nil); !errors.Is(err, errNoLeader) && !errors.Is(err, context.DeadlineExceeded) && !(errors.As(err, &api) && api.Code == 503) {
+			return false
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return false
+		case <-a.k.ctx.Done():
+			return false
+		}
+		if !a.k.b.nc.IsConnected() {
+			return false
+		}
+	}
+	frames, at := a.frames[first:], a.at[first:]
+	a.frames, a.at, a.futures = a.frames[:first:first], a.at[:first:first], a.futures[:first:first]
+	for i, f := range frames {
+		if err := a.publish(f, at[i]); err != nil {
+			a.frames, a.at, a.futures = append(a.frames, f), append(a.at, at[i]), append(a.futures, failed{err: err})
+		}
+	}
+	return true
+}
+
+// failed is what becomes of a frame that could not be published.
+type failed struct {
+	jetstream.PubAckFuture // of nothing else
+
+	err error
+}
+
+func (r failed) Ok() <-chan *jetstream.PubAck { return nil }
+
+func (r failed) Err() <-chan error {
+	c := make(chan error, 1)
+	c <- r.err
+	return c
+}
+
+// end forgets what was not answered, and, when the adapter is closed, what the library has on
+// the connection for answers.
+func (a *acks) end(err error) {
+	if a != nil && (err != nil || a.k.ctx.Err() != nil) {
+		a.k.js.CleanupPublisher()
+	}
 }
 
 // deliver hands on what is in the inbox.
@@ -224,12 +393,13 @@ var errForged = errors.New("it has no number of the stream's")
 // live hands on what a subscription has brought, unless it has been read.
 func (k *kept) live(m *nats.Msg) {
 	s, err := readStored(m, k.o.Stream)
-	if err != nil {
+	if err != nil || s.copied {
 		k.b.a.Ignore(m.Subject, errForged)
 		return
 	}
 	s.subject = m.Subject[len(k.prefix):]
-	if again := s.seq <= k.last && s.when.After(k.when); again || s.seq > k.last+k.jump() { // another stream's, or some are missing
+	// The first of a stream is looked at in any case: the stream may be new, and its clock behind.
+	if again := s.seq <= k.last && s.when.After(k.when) || s.seq == 1 && k.o.Recovery; again || s.seq > k.last+k.jump() { // or some are missing
 		if !k.catchUp() {
 			return
 		}
@@ -320,11 +490,13 @@ func (k *kept) read() error {
 	case end.made != k.made:
 		k.b.o.Logger.Error("nats: the stream is another one: what was in the old one is lost", "stream", k.o.Stream)
 		k.made, k.last, k.when = end.made, 0, time.Time{}
-	case end.seq < k.last:
-		k.b.o.Logger.Error("nats: the stream has lost what was stored last", "stream", k.o.Stream, "messages, of all servers", k.last-end.seq)
-		k.last, k.when = end.seq, state.LastTime
-	case state.FirstSeq > k.last+1 && end.seq > k.last && !k.o.Recovery:
-		k.b.o.Logger.Error("nats: the stream no longer has all that has been missed", "stream", k.o.Stream, "messages, of all servers", state.FirstSeq-k.last-1)
+	default:
+		if err := k.follow(ctx, state); err != nil {
+			return err
+		}
+		if state.FirstSeq > k.last+1 && end.seq > k.last && !k.o.Recovery {
+			k.b.o.Logger.Error("nats: the stream no longer has all that has been missed", "stream", k.o.Stream, "messages, of all servers", state.FirstSeq-k.last-1)
+		}
 	}
 	switch {
 	case k.o.Recovery:
@@ -342,6 +514,43 @@ func (k *kept) read() error {
 	if k.last <= end.seq {
 		k.last, k.when = end.seq, state.LastTime
 	}
+	return nil
+}
+
+// follow goes back to where the stream is, if it has lost what was stored last, and has given
+// numbers anew. That it ends earlier shows nothing alone: who was asked may be behind.
+func (k *kept) follow(ctx context.Context, state jetstream.StreamState) error {
+	if k.last == 0 || k.when.IsZero() {
+		return nil
+	}
+	if state.LastSeq >= k.last {
+		s, err := k.leaders(ctx, k.o.Stream, fmt.Sprintf(`{"seq":%d}`, k.last))
+		if errors.Is(err, errNone) || err == nil && s.when.Equal(k.when) {
+			return nil // it has been trimmed, or it is what it was
+		}
+		if err != nil {
+			return err
+		}
+	} else if !state.LastTime.After(k.when) {
+		return nil
+	}
+	from, to := max(state.FirstSeq, 1), state.LastSeq+1 // the first that is later than the last one that was handed on
+	for from < to {
+		middle := from + (to-from)/2
+		s, err := k.leaders(ctx, k.o.Stream, fmt.Sprintf(`{"seq":%d,"next_by_subj":">"}`, middle))
+		switch {
+		case errors.Is(err, errNone):
+			to = middle
+		case err != nil:
+			return err
+		case s.when.After(k.when):
+			to = middle
+		default:
+			from = s.seq + 1
+		}
+	}
+	k.b.o.Logger.Error("nats: the stream has lost what was stored last", "stream", k.o.Stream, "up to", k.last, "it goes on behind", from-1)
+	k.last = from - 1
 	return nil
 }
 

@@ -31,14 +31,14 @@ type Options struct {
 }
 
 // JetStream describes the stream. New makes it if it is missing, and else leaves it as it
-// is.
+// is, and refuses it if it would lose something.
 type JetStream struct {
 	// Stream is its name. Default: "sockeye", or, with another Prefix, "sockeye-" and that.
 	Stream string
 	// MaxAge and MaxBytes bound what is kept. Defaults 2 min, 256 MiB.
 	MaxAge   time.Duration
 	MaxBytes int64
-	// Replicas is the number of NATS servers that keep it. Default 1.
+	// Replicas is the number of NATS servers that keep it, and sessions. Default 1.
 	Replicas int
 	// Memory keeps it in memory, not in files.
 	Memory bool
@@ -63,6 +63,8 @@ var (
 	errStream  = errors.New("nats: a stream's name has letters, digits, - and _ only")
 	errOffline = errors.New("nats: the connection is not up")
 	errReset   = errors.New("nats: the connection was made again meanwhile")
+
+	errNoLeader = errors.New("nats: the stream has no leader at present")
 
 	// ErrNoJetStream is New's where JetStream is wanted and NATS has none.
 	ErrNoJetStream = errors.New("nats: JetStream is not enabled: start nats-server with -js, or with jetstream {} in its configuration, and allow it for the account")

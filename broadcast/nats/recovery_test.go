@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -144,6 +146,8 @@ func (k *keeper) Name() string { return "/" }
 
 func (k *keeper) Server() string { return "keeper" }
 
+func (k *keeper) ServerEvent(broadcast.Payload, func(broadcast.Payload)) {}
+
 func (k *keeper) Recorded(e broadcast.Kept) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -233,19 +237,78 @@ func TestRecoveryConfig(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	c := jetstream.StreamConfig{Name: "sockeye", Subjects: []string{"sio.*.all"}, RePublish: &jetstream.RePublish{Source: ">", Destination: "sio-kept.>"}}
-	if _, err := js.CreateStream(t.Context(), c); err != nil {
-		t.Fatal(err)
+	tries := func(what string, c jetstream.StreamConfig, because string) {
+		t.Helper()
+		c.Storage = jetstream.MemoryStorage
+		if _, err := js.CreateStream(t.Context(), c); err != nil {
+			t.Fatal(what, err)
+		}
+		refused(what, because)
+		if err := js.DeleteStream(t.Context(), c.Name); err != nil {
+			t.Fatal(what, err)
+		}
 	}
-	refused("a stream that cannot be read directly", "--allow-direct")
-	c.AllowDirect = true
-	if _, err := js.UpdateStream(t.Context(), c); err != nil {
-		t.Fatal(err)
+	all := []string{"sio.*.all", "sio.*.room.*", "sio.*.sock.*.*"}
+	good := jetstream.StreamConfig{Storage: jetstream.MemoryStorage, Name: "sockeye", Subjects: all, AllowDirect: true, RePublish: &jetstream.RePublish{Source: ">", Destination: "sio-kept.>"}}
+	for what, change := range map[string]struct {
+		because string
+		f       func(c *jetstream.StreamConfig)
+	}{
+		"a stream that cannot be read directly": {"--allow-direct", func(c *jetstream.StreamConfig) { c.AllowDirect = false }},
+		"a stream that hands nothing on":        {"RePublish", func(c *jetstream.StreamConfig) { c.RePublish = nil }},
+		"a stream that hands on elsewhere": {"RePublish", func(c *jetstream.StreamConfig) {
+			c.RePublish = &jetstream.RePublish{Source: ">", Destination: "other.>"}
+		}},
+		"a stream that hands on other names": {"RePublish", func(c *jetstream.StreamConfig) {
+			c.RePublish = &jetstream.RePublish{Source: "sio.>", Destination: "sio-kept.>"}
+		}},
+		"a stream that hands on headers": {"RePublish", func(c *jetstream.StreamConfig) {
+			c.RePublish = &jetstream.RePublish{Source: ">", Destination: "sio-kept.>", HeadersOnly: true}
+		}},
+		"a stream without rooms":    {"sio.*.room.*", func(c *jetstream.StreamConfig) { c.Subjects = []string{"sio.*.all"} }},
+		"a stream with a few rooms": {"sio.*.room.*", func(c *jetstream.StreamConfig) { c.Subjects = []string{"sio.*.all", "sio.Lw.room.*"} }},
+		"a stream without answers":  {"NoAck", func(c *jetstream.StreamConfig) { c.NoAck = true }},
+		"a stream that refuses":     {"--discard=old", func(c *jetstream.StreamConfig) { c.Discard, c.MaxMsgs = jetstream.DiscardNew, 1000 }},
+		"a stream of the last ones": {"--max-msgs-per-subject", func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 5 }},
+		"a stream for consumers":    {"retention", func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy }},
+		"a stream for one consumer": {"retention", func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy }},
+		"a stream of other subjects": {"SubjectTransform", func(c *jetstream.StreamConfig) {
+			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "sio.*.all", Destination: "x.{{wildcard(1)}}"}
+		}},
+	} {
+		c := good
+		change.f(&c)
+		tries(what, c, change.because)
 	}
-	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "sockeye-sessions"}); err != nil {
-		t.Fatal(err)
+	bucket := jetstream.StreamConfig{Name: "KV_sockeye-sessions", Subjects: []string{"$KV.sockeye-sessions.>"}, MaxMsgsPerSubject: 1, AllowDirect: true, AllowMsgTTL: true}
+	for what, change := range map[string]struct {
+		because string
+		f       func(c *jetstream.StreamConfig)
+	}{
+		"a bucket without expiry":               {"AllowMsgTTL", func(c *jetstream.StreamConfig) { c.AllowMsgTTL = false }},
+		"a bucket that cannot be read directly": {"--allow-direct", func(c *jetstream.StreamConfig) { c.AllowDirect = false }},
+		"a bucket that refuses":                 {"--discard=old", func(c *jetstream.StreamConfig) { c.Discard, c.MaxBytes = jetstream.DiscardNew, 1<<20 }},
+		"a bucket of other keys":                {"$KV.sockeye-sessions.>", func(c *jetstream.StreamConfig) { c.Subjects = []string{"$KV.sockeye-sessions.x"} }},
+	} {
+		c := bucket
+		change.f(&c)
+		tries(what, c, change.because)
 	}
-	refused("a bucket without expiry", "AllowMsgTTL")
+	for _, subjects := range [][]string{all, {"sio.>"}, {"sio.*.all", "sio.*.room.>", "sio.*.sock.>"}} { // others that do
+		good.Subjects = subjects
+		_ = js.DeleteStream(t.Context(), good.Name) // which New has made
+		if _, err := js.CreateStream(t.Context(), good); err != nil {
+			t.Fatal(subjects, err)
+		}
+		a, err := nats.New(connect(t, s.addr()), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = a.Close(t.Context())
+		if err := js.DeleteStream(t.Context(), good.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
 	o.JetStream.Sessions = "a b"
 	refused("a bucket's name", "letters")
 }
@@ -361,12 +424,17 @@ func TestStreamGoesBack(t *testing.T) {
 	c := newKeeper(t, s.addr())
 	for i := range 5 {
 		c.append(t, `["new"]`, uint64(i+1))
+		c.expects(t, []string{`["new"] 1`, `["new"] 2`, `["new"] 3`, `["new"] 4`, `["new"] 5`}[:i+1]...)
+		adaptertest.Eventually(t, "it has been reached", func() bool {
+			list, err := c.reads(t, offsets[0], c.h.Position())
+			return err == nil && len(list) == i+1
+		})
+		if i == 2 { // as many as were lost
+			if list, err := c.reads(t, offsets[3], c.h.Position()); !errors.Is(err, broadcast.ErrTrimmed) {
+				t.Errorf("behind the last one of before: %q, %v", list, err)
+			}
+		}
 	}
-	c.expects(t, `["new"] 1`, `["new"] 2`, `["new"] 3`, `["new"] 4`, `["new"] 5`)
-	adaptertest.Eventually(t, "it has been reached", func() bool {
-		list, err := c.reads(t, offsets[0], c.h.Position())
-		return err == nil && len(list) == 5
-	})
 	for i, at := range offsets[1:] {
 		if list, err := c.reads(t, at, c.h.Position()); !errors.Is(err, broadcast.ErrTrimmed) {
 			t.Errorf("behind %d: %q, %v", i+1, list, err)
@@ -469,4 +537,422 @@ func TestQuietStream(t *testing.T) {
 		list, err := a.reads(t, at, a.h.Position())
 		return err == nil && slices.Equal(list, []string{`["new"] 2`})
 	})
+}
+
+// TestWentBack: a server that was away while NATS has lost what it had not on disk, and others
+// have gone on, gets all that these have sent, and nothing twice.
+func TestWentBack(t *testing.T) {
+	for _, more := range []int{1, 3, 10} {
+		s := startServer(t, true)
+		a := newKeeper(t, s.addr())
+		for i := range 3 {
+			a.append(t, `["kept"]`, uint64(i+1))
+		}
+		a.expects(t, `["kept"] 1`, `["kept"] 2`, `["kept"] 3`)
+		s.stop(t) // all is on disk
+		copied := t.TempDir() + "/copy"
+		if err := os.CopyFS(copied, os.DirFS(s.o.Dir)); err != nil {
+			t.Fatal(err)
+		}
+		s.start(t)
+		p := adaptertest.NewProxy(t, s.addr())
+		b := newKeeper(t, p.Addr())
+		adaptertest.Eventually(t, "the bus is back", func() bool { return !a.a.Stats().Down })
+		want := []string{}
+		for i := range 5 {
+			b.append(t, `["lost"]`, uint64(i+1))
+			want = append(want, fmt.Sprintf(`["lost"] %d`, i+1))
+		}
+		b.expects(t, want...)
+		p.Cut(true)
+		s.kill()
+		s.o.Dir = copied
+		s.start(t)
+		c := newKeeper(t, s.addr())
+		for i := range more {
+			c.append(t, `["new"]`, uint64(i+1))
+			want = append(want, fmt.Sprintf(`["new"] %d`, i+1))
+		}
+		c.expects(t, want[5:]...)
+		p.Cut(false)
+		b.expects(t, want...)
+		c.append(t, `["end"]`, uint64(more+1))
+		b.expects(t, append(want, fmt.Sprintf(`["end"] %d`, more+1))...)
+		adaptertest.Eventually(t, "both are at the end", func() bool { return b.h.Position() == c.h.Position() })
+	}
+}
+
+// TestFirstAnew: a stream that is made anew before it has had anything is told from the one
+// before, and nothing comes twice.
+func TestFirstAnew(t *testing.T) {
+	s := startServer(t, true)
+	a := newKeeper(t, s.addr())
+	before := a.h.Position()
+	js := streams(t, s.addr())
+	stream, err := js.Stream(t.Context(), "sockeye")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "sockeye"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), stream.CachedInfo().Config); err != nil {
+		t.Fatal(err)
+	}
+	a.append(t, `["e"]`, 1)
+	a.expects(t, `["e"] 1`)
+	adaptertest.Eventually(t, "it is known that it is another", func() bool {
+		return strings.Split(before, "-")[0] != strings.Split(a.h.Position(), "-")[0]
+	})
+	a.append(t, `["e"]`, 2)
+	a.expects(t, `["e"] 1`, `["e"] 2`)
+}
+
+// TestReadOn: who reads past much that is for others gets on, also when not all of it can be
+// read in time.
+func TestReadOn(t *testing.T) {
+	s := startServer(t, true)
+	a := newKeeper(t, s.addr())
+	before := a.h.Position()
+	for i := range 3000 {
+		if err := a.h.Append(broadcast.Payload{JSON: []byte(`["e"]`)}, broadcast.Target{Rooms: []string{"others"}}, uint64(i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.append(t, `["end"]`, 3001)
+	adaptertest.Eventually(t, "all has come", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.got) == 3001
+	})
+	var end string
+	adaptertest.Eventually(t, "it has been reached", func() bool { end = a.h.Position(); return strings.Split(end, "-")[1] == "bb9" })
+	p := adaptertest.NewProxy(t, s.addr())
+	b := newKeeper(t, p.Addr())
+	p.Delay(20 * time.Millisecond)
+	var got []string
+	for at := before; at != end; {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		list, next, err := b.h.Read(ctx, at, end, nil, 64<<10)
+		cancel()
+		if err != nil || next == at {
+			t.Fatalf("from %s to %s: %v", at, next, err)
+		}
+		for _, e := range list {
+			got = append(got, text(e))
+		}
+		at = next
+	}
+	if !slices.Equal(got, []string{`["end"] 3001`}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestNoEcho: a connection that does not get what it sends gets what the stream hands on.
+func TestNoEcho(t *testing.T) {
+	s := startServer(t, true)
+	adapter, err := nats.New(connect(t, s.addr(), natsgo.NoEcho()), quick(silent, withRecovery))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := keeps(t, adapter)
+	a.append(t, `["e"]`, 1)
+	a.expects(t, `["e"] 1`)
+}
+
+// TestLeavesNothing: of an adapter that is closed, also while it is being asked, nothing is
+// left on the user's connection, and no goroutine.
+func TestLeavesNothing(t *testing.T) {
+	s := startServer(t, true)
+	nc := connect(t, s.addr())
+	round := func(kind func(o *nats.Options)) {
+		a, err := nats.New(nc, quick(silent, kind))
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := &keeper{a: a}
+		remote, err := a.Join(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			_ = remote.Broadcast(broadcast.Payload{JSON: []byte(`["e"]`)}, broadcast.Target{})
+		}
+		var all sync.WaitGroup
+		if k.h = remote.(interface{ History() broadcast.History }).History(); k.h != nil {
+			for range 4 {
+				all.Go(func() {
+					for i := range 20 {
+						ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*200*time.Microsecond)
+						_, _ = k.h.PutSessions(ctx, []broadcast.StoredSession{session("p", "a", "1", time.Minute), session("q", "a", "1", time.Minute)})
+						_, _, _ = k.h.TakeSession(ctx, "p", "a", time.Minute)
+						_, _, _ = k.h.Read(ctx, "1-1", k.h.Position(), nil, 1000)
+						cancel()
+					}
+				})
+			}
+		}
+		_ = a.Close(t.Context())
+		all.Wait()
+	}
+	kinds := []func(o *nats.Options){withStream, withRecovery}
+	for _, kind := range kinds {
+		round(kind)
+	}
+	subscriptions, goroutines := 0, 0
+	settled := func() bool {
+		subscriptions, goroutines = nc.NumSubscriptions(), runtime.NumGoroutine()
+		return true
+	}
+	adaptertest.Eventually(t, "it is quiet", func() bool {
+		n := nc.NumSubscriptions()
+		time.Sleep(50 * time.Millisecond)
+		return settled() && subscriptions == n
+	})
+	for range 10 {
+		for _, kind := range kinds {
+			round(kind)
+		}
+	}
+	adaptertest.Eventually(t, fmt.Sprintf("there are %d subscriptions and %d goroutines again", subscriptions, goroutines), func() bool {
+		return nc.NumSubscriptions() <= subscriptions && runtime.NumGoroutine() <= goroutines
+	})
+}
+
+// TestUnanswered: what a stream never answers is given up, and does not take the place of what
+// follows.
+func TestUnanswered(t *testing.T) {
+	s := startServer(t, true)
+	o := quick(silent, withStream)
+	o.SendTimeout = 100 * time.Millisecond
+	adapter, unanswered, err := nats.NewCounting(connect(t, s.addr()), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := adapter.Join(&adaptertest.Record{ID: "AAAAAA"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newSide(t, s.addr(), "BBBBBB", o)
+	adaptertest.Meet(t, a, b.Record)
+	js := streams(t, s.addr())
+	stream, err := js.Stream(t.Context(), "sockeye")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := stream.CachedInfo().Config
+	answers := func(on bool) {
+		c.NoAck = !on
+		if _, err := js.UpdateStream(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answers(false)
+	for range 100 {
+		adaptertest.Emit(t, a, `["unanswered"]`)
+	}
+	adaptertest.Eventually(t, "it is known", func() bool { return adapter.Stats().Lost > 0 })
+	if n := unanswered(); n != 0 {
+		t.Errorf("%d answers are still expected", n)
+	}
+	answers(true)
+	adaptertest.Eventually(t, "the end comes", func() bool {
+		_ = a.Broadcast(broadcast.Payload{JSON: []byte(`["end"]`)}, broadcast.Target{})
+		return slices.Contains(b.Got(), `["end"]`)
+	})
+}
+
+// TestMirror: what an operator's mirrors answer in place of the streams is taken as theirs.
+func TestMirror(t *testing.T) {
+	s := startServer(t, true)
+	a := newKeeper(t, s.addr())
+	before := a.h.Position()
+	a.append(t, `["e"]`, 1)
+	a.expects(t, `["e"] 1`)
+	a.puts(t, "[]", session("p", "a", "0", time.Minute))
+	js := streams(t, s.addr())
+	for _, name := range []string{"sockeye", "KV_sockeye-sessions"} {
+		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name + "-copy", Mirror: &jetstream.StreamSource{Name: name}, AllowMsgTTL: true}); err != nil {
+			t.Fatal(err)
+		}
+		nc := connect(t, s.addr())
+		adaptertest.Eventually(t, "the mirror answers", func() bool {
+			m, err := nc.Request("$JS.API.DIRECT.GET."+name, []byte(`{"seq":1}`), time.Second)
+			return err == nil && m.Header.Get("Nats-Stream") == name+"-copy"
+		})
+	}
+	var end string
+	adaptertest.Eventually(t, "it has been reached", func() bool { end = a.h.Position(); return end != before })
+	for i := range 30 {
+		if list, err := a.reads(t, before, end); err != nil || !slices.Equal(list, []string{`["e"] 1`}) {
+			t.Fatalf("%d: %q, %v", i, list, err)
+		}
+		a.puts(t, "[]", session("p", "a", fmt.Sprint(i), time.Minute))
+	}
+	a.takes(t, "p", "b", "29", "a")
+}
+
+// TestInMemory: NATS that kept all in memory begins anew, and its servers with it.
+func TestInMemory(t *testing.T) {
+	s := startServer(t, true)
+	adapter, err := nats.New(connect(t, s.addr()), quick(silent, func(o *nats.Options) { o.JetStream = &nats.JetStream{Recovery: true, Memory: true} }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := keeps(t, adapter)
+	want := []string{}
+	for i := range 3 {
+		a.append(t, `["e"]`, uint64(i+1))
+		want = append(want, fmt.Sprintf(`["e"] %d`, i+1))
+	}
+	a.expects(t, want...)
+	a.puts(t, "[]", session("p", "a", "1", time.Minute))
+	before := a.h.Position()
+	for round := range 2 {
+		if round == 0 {
+			s.kill()
+		} else {
+			s.stop(t)
+		}
+		s.start(t)
+		adaptertest.Eventually(t, "it is made anew", func() bool { return strings.Split(a.h.Position(), "-")[0] != strings.Split(before, "-")[0] })
+		before = a.h.Position()
+		n := len(want) + 1
+		adaptertest.Eventually(t, "it is sent", func() bool {
+			return a.h.Append(broadcast.Payload{JSON: []byte(`["e"]`)}, broadcast.Target{}, uint64(n)) == nil
+		})
+		want = append(want, fmt.Sprintf(`["e"] %d`, n))
+		a.expects(t, want...)
+		adaptertest.Eventually(t, "sessions are written", func() bool {
+			_, err := a.h.PutSessions(t.Context(), []broadcast.StoredSession{session("p", "a", "2", time.Minute)})
+			return err == nil
+		})
+	}
+}
+
+// rights are what docs/cluster.md says that a server needs.
+func rights(o *serverOptions) {
+	o.Publish = []string{
+		"sio.>", "$KV.sockeye-sessions.>", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.*",
+		"$JS.API.INFO", // the test's own
+	}
+	o.Subscribe = []string{"sio.>", "sio-kept.>", "_INBOX.>"}
+}
+
+// TestRights: a server needs no more rights at NATS than are documented. One that may not
+// subscribe to what the stream hands on reads it, late, and says so.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, true, rights)
+	a, b := newKeeper(t, s.addr()), newKeeper(t, s.addr())
+	before := a.h.Position()
+	a.append(t, `["e"]`, 1)
+	b.expects(t, `["e"] 1`)
+	a.puts(t, "[]", session("p", "a", "1", time.Minute))
+	b.takes(t, "p", "b", "1", "a")
+	adaptertest.Eventually(t, "it is read", func() bool {
+		list, err := b.reads(t, before, b.h.Position())
+		return err == nil && slices.Equal(list, []string{`["e"] 1`})
+	})
+
+	s = startServer(t, true, rights, func(o *serverOptions) { o.Subscribe = []string{"sio.>", "_INBOX.>"} })
+	var said syncBuffer
+	o := quick(silent, withRecovery)
+	o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	adapter, err := nats.New(connect(t, s.addr()), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a = keeps(t, adapter)
+	a.append(t, `["e"]`, 1)
+	for end := time.Now().Add(15 * time.Second); a.count() == 0 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	}
+	a.expects(t, `["e"] 1`)
+	if text := said.String(); !strings.Contains(text, "allowed to subscribe") || !strings.Contains(text, "sio-kept.>") {
+		t.Errorf("it says %q", text)
+	}
+}
+
+// syncBuffer is a buffer for several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// TestSmallStream: what is larger than all that the stream keeps, or than it takes, harms
+// nothing else.
+func TestSmallStream(t *testing.T) {
+	s := startServer(t, true)
+	js := streams(t, s.addr())
+	c := jetstream.StreamConfig{
+		Name: "sockeye", Subjects: []string{"sio.>"}, AllowDirect: true, MaxBytes: 10_000, MaxMsgSize: 200_000,
+		RePublish: &jetstream.RePublish{Source: ">", Destination: "sio-kept.>"},
+	}
+	if _, err := js.CreateStream(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: "KV_sockeye-sessions", Subjects: []string{"$KV.sockeye-sessions.>"}, MaxMsgsPerSubject: 1, AllowDirect: true, AllowMsgTTL: true, MaxMsgSize: 2000,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	a, b := newKeeper(t, s.addr()), newKeeper(t, s.addr())
+	before := a.h.Position()
+	a.append(t, `["small"]`, 1)
+	large := `["` + strings.Repeat("x", 100_000) + `"]`
+	a.append(t, large, 2)
+	a.append(t, `["small"]`, 3)
+	if err := a.h.Append(broadcast.Payload{JSON: []byte(`["` + strings.Repeat("x", 200_000) + `"]`)}, broadcast.Target{}, 4); !errors.Is(err, nats.ErrTooLarge) {
+		t.Errorf("%v", err)
+	}
+	a.append(t, `["small"]`, 4)
+	want := []string{`["small"] 1`, fmt.Sprint(len(large), " 2"), `["small"] 3`, `["small"] 4`}
+	a.expects(t, want...)
+	b.expects(t, want...)
+	adaptertest.Eventually(t, "what is not there is said to be so", func() bool {
+		_, err := b.reads(t, before, b.h.Position())
+		return errors.Is(err, broadcast.ErrTrimmed)
+	})
+	if st := a.a.Stats(); st.Lost != 0 || st.Down {
+		t.Errorf("%+v", st)
+	}
+	a.puts(t, "[]", session("p", "a", "1", time.Minute), session("q", "a", strings.Repeat("x", 3000), time.Minute), session("r", "a", "1", time.Minute))
+	b.takes(t, "p", "b", "1", "a")
+	b.takes(t, "q", "b", "", "")
+	b.takes(t, "r", "b", "1", "a")
+}
+
+// TestAskedAgain: who does not answer, as a leader that has just changed, is asked again.
+func TestAskedAgain(t *testing.T) {
+	s := startServer(t, false)
+	nc := connect(t, s.addr())
+	asked := 0
+	if _, err := nc.Subscribe("leader", func(m *natsgo.Msg) {
+		if asked++; asked == 3 {
+			_ = m.Respond(fmt.Append(nil, "asked ", asked, " times"))
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	answer, err := nats.Insist(ctx, connect(t, s.addr()), "leader", 20*time.Millisecond)
+	if err != nil || answer != "asked 3 times" {
+		t.Errorf("%q, %v", answer, err)
+	}
 }

@@ -33,6 +33,13 @@ type serverOptions struct {
 	Port int
 	Dir  string // of JetStream
 	Max  int32
+
+	// Of a cluster's.
+	Name   string
+	Inner  int    // the port for the others
+	Routes string // to all of them
+
+	Publish, Subscribe []string // what everybody may, and nothing else; nil: all
 }
 
 // serve is a NATS server until it is killed.
@@ -41,7 +48,18 @@ func serve(text string) int {
 	if json.Unmarshal([]byte(text), &o) != nil {
 		return 2
 	}
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: o.Port, NoLog: true, NoSigs: true, JetStream: o.Dir != "", StoreDir: o.Dir, MaxPayload: o.Max})
+	opts := &server.Options{Host: "127.0.0.1", Port: o.Port, NoLog: true, NoSigs: true, JetStream: o.Dir != "", StoreDir: o.Dir, MaxPayload: o.Max}
+	if o.Name != "" {
+		opts.ServerName, opts.Routes = o.Name, server.RoutesFromStr(o.Routes)
+		opts.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: o.Inner}
+	}
+	if o.Publish != nil {
+		opts.NoAuthUser = "anybody"
+		opts.Users = []*server.User{{Username: opts.NoAuthUser, Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: o.Publish}, Subscribe: &server.SubjectPermission{Allow: o.Subscribe},
+		}}}
+	}
+	s, err := server.NewServer(opts)
 	if err != nil {
 		return 2
 	}
@@ -62,16 +80,25 @@ type natsServer struct {
 	ends func()
 }
 
-func startServer(t testing.TB, jetStream bool) *natsServer {
+// freePort is a port that nobody has at present.
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &natsServer{o: serverOptions{Port: l.Addr().(*net.TCPAddr).Port, Max: 1 << 20}}
 	_ = l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func startServer(t testing.TB, jetStream bool, more ...func(o *serverOptions)) *natsServer {
+	t.Helper()
+	s := &natsServer{o: serverOptions{Port: freePort(t), Max: 1 << 20}}
 	if jetStream {
 		s.o.Dir = t.TempDir()
+	}
+	for _, f := range more {
+		f(&s.o)
 	}
 	s.start(t)
 	t.Cleanup(func() { s.kill() })
@@ -80,25 +107,15 @@ func startServer(t testing.TB, jetStream bool) *natsServer {
 
 func (s *natsServer) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.o.Port)) }
 
-// start starts it, and waits until it takes connections.
+// start starts it, and waits until it takes connections, and, alone, has JetStream.
 func (s *natsServer) start(t testing.TB) {
 	t.Helper()
-	text, _ := json.Marshal(s.o)
-	s.cmd = exec.Command(os.Args[0])
-	s.cmd.Env = append(os.Environ(), childEnv+"="+string(text))
-	stdin, err := s.cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.ends = func() { _ = stdin.Close() }
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	s.launch(t)
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		nc, err := nats.Connect("nats://"+s.addr(), nats.MaxReconnects(0))
 		if err == nil {
 			ready := true
-			if s.o.Dir != "" { // a bit later
+			if s.o.Dir != "" && s.o.Name == "" { // a bit later
 				_, err := nc.Request("$JS.API.INFO", nil, 100*time.Millisecond)
 				ready = err == nil
 			}
@@ -110,6 +127,22 @@ func (s *natsServer) start(t testing.TB) {
 		if time.Now().After(end) {
 			t.Fatal(err)
 		}
+	}
+}
+
+// launch starts it.
+func (s *natsServer) launch(t testing.TB) {
+	t.Helper()
+	text, _ := json.Marshal(s.o)
+	s.cmd = exec.Command(os.Args[0])
+	s.cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+	stdin, err := s.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ends = func() { _ = stdin.Close() }
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -149,6 +149,7 @@ var errBusy = errors.New("nats: a session is written all the time")
 // TakeSession changes a session's owner.
 func (b keepingBus) TakeSession(ctx context.Context, pid, owner string, lease time.Duration) (data []byte, was string, err error) {
 	k, key := b.kept, b.kept.key(pid)
+	defer func() { k.misses(err) }()
 	for range maxTries {
 		r, err := k.current(ctx, key)
 		if err != nil || len(r.data) == 0 {
@@ -170,6 +171,7 @@ func (b keepingBus) TakeSession(ctx context.Context, pid, owner string, lease ti
 // PutSessions writes sessions.
 func (b keepingBus) PutSessions(ctx context.Context, list []broadcast.StoredSession) (lost []int, err error) {
 	k := b.kept
+	defer func() { k.misses(err) }()
 	keys := make([]string, len(list))
 	for i, s := range list {
 		keys[i] = k.key(s.PID)
@@ -185,6 +187,16 @@ func (b keepingBus) PutSessions(ctx context.Context, list []broadcast.StoredSess
 		}
 	}
 	return lost, nil
+}
+
+// misses has the bucket made again, if an error says that it is not there.
+func (k *kept) misses(err error) {
+	if errors.Is(err, errNobody) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		select {
+		case k.lacks <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // put writes some sessions.
@@ -252,7 +264,7 @@ func (k *kept) putOne(ctx context.Context, key string, s broadcast.StoredSession
 
 // next is what is written of a session in place of a record.
 func (k *kept) next(s broadcast.StoredSession, seq uint64) record {
-	switch limit := k.b.maxPayload.Load(); {
+	switch limit := least(k.b.maxPayload.Load(), k.maxRecord.Load()); {
 	case s.Data == nil:
 		return record{seq: seq} // nobody may write it
 	case limit > 0 && int64(len(s.Data))+recordSpace > limit:

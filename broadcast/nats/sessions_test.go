@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -198,5 +199,100 @@ func TestStuck(t *testing.T) {
 			t.Errorf("it took %v", d)
 		}
 		cancel()
+	}
+}
+
+// TestBucketDeleted: a bucket that an operator has deleted is made again, also while events
+// come all the time.
+func TestBucketDeleted(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, true)
+	a := newKeeper(t, s.addr())
+	a.puts(t, "[]", session("p", "a", "1", time.Minute))
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	all.Go(func() {
+		for n := uint64(1); ctx.Err() == nil; n++ {
+			_ = a.h.Append(broadcast.Payload{JSON: []byte(`["e"]`)}, broadcast.Target{}, n)
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	if err := streams(t, s.addr()).DeleteStream(t.Context(), "KV_sockeye-sessions"); err != nil {
+		t.Fatal(err)
+	}
+	adaptertest.Eventually(t, "sessions are written", func() bool {
+		_, err := a.h.PutSessions(t.Context(), []broadcast.StoredSession{session("p", "a", "2", time.Minute)})
+		return err == nil
+	})
+	a.takes(t, "p", "b", "2", "a")
+}
+
+// TestLargestSession: what is said to fit fits, and comes back.
+func TestLargestSession(t *testing.T) {
+	s := startServer(t, true)
+	a := newKeeper(t, s.addr())
+	data := strings.Repeat("x", 1<<20-512)
+	a.puts(t, "[]", session(strings.Repeat("p", 1000), strings.Repeat("a", 200), data, time.Minute))
+	a.takes(t, strings.Repeat("p", 1000), strings.Repeat("b", 200), data, strings.Repeat("a", 200))
+}
+
+// TestSessionsThroughResets: while connections are reset all the time, sessions are written
+// and taken, by one after another, and whoever asks gets an answer in time.
+func TestSessionsThroughResets(t *testing.T) {
+	s := startServer(t, true)
+	p, q := adaptertest.NewProxy(t, s.addr()), adaptertest.NewProxy(t, s.addr())
+	a, b := newKeeper(t, p.Addr()), newKeeper(t, q.Addr())
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for _, p := range []*adaptertest.Proxy{p, q} {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				p.Reset()
+				time.Sleep(time.Duration(10+rand.N(60)) * time.Millisecond)
+			}
+		})
+	}
+	const limit = 2 * time.Second
+	try := func(what string, f func(ctx context.Context) error) {
+		for n := 0; ; n++ {
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			err := f(ctx)
+			cancel()
+			if d := time.Since(began); d > limit+time.Second {
+				t.Fatalf("%s took %v", what, d)
+			}
+			if err == nil {
+				return
+			}
+			if n > 1000 {
+				t.Fatalf("%s: %v", what, err)
+			}
+			time.Sleep(5 * time.Millisecond) // as who asks again does
+		}
+	}
+	owner := "first"
+	for n := range 100 {
+		data := fmt.Sprint("data ", n)
+		try("writing", func(ctx context.Context) error {
+			lost, err := a.h.PutSessions(ctx, []broadcast.StoredSession{session("p", owner, data, time.Minute), session("q", "a", data, time.Minute)})
+			if err == nil && len(lost) > 0 {
+				t.Errorf("%s has lost %v", owner, lost)
+			}
+			return err
+		})
+		next := fmt.Sprint("owner ", n)
+		try("taking", func(ctx context.Context) error {
+			d, was, err := b.h.TakeSession(ctx, "p", next, time.Minute)
+			if err == nil && (string(d) != data || was != owner) {
+				t.Fatalf("%q of %q, not %q of %q", d, was, data, owner)
+			}
+			return err
+		})
+		owner = next
 	}
 }
