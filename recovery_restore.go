@@ -235,8 +235,9 @@ func (h *shared) tryRestore(r *restoring) (b *back, again bool) {
 
 var errAhead = errors.New("sockeye: this server has not got as much")
 
-// fits tells whether the places of rooms, and of those that it has left, behind an offset are still places of the bus: one
-// that has lost its end gives them to other events, which came when the socket was in.
+// fits tells whether the places of rooms, also of those that it has left, behind an offset are
+// still places of the bus: one that has lost its end gives them to other events, which came
+// when the socket was in.
 func (h *shared) fits(ctx context.Context, p *places, from, here string) error {
 	offsets := map[string]struct{}{}
 	for _, at := range p.Rooms {
