@@ -160,6 +160,9 @@ func (h *shared) tryRestore(r *restoring) (b *back, again bool) {
 	ctx, cancel := context.WithDeadline(context.Background(), r.until)
 	defer cancel()
 	if !r.taken {
+		if h.unwritten(r) {
+			return nil, true
+		}
 		data, was, err := h.bus.TakeSession(ctx, h.key(r.pid), r.s.who().owner, h.lease())
 		if err != nil {
 			return nil, true
@@ -231,6 +234,20 @@ func (h *shared) tryRestore(r *restoring) (b *back, again bool) {
 			return nil, true
 		}
 	}
+}
+
+// unwritten tells whether this server still has to write the session that a peer asks for,
+// and ends the socket that has it: the bus may not know yet where that is.
+func (h *shared) unwritten(r *restoring) bool {
+	h.mu.Lock()
+	before := h.byPID[r.pid]
+	_, ending := h.ending[r.pid]
+	live := before != nil && before != r.s && !before.who().gone
+	h.mu.Unlock()
+	if live {
+		before.endTaken()
+	}
+	return live || ending
 }
 
 var errAhead = errors.New("sockeye: this server has not got as much")

@@ -98,6 +98,7 @@ func (h *shared) left(s *Socket, keep bool) {
 		return
 	}
 	h.over = append(h.over, endedSession{s, keep})
+	h.ending[who.pid] = struct{}{}
 	h.write()
 }
 
@@ -168,6 +169,9 @@ func (h *shared) writeAll() {
 			}
 		} else {
 			h.over = append(h.over[:0:0], h.over[len(ended):]...)
+			for _, e := range ended {
+				delete(h.ending, e.s.who().pid)
+			}
 		}
 		closed := h.closed
 		var taken []*Socket
@@ -189,6 +193,7 @@ func (h *shared) writeAll() {
 			if closed {
 				h.mu.Lock()
 				h.over = nil
+				clear(h.ending)
 				h.writesNoMore()
 				h.mu.Unlock()
 				return

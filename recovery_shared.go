@@ -47,6 +47,7 @@ type shared struct {
 	byPID    map[string]*Socket
 	dirty    map[*Socket]struct{} // to be written
 	over     []endedSession       // likewise
+	ending   map[string]struct{}  // pids of over
 	written  chan struct{}        // closed when nothing is to be written; nil while nobody writes
 	renewal  *time.Timer
 	closed   bool
@@ -119,7 +120,7 @@ const (
 func newShared(ns *Namespace, cfg *Recovery, bus broadcast.History) *shared {
 	return &shared{
 		ns: ns, cfg: cfg, bus: bus,
-		owners: map[string]*Socket{}, byPID: map[string]*Socket{}, dirty: map[*Socket]struct{}{},
+		owners: map[string]*Socket{}, byPID: map[string]*Socket{}, dirty: map[*Socket]struct{}{}, ending: map[string]struct{}{},
 	}
 }
 

@@ -187,3 +187,24 @@ func TestExceptedThen(t *testing.T) {
 		}
 	}
 }
+
+// TestUnwritten: a peer that asks for what its server has not written yet gets it as it is,
+// and not as it was written before.
+func TestUnwritten(t *testing.T) {
+	_, w, buses := steppedWorld(t, 1)
+	p := w.wire(0, "")
+	s := w.servers[0].Socket(p.id)
+	at, goOn := buses[0].arm("before the record is written")
+	_ = s.Join("red")
+	reaches(t, at)
+	p.torn = true
+	q := w.opens(0)
+	q.do(http.MethodPost, "40"+asks(p.pid, ""))
+	Eventually(t, "the one before has ended", func() bool { return !s.Connected() })
+	goOn()
+	Eventually(t, "it is back", func() bool { return w.servers[0].RecoveryStats().Recovered == 1 })
+	Eventually(t, "it is in", func() bool { return w.servers[0].Socket(p.id) != nil })
+	if rooms := w.servers[0].Socket(p.id).Rooms(); len(rooms) != 2 {
+		t.Errorf("it comes back to %q", rooms)
+	}
+}
