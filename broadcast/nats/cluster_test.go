@@ -18,6 +18,7 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/broadcast"
 	"github.com/sockeye-io/sockeye/broadcast/adaptertest"
+	"github.com/sockeye-io/sockeye/broadcast/cluster"
 	"github.com/sockeye-io/sockeye/broadcast/nats"
 	"github.com/sockeye-io/sockeye/client"
 )
@@ -83,6 +84,20 @@ func (c natsCluster) leader(t testing.TB, js jetstream.JetStream, stream string)
 func replicated(o *nats.Options) {
 	o.JetStream = &nats.JetStream{Recovery: true, Replicas: 3, MaxAge: time.Hour}
 	o.QueueWhileDown, o.SendTimeout = true, 10*time.Second // which an election takes
+}
+
+// adapter makes one by a server, however long the streams have no leader.
+func (c natsCluster) adapter(t testing.TB, at int, o nats.Options) (a *cluster.Adapter) {
+	t.Helper()
+	nc := connect(t, c.addrs(at), natsgo.DontRandomize())
+	var err error
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		if a, err = nats.New(nc, o); err == nil {
+			return a
+		}
+	}
+	t.Fatal(err)
+	return nil
 }
 
 // TestCluster: three NATS servers keep the streams together.
@@ -177,10 +192,7 @@ func stepDown(t *testing.T, c natsCluster) {
 // keeper is a server at one of them.
 func (c natsCluster) keeper(t testing.TB, at int) *keeper {
 	t.Helper()
-	a, err := nats.New(connect(t, c.addrs(at), natsgo.DontRandomize()), quick(silent, replicated))
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := c.adapter(t, at, quick(silent, replicated))
 	return keeps(t, a)
 }
 
@@ -371,10 +383,7 @@ func leaderKilledUnderClients(t *testing.T, c natsCluster) {
 	var emitted [servers]atomic.Int64
 	var before sync.Map // what a server had emitted when a socket had joined there, by its ID
 	for i := range servers {
-		a, err := nats.New(connect(t, c.addrs(i), natsgo.DontRandomize()), quick(replicated))
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := c.adapter(t, i, quick(replicated))
 		srv, err := sockeye.New(sockeye.Config{Adapter: a, Logger: logger(), Recovery: &sockeye.Recovery{MaxDisconnection: time.Minute}})
 		if err != nil {
 			t.Fatal(err)

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -154,6 +156,22 @@ func child(t testing.TB, addr, kind string) (process *os.Process, url, uid strin
 	return cmd.Process, url, uid
 }
 
+// stop stops a process; its threads do so one by one, soon after the signal.
+func stop(t testing.TB, p *os.Process) {
+	t.Helper()
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	adaptertest.Eventually(t, "all threads have stopped", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.Pid))
+		return err == nil && !slices.ContainsFunc(threads, func(file string) bool {
+			stat, err := os.ReadFile(file)
+			_, state, _ := strings.Cut(string(stat), ") ")
+			return err != nil || !strings.HasPrefix(state, "T")
+		})
+	})
+}
+
 // TestKilledServer: a server is killed while others wait for its sockets: they have what
 // has come in time, and are told who is missing, by name where servers have names.
 func TestKilledServer(t *testing.T) {
@@ -189,9 +207,7 @@ func TestKilledServer(t *testing.T) {
 					})
 				}
 				if stopped {
-					if err := process.Signal(syscall.SIGSTOP); err != nil {
-						t.Fatal(err)
-					}
+					stop(t, process)
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 				defer cancel()
