@@ -51,6 +51,7 @@ type election struct {
 	// Immutable after startElection.
 	br    *Bridge
 	id    string
+	now   func() time.Time // asked with mu held: who has waited for it may have been stopped
 	began time.Time
 	wake  chan struct{}
 	stop  chan struct{}
@@ -72,7 +73,7 @@ type election struct {
 
 func startElection(br *Bridge) (*election, error) {
 	e := &election{
-		br: br, id: cluster.NewID(), peers: map[string]peer{}, since: time.Now(), began: time.Now(),
+		br: br, now: time.Now, id: cluster.NewID(), peers: map[string]peer{}, since: time.Now(), began: time.Now(),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	e.resumed.Store(-int64(br.o.Lease))
@@ -92,12 +93,11 @@ func (e *election) run() {
 	t := time.NewTicker(e.br.o.Lease / 4)
 	defer t.Stop()
 	for {
-		now := time.Now()
-		e.decide(now)
-		e.say(false, now)
+		e.decide()
+		e.say(false)
 		select {
 		case <-e.stop:
-			e.say(true, time.Now())
+			e.say(true)
 			for _, r := range e.remotes {
 				r.Close()
 			}
@@ -109,8 +109,9 @@ func (e *election) run() {
 }
 
 // say tells the others.
-func (e *election) say(gone bool, now time.Time) {
+func (e *election) say(gone bool) {
 	e.mu.Lock()
+	now := e.now()
 	b := beat{e.id, e.atWork && !gone, gone}
 	late := b.AtWork && !e.holds(now)
 	e.mu.Unlock()
@@ -141,8 +142,9 @@ func (e *election) silent(now time.Time) time.Duration {
 }
 
 // decide goes to work, or stops.
-func (e *election) decide(now time.Time) {
+func (e *election) decide() {
 	e.mu.Lock()
+	now := e.now()
 	lease := e.br.o.Lease
 	late := e.atWork && !e.holds(now)
 	deaf := e.silent(now) > lease/2 || e.br.sides[0].Stats().Down && e.br.sides[1].Stats().Down
@@ -191,7 +193,7 @@ func (e *election) decide(now time.Time) {
 }
 
 // hear takes what another bridge tells.
-func (e *election) hear(p broadcast.Payload, now time.Time) {
+func (e *election) hear(p broadcast.Payload) {
 	var name string
 	var b beat
 	list := []any{&name, &b}
@@ -199,6 +201,7 @@ func (e *election) hear(p broadcast.Payload, now time.Time) {
 		return
 	}
 	e.mu.Lock()
+	now := e.now()
 	if b.ID == e.id {
 		e.echo = now
 		e.mu.Unlock()
@@ -236,7 +239,7 @@ var _ broadcast.Gateway = (*ear)(nil) // so that adapters that cannot be bridged
 func (l *ear) Name() string   { return Namespace }
 func (l *ear) Server() string { return l.e.id[:6] }
 func (l *ear) Broadcast(p broadcast.Payload, _ broadcast.Target) error {
-	l.e.hear(p, time.Now())
+	l.e.hear(p)
 	return nil
 }
 

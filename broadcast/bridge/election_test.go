@@ -77,7 +77,7 @@ func newSeat(m *meeting, i int) *seat {
 	o := Options{Names: [2]string{"a", "b"}, Lease: meetingLease, Logger: slog.New(slog.DiscardHandler)}
 	br := &Bridge{sides: [2]broadcast.Adapter{idle{}, idle{}}, o: o, log: ratelog.New(o.Logger), nodes: map[*node]struct{}{}}
 	s := &seat{m: m, i: i, next: m.now}
-	s.election = &election{br: br, id: fmt.Sprintf("%08x", m.r.Uint32()), began: m.now, since: m.now, peers: map[string]peer{}, wake: make(chan struct{}, 1)}
+	s.election = &election{br: br, now: func() time.Time { return m.now }, id: fmt.Sprintf("%08x", m.r.Uint32()), began: m.now, since: m.now, peers: map[string]peer{}, wake: make(chan struct{}, 1)}
 	s.resumed.Store(-int64(meetingLease))
 	s.remotes = [2]broadcast.Remote{voice{s: s}, voice{s: s}}
 	br.e = s.election
@@ -97,14 +97,14 @@ func (s *seat) act() bool {
 		default:
 			s.next = m.now.Add(meetingLease / 4)
 		}
-		s.decide(m.now)
-		s.say(false, m.now)
+		s.decide()
+		s.say(false)
 	default:
 		l := s.in[0]
 		s.in = s.in[1:]
 		switch {
 		case l.text != nil:
-			s.hear(broadcast.Payload{JSON: l.text}, m.now)
+			s.hear(broadcast.Payload{JSON: l.text})
 		case s.br.AtWork() && s.holds(m.now):
 			m.times[l.number]++
 		}
@@ -218,13 +218,13 @@ func TestMadeUpBridges(t *testing.T) {
 	m := &meeting{r: rand.New(rand.NewPCG(1, 7)), now: time.Unix(1000, 0)}
 	s := newSeat(m, 0)
 	for i := range 2 * maxPeers {
-		s.hear(broadcast.Payload{JSON: fmt.Appendf(nil, `[%q,{"id":"%0*d"}]`, beatEvent, maxID+1, i)}, m.now)
+		s.hear(broadcast.Payload{JSON: fmt.Appendf(nil, `[%q,{"id":"%0*d"}]`, beatEvent, maxID+1, i)})
 	}
 	if n := len(s.peers); n != 0 {
 		t.Errorf("%d bridges with long names are known", n)
 	}
 	for i := range 2 * maxPeers {
-		s.hear(broadcast.Payload{JSON: fmt.Appendf(nil, `[%q,{"id":"%0*d"}]`, beatEvent, maxID, i)}, m.now)
+		s.hear(broadcast.Payload{JSON: fmt.Appendf(nil, `[%q,{"id":"%0*d"}]`, beatEvent, maxID, i)})
 	}
 	if n := len(s.peers); n != maxPeers {
 		t.Errorf("%d bridges are known", n)
